@@ -1,0 +1,294 @@
+//! Builds a sidecar from its configuration and sets it going.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Notify, mpsc, watch};
+use tracing::info;
+
+use super::plane::{self, Parts, Plane};
+use super::reload::{self, Live};
+use super::run::Options;
+use crate::access;
+use crate::admin::{self, Command, View};
+use crate::agent;
+use crate::circuit;
+use crate::config::{Config, Loaded};
+use crate::http::respond::chain;
+use crate::inbound;
+use crate::intercept::OriginalDst;
+use crate::model::{CircuitState, Mesh};
+use crate::outbound::{self, Snapshot};
+use crate::resources::{self, Fault, Origin};
+use crate::runtime::workers::Workers;
+use crate::runtime::{Drain, DrainSettings, Readiness, clock, socket};
+use crate::serve::Ledger;
+use crate::telemetry::access_log::Writer;
+use crate::telemetry::log::LogHandle;
+use crate::telemetry::metrics::{Desc, Registry};
+use crate::telemetry::process;
+use crate::telemetry::traffic::TrafficMetrics;
+use crate::tls;
+
+/// A sidecar under way.
+pub struct Launched {
+    pub drain: Drain,
+    pub drain_settings: watch::Receiver<DrainSettings>,
+    pub commands: mpsc::Receiver<Command>,
+    /// Told to read the configuration again.
+    pub reload: Rc<Notify>,
+    workers: Workers<Plane>,
+    writer: Option<Writer>,
+}
+
+impl Launched {
+    /// Hands the rest of the access log over, within `limit`.
+    pub fn close(&mut self, limit: Duration) {
+        for index in 0..self.workers.count() {
+            let (done, is_done) = std::sync::mpsc::channel();
+            let flush = move |plane: &Rc<Plane>| {
+                plane.log.flush();
+                let _ = done.send(());
+            };
+            if self.workers.try_send(index, Box::new(flush)) {
+                // A worker that is stuck must not keep the process.
+                let _ = is_done.recv_timeout(limit / 4);
+            }
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.close(limit);
+        }
+    }
+}
+
+/// Builds and starts everything; to be called on the control thread's runtime.
+///
+/// # Errors
+/// Every fault of configuration, identity, resources and listeners.
+pub async fn launch(
+    options: Options,
+    loaded: Loaded,
+    log: LogHandle,
+    original_dst: OriginalDst,
+) -> Result<Launched, Vec<Fault>> {
+    let config = &loaded.config;
+    let registry = Registry::default();
+    let metrics = TrafficMetrics::register(&registry);
+    process::register(&registry);
+    register_build(&registry);
+    let readiness = Readiness::default();
+    for needed in ["certificate", "resources", "listeners"] {
+        readiness.need(needed);
+    }
+    let (listeners, mut faults) = listen(config);
+    let admin = match socket::listen(config.admin.listen) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            faults.push(fault("admin.listen", &error));
+            None
+        }
+    };
+    let resources = resources::read(&config.resources, &config.workload.namespace);
+    let resources = resources.unwrap_or_else(|found| {
+        faults.extend(found);
+        Vec::new()
+    });
+    let credentials = Arc::new(ArcSwapOption::empty());
+    let drain = Drain::default();
+    let ledger = Ledger::default();
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let writer = Writer::stdout(&registry).map_err(|error| vec![fault("telemetry.accessLog", &error)])?;
+    let workload: Arc<str> =
+        format!("{}.{}", config.workload.service_account, config.workload.namespace).into();
+    let own_ports = own_ports(config);
+    let parts = Parts {
+        inbound: Arc::new(inbound::Shared {
+            credentials: Arc::clone(&credentials),
+            access: access::Policy::mesh_default(config.trust_domain.clone()),
+            workload: Arc::clone(&workload),
+            propagation: config.telemetry.propagation.clone(),
+            metrics: metrics.clone(),
+            ledger: ledger.clone(),
+            drain: drain.clone(),
+            original_dst: original_dst.clone(),
+            own_ports: own_ports.clone(),
+        }),
+        outbound: Arc::new(outbound::Shared {
+            snapshot: Arc::clone(&snapshot),
+            unknown: config.outbound.unknown,
+            namespace: config.workload.namespace.as_str().into(),
+            propagation: config.telemetry.propagation.clone(),
+            metrics: metrics.clone(),
+            ledger: ledger.clone(),
+            drain: drain.clone(),
+            original_dst,
+            own_ports,
+        }),
+        credentials: Arc::clone(&credentials),
+        feed: writer.feed(),
+        access_log: config.telemetry.access_log.clone(),
+        metrics,
+    };
+    let count = config.runtime.workers.map_or_else(default_workers, usize::from);
+    let workers = Workers::start(count, move |index| Plane::new(&parts, index))
+        .map_err(|error| vec![fault("workers", &error)])?;
+    let live = Live::new(config);
+    match watch_identity(config, live.identity(), &credentials, &registry, &workers) {
+        Ok(()) => readiness.have("certificate"),
+        Err(found) => faults.push(found),
+    }
+    let (Some(admin), true) = (admin, faults.is_empty()) else { return Err(faults) };
+    watch_resources(config, live.resources.subscribe(), resources, &snapshot, &readiness);
+    register_endpoints(&registry, &snapshot);
+    let (sender, commands) = mpsc::channel(8);
+    let view = View {
+        workload: format!("{}.{}", config.workload.name, config.workload.namespace).into(),
+        config: Arc::new(ArcSwap::from_pointee(loaded.to_json())),
+        credentials,
+        snapshot,
+        ledger,
+        registry,
+        readiness: readiness.clone(),
+        drain: drain.clone(),
+        log: log.clone(),
+        commands: sender,
+    };
+    let reload = Rc::new(Notify::new());
+    tokio::task::spawn_local(admin::serve(admin, view.clone()));
+    for (listener, door) in listeners {
+        let opened = listener.into_std().and_then(|l| plane::open(&workers, l, door, &drain));
+        opened.map_err(|error| vec![fault("listen", &error)])?;
+    }
+    readiness.have("listeners");
+    let drain_settings = live.drain.subscribe();
+    let watch = reload::watch(options, loaded, log, view, workers.clone(), live, Rc::clone(&reload));
+    tokio::task::spawn_local(watch);
+    info!(workers = count, "ready");
+    Ok(Launched { drain, drain_settings, commands, reload, workers, writer: Some(writer) })
+}
+
+/// Opens every listener, so that all that are taken are named at once.
+fn listen(config: &Config) -> (Vec<(tokio::net::TcpListener, plane::Door)>, Vec<Fault>) {
+    let workload = format!("{}.{}", config.workload.service_account, config.workload.namespace);
+    let (mut listeners, mut faults) = (Vec::new(), Vec::new());
+    for (address, door) in plane::doors(&workload, &config.inbound, &config.outbound) {
+        let field = match door {
+            plane::Door::Inbound(_) => "inbound",
+            plane::Door::Outbound(_) => "outbound",
+        };
+        match socket::listen(address) {
+            Ok(listener) => listeners.push((listener, door)),
+            Err(error) => faults.push(fault(field, &error)),
+        }
+    }
+    (listeners, faults)
+}
+
+fn fault(field: &str, error: &dyn std::error::Error) -> Fault {
+    Fault { at: Origin::Default, path: field.to_owned(), message: chain(error) }
+}
+
+/// Ports that no original destination may point to: they are this sidecar's.
+fn own_ports(config: &Config) -> Vec<u16> {
+    let listeners = config.inbound.listen.iter().chain(&config.outbound.listen);
+    let mut ports: Vec<u16> = listeners.map(SocketAddr::port).collect();
+    ports.push(config.admin.listen.port());
+    ports.push(15020);
+    ports
+}
+
+/// The cgroup's cpu limit rounded up, at most 4; 1 without a limit.
+fn default_workers() -> usize {
+    let limit = |text: String| {
+        let (quota, period) = text.trim().split_once(' ').map(|(q, p)| (q.to_owned(), p.to_owned()))?;
+        let (quota, period): (f64, f64) = (quota.parse().ok()?, period.parse().ok()?);
+        Some((quota / period).ceil() as usize)
+    };
+    let read = std::fs::read_to_string(Path::new("/sys/fs/cgroup/cpu.max")).ok();
+    read.and_then(limit).unwrap_or(1).clamp(1, 4)
+}
+
+fn watch_identity(
+    config: &Config,
+    settings: Option<watch::Receiver<tls::Settings>>,
+    credentials: &Arc<ArcSwapOption<tls::Credentials>>,
+    registry: &Registry,
+    workers: &Workers<Plane>,
+) -> Result<(), Fault> {
+    let Some(settings) = settings else { return Ok(()) };
+    let workers = workers.clone();
+    let renewed = move || {
+        for index in 0..workers.count() {
+            workers.try_send(index, Box::new(|plane: &Rc<Plane>| plane.outbound.dialer.renew()));
+        }
+    };
+    let trust_domain = config.trust_domain.clone();
+    let watch =
+        agent::watch_identity(settings, trust_domain, Arc::clone(credentials), registry, Box::new(renewed))
+            .map_err(|error| fault("identity", &error))?;
+    tokio::task::spawn_local(watch);
+    Ok(())
+}
+
+fn watch_resources(
+    config: &Config,
+    paths: watch::Receiver<Vec<PathBuf>>,
+    first: Vec<resources::Resource>,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    readiness: &Readiness,
+) {
+    let (snapshot, readiness) = (Arc::clone(snapshot), readiness.clone());
+    let zone = config.workload.zone.clone();
+    let publish = move |mesh: Mesh| {
+        let compiled = outbound::compile(Arc::new(mesh), zone.as_deref(), &snapshot.load());
+        snapshot.store(Arc::new(compiled));
+        readiness.have("resources");
+    };
+    let mapper = agent::Mapper::new(config.trust_domain.clone());
+    let namespace = config.workload.namespace.clone();
+    tokio::task::spawn_local(agent::watch_resources(paths, namespace, mapper, first, publish));
+}
+
+fn register_build(registry: &Registry) {
+    let family = registry.gauge_family(
+        "outrigger_build_info",
+        "1, with the version as a label.",
+        1,
+        &["version"],
+    );
+    family.with(&[env!("CARGO_PKG_VERSION")]).set(1);
+}
+
+/// Endpoints by state, counted when somebody asks.
+fn register_endpoints(registry: &Registry, snapshot: &Arc<ArcSwap<Snapshot>>) {
+    const ENDPOINTS: Desc = Desc {
+        name: "outrigger_endpoints",
+        help: "Endpoints of each service by the state of their circuit.",
+        bound: 4096,
+        labels: &["service", "state"],
+    };
+    let snapshot = Arc::clone(snapshot);
+    registry.collect(move |sink| {
+        let now_us = clock::now_us();
+        for target in snapshot.load().targets.values() {
+            let mut counts = [("ready", 0u32), ("ejected", 0), ("half-open", 0), ("connecting", 0)];
+            for endpoint in &target.service.endpoints {
+                let at = match circuit::state(&endpoint.health, now_us) {
+                    CircuitState::Open { .. } => 1,
+                    CircuitState::HalfOpen => 2,
+                    CircuitState::Closed if endpoint.health.connecting.load(Relaxed) > 0 => 3,
+                    CircuitState::Closed => 0,
+                };
+                counts[at].1 += 1;
+            }
+            for (state, count) in counts {
+                sink.gauge(&ENDPOINTS, &[&target.label, state], f64::from(count));
+            }
+        }
+    });
+}

@@ -1,0 +1,159 @@
+//! One worker of the data plane, and the listeners that feed them all.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::dial::Dialer;
+use crate::inbound::{self, AppPort, Inbound};
+use crate::model::Direction;
+use crate::outbound::{self, Outbound};
+use crate::runtime::Drain;
+use crate::runtime::clock;
+use crate::runtime::workers::Workers;
+use crate::serve::accept;
+use crate::telemetry::access_log::{AccessLog, Feed};
+use crate::telemetry::exchange::Sinks;
+use crate::telemetry::{self, traffic::TrafficMetrics};
+use crate::tls::Credentials;
+
+/// The access log is flushed, and idle connections are looked through, this often.
+const TICK: Duration = Duration::from_millis(250);
+/// Every so many ticks idle connections are looked through.
+const SWEEP: u32 = 4;
+
+/// A worker's state: both wings.
+pub struct Plane {
+    pub inbound: Rc<Inbound>,
+    pub outbound: Rc<Outbound>,
+    pub log: AccessLog,
+}
+
+/// What every worker is made of.
+#[derive(Clone)]
+pub struct Parts {
+    pub inbound: Arc<inbound::Shared>,
+    pub outbound: Arc<outbound::Shared>,
+    pub credentials: Arc<arc_swap::ArcSwapOption<Credentials>>,
+    pub feed: Feed,
+    pub access_log: telemetry::AccessLog,
+    pub metrics: TrafficMetrics,
+}
+
+impl Plane {
+    /// Makes a worker's state on its own thread, and starts its tick.
+    pub fn new(parts: &Parts, index: usize) -> Self {
+        let seed = clock::now_us().wrapping_add(index as u64);
+        let log = AccessLog::new(parts.feed.clone(), &parts.access_log, seed);
+        let sinks = |direction: Direction| {
+            let (bytes_in, bytes_out) = parts.metrics.bytes(direction);
+            Rc::new(Sinks { log: log.clone(), bytes_in, bytes_out })
+        };
+        let dialer = || Dialer::new(Arc::clone(&parts.credentials));
+        let inbound = Rc::new(Inbound::new(
+            Arc::clone(&parts.inbound),
+            dialer(),
+            sinks(Direction::Inbound),
+        ));
+        let outbound = Rc::new(Outbound::new(
+            Arc::clone(&parts.outbound),
+            dialer(),
+            sinks(Direction::Outbound),
+        ));
+        let plane = Self { inbound, outbound, log };
+        plane.start_tick();
+        plane
+    }
+
+    fn start_tick(&self) {
+        let (log, inbound, outbound) =
+            (self.log.clone(), Rc::clone(&self.inbound), Rc::clone(&self.outbound));
+        tokio::task::spawn_local(async move {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            for count in 0u32.. {
+                ticks.tick().await;
+                log.flush();
+                if count % SWEEP == 0 {
+                    inbound.sweep();
+                    outbound.sweep();
+                }
+            }
+        });
+    }
+}
+
+/// A listener to open, and what its connections are.
+#[derive(Clone, Debug)]
+pub enum Door {
+    Inbound(inbound::Entrance),
+    Outbound(outbound::Entrance),
+}
+
+/// The listeners that the configuration names.
+pub fn doors(
+    workload: &str,
+    inbound: &inbound::Settings,
+    outbound: &outbound::Settings,
+) -> Vec<(SocketAddr, Door)> {
+    let mut doors = Vec::new();
+    for &listen in &inbound.listen {
+        doors.push((listen, Door::Inbound(inbound::Entrance::Transparent(listen))));
+    }
+    for port in &inbound.ports {
+        let app = AppPort::new(workload, port.app, port.protocol);
+        doors.push((port.listen, Door::Inbound(inbound::Entrance::Port(port.listen, app))));
+    }
+    for &listen in &outbound.listen {
+        doors.push((listen, Door::Outbound(outbound::Entrance::Transparent(listen))));
+    }
+    for upstream in &outbound.upstreams {
+        let entrance = outbound::Entrance::Upstream(upstream.listen, upstream.service.clone());
+        doors.push((upstream.listen, Door::Outbound(entrance)));
+    }
+    doors
+}
+
+/// Accepts at a door, on worker 0. A loop that panics is begun again; the listener stays open.
+pub fn open(
+    workers: &Workers<Plane>,
+    listener: std::net::TcpListener,
+    door: Door,
+    drain: &Drain,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let (all, drain) = (workers.clone(), drain.clone());
+    let sent = workers.try_send(
+        0,
+        Box::new(move |plane: &Rc<Plane>| {
+            let plane = Rc::clone(plane);
+            tokio::task::spawn_local(async move {
+                loop {
+                    let Ok(again) = listener.try_clone() else { return };
+                    let Ok(listener) = TcpListener::from_std(again) else { return };
+                    let door = door.clone();
+                    let serve = move |plane: &Rc<Plane>, accepted| match &door {
+                        Door::Inbound(entrance) => {
+                            inbound::accept(&plane.inbound, entrance.clone(), accepted);
+                        }
+                        Door::Outbound(entrance) => {
+                            outbound::accept(&plane.outbound, entrance.clone(), accepted);
+                        }
+                    };
+                    let run =
+                        accept::run(listener, all.clone(), drain.clone(), Rc::clone(&plane), serve);
+                    match tokio::task::spawn_local(run).await {
+                        Ok(()) => return,
+                        Err(error) => tracing::error!(%error, "an accept loop failed and begins again"),
+                    }
+                }
+            });
+        }),
+    );
+    if sent { Ok(()) } else { Err(io::Error::other("the worker takes no more listeners")) }
+}

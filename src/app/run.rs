@@ -1,0 +1,127 @@
+//! The sidecar as a process: configuration in, exit code out.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tracing::{error, info};
+
+use super::launch::{Launched, launch};
+use super::signals::{Signals, Told};
+use crate::admin::Command;
+use crate::config::{self, Flag, Loaded};
+use crate::http::respond::chain;
+use crate::intercept::OriginalDst;
+use crate::runtime::{socket, workers};
+use crate::telemetry::log::{self, Style};
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub config: Option<PathBuf>,
+    pub flags: Vec<Flag>,
+}
+
+impl Options {
+    /// Reads the configuration that these options name, and the environment's.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn load(&self) -> Result<Loaded, Vec<crate::resources::Fault>> {
+        config::load(self.config.as_deref(), std::env::vars(), &self.flags)
+    }
+}
+
+/// Runs a sidecar until it is told to leave.
+pub fn run(options: &Options) -> ExitCode {
+    let loaded = match options.load() {
+        Ok(loaded) => loaded,
+        Err(faults) => return refuse(&faults),
+    };
+    let style = match loaded.config.log.format {
+        config::LogStyle::Text => Style::Text,
+        config::LogStyle::Json => Style::Json,
+    };
+    let log = match log::init(loaded.config.log.level.as_str(), style) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("outrigger-proxy: {}", chain(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(error) = socket::raise_open_files() {
+        error!(%error, "the limit on open files can't be raised");
+    }
+    let runtime = match workers::local_runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "no runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        // Before anything that could take time: a signal must never be lost.
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                error!(%error, "no signal handlers");
+                return ExitCode::FAILURE;
+            }
+        };
+        match launch(options.clone(), loaded, log, OriginalDst::Kernel).await {
+            Ok(launched) => until_told(launched, &mut signals).await,
+            Err(faults) => refuse(&faults),
+        }
+    })
+}
+
+fn refuse(faults: &[crate::resources::Fault]) -> ExitCode {
+    for fault in faults {
+        eprintln!("{fault}");
+    }
+    let plural = if faults.len() == 1 { "" } else { "s" };
+    eprintln!("outrigger-proxy: {} fault{plural}, nothing was started", faults.len());
+    ExitCode::from(2)
+}
+
+/// Serves until a signal or the admin port says to leave, then drains. A second word is final.
+async fn until_told(
+    mut launched: Launched,
+    signals: &mut Signals,
+) -> ExitCode {
+    let first = loop {
+        tokio::select! {
+            command = launched.commands.recv() => break command.unwrap_or(Command::Shutdown),
+            told = signals.next() => match told {
+                Told::Leave => break Command::Drain,
+                Told::Reload => launched.reload.notify_one(),
+            },
+        }
+    };
+    if first == Command::Drain {
+        info!(open = launched.drain.open_connections(), "draining");
+        let settings = *launched.drain_settings.borrow();
+        let drain = launched.drain.clone();
+        tokio::select! {
+            cut = drain.run(settings) => {
+                if cut > 0 {
+                    info!(cut, "the drain's deadline is over; the rest is cut");
+                }
+            }
+            () = signals.leave() => info!("told twice; leaving at once"),
+            command = next_shutdown(&mut launched) => info!(?command, "told to leave at once"),
+        }
+    }
+    launched.close(Duration::from_secs(1));
+    info!("bye");
+    ExitCode::SUCCESS
+}
+
+async fn next_shutdown(launched: &mut Launched) -> Command {
+    loop {
+        match launched.commands.recv().await {
+            Some(Command::Drain) => {}
+            Some(Command::Shutdown) | None => return Command::Shutdown,
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The merged tree to the rooms' settings. Defaults have been laid under it,
+//! so that a field which always has a value is required here. Each section is
+//! one function; what concerns two sections stands in `check`.
+
+use super::{Config, Level, LogSettings, LogStyle, Workload};
+use crate::resources::decode::{Decoder, Fields, distinct, list, one_or_list};
+use crate::resources::names::{
+    dns_label, dns_subdomain, labels, service_name, socket_address, trust_domain, zone,
+};
+use crate::resources::scalar::{choice, duration, integer, path, protocol, ratio};
+use crate::resources::{Node, Origin, Value};
+use crate::telemetry::{AccessLog, LogFormat, Propagation};
+use crate::{admin, inbound, outbound, runtime, telemetry, tls};
+
+pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
+    let mut fields = Fields::open(node, decoder)?;
+    let workload = fields.required("workload", workload);
+    let namespace = workload
+        .as_ref()
+        .map_or("default", |workload| &workload.namespace);
+    let trust_domain = fields.required("trustDomain", trust_domain);
+    fields.refused(&["controlPlane"], NO_CONTROL_PLANE);
+    let identity = fields.optional("identity", identity);
+    let resources = fields.optional("resources", |node, decoder| {
+        one_or_list(node, decoder, path)
+    });
+    let inbound = fields.optional("inbound", inbound).unwrap_or_default();
+    let outbound = fields.required("outbound", |node, decoder| {
+        outbound(node, decoder, namespace)
+    });
+    let admin = fields.required("admin", admin);
+    let workers = fields.optional("workers", integer(1..=256));
+    let drain = fields.required("drain", drain);
+    let telemetry = fields.required("telemetry", telemetry);
+    let log = fields.required("log", log);
+    fields.close();
+    Some(Config {
+        workload: workload?,
+        trust_domain: trust_domain?,
+        identity,
+        resources: resources.unwrap_or_default(),
+        inbound,
+        outbound: outbound?,
+        admin: admin?,
+        runtime: runtime::Settings {
+            workers: workers.and_then(|count| u16::try_from(count).ok()),
+        },
+        drain: drain?,
+        telemetry: telemetry?,
+        log: log?,
+    })
+}
+
+const NO_CONTROL_PLANE: &str = "is not supported by this version, which takes its identity and \
+    resources from files: use `identity` and `resources`";
+const NO_EXPORT: &str = "is not supported by this version, which exports no spans; remove it";
+
+fn workload(node: &Node, decoder: &mut Decoder) -> Option<Workload> {
+    let mut fields = Fields::open(node, decoder)?;
+    let namespace = fields.required("namespace", dns_label);
+    let name = fields.required("name", dns_subdomain);
+    let service_account = fields.required("serviceAccount", dns_subdomain);
+    let labels = fields.optional("labels", labels).unwrap_or_default();
+    let zone = fields.optional("zone", zone);
+    fields.close();
+    Some(Workload {
+        namespace: namespace?,
+        name: name?,
+        service_account: service_account?,
+        labels,
+        zone,
+    })
+}
+
+fn identity(node: &Node, decoder: &mut Decoder) -> Option<tls::Settings> {
+    let mut fields = Fields::open(node, decoder)?;
+    let certificate = fields.required("certificate", path);
+    let key = fields.required("key", path);
+    let trust_bundle = fields.required("trustBundle", path);
+    fields.close();
+    Some(tls::Settings {
+        certificate: certificate?,
+        key: key?,
+        trust_bundle: trust_bundle?,
+    })
+}
+
+fn inbound(node: &Node, decoder: &mut Decoder) -> Option<inbound::Settings> {
+    let mut fields = Fields::open(node, decoder)?;
+    let listen = fields.optional("listen", |node, d| one_or_list(node, d, socket_address));
+    let ports = fields.optional("ports", inbound_ports);
+    fields.close();
+    Some(inbound::Settings {
+        listen: listen.unwrap_or_default(),
+        ports: ports.unwrap_or_default(),
+    })
+}
+
+fn inbound_ports(node: &Node, decoder: &mut Decoder) -> Option<Vec<inbound::Port>> {
+    let ports = list(node, decoder, |node, decoder| {
+        let mut fields = Fields::open(node, decoder)?;
+        let name = fields.optional("name", dns_label);
+        let listen = fields.required("listen", socket_address);
+        let app = fields.required("app", socket_address);
+        let protocol = fields.optional("protocol", protocol).unwrap_or_default();
+        if app.is_some_and(|app| app.port() == 0 || app.ip().is_unspecified()) {
+            fields.fault(
+                "app",
+                "must be the one address and port where the app listens",
+            );
+        }
+        fields.close();
+        Some(inbound::Port {
+            name,
+            listen: listen?,
+            app: app?,
+            protocol,
+        })
+    })?;
+    distinct(node, decoder, &ports, |port| {
+        port.name.as_ref().map(|name| ("name", name.clone()))
+    });
+    Some(ports)
+}
+
+fn outbound(node: &Node, decoder: &mut Decoder, namespace: &str) -> Option<outbound::Settings> {
+    let mut fields = Fields::open(node, decoder)?;
+    let listen = fields.optional("listen", |node, d| one_or_list(node, d, socket_address));
+    let upstreams = fields.optional("upstreams", |node, decoder| {
+        list(node, decoder, |node, decoder| {
+            upstream(node, decoder, namespace)
+        })
+    });
+    let words = &[
+        ("pass", outbound::Unknown::Pass),
+        ("deny", outbound::Unknown::Deny),
+    ];
+    let unknown = fields.required("unknown", choice(words));
+    fields.close();
+    Some(outbound::Settings {
+        listen: listen.unwrap_or_default(),
+        upstreams: upstreams.unwrap_or_default(),
+        unknown: unknown?,
+    })
+}
+
+fn upstream(node: &Node, decoder: &mut Decoder, namespace: &str) -> Option<outbound::Upstream> {
+    let mut fields = Fields::open(node, decoder)?;
+    let listen = fields.required("listen", socket_address);
+    let service = fields.required("service", service_name(namespace));
+    fields.close();
+    Some(outbound::Upstream {
+        listen: listen?,
+        service: service?,
+    })
+}
+
+fn admin(node: &Node, decoder: &mut Decoder) -> Option<admin::Settings> {
+    let mut fields = Fields::open(node, decoder)?;
+    let listen = fields.required("listen", socket_address);
+    fields.close();
+    Some(admin::Settings { listen: listen? })
+}
+
+fn drain(node: &Node, decoder: &mut Decoder) -> Option<runtime::DrainSettings> {
+    let mut fields = Fields::open(node, decoder)?;
+    let minimum = fields.required("minimum", duration);
+    let deadline = fields.required("deadline", duration);
+    if minimum > deadline && deadline.is_some() {
+        // Blame what somebody wrote, not the default it collides with.
+        match fields.at("minimum") {
+            Origin::Default => fields.fault("deadline", "must not be shorter than drain.minimum"),
+            _ => fields.fault("minimum", "must not be longer than drain.deadline"),
+        }
+    }
+    fields.close();
+    Some(runtime::DrainSettings {
+        minimum: minimum?,
+        deadline: deadline?,
+    })
+}
+
+fn telemetry(node: &Node, decoder: &mut Decoder) -> Option<telemetry::Settings> {
+    let mut fields = Fields::open(node, decoder)?;
+    let access_log = fields.required("accessLog", access_log);
+    let propagation = fields.required("traces", traces);
+    fields.close();
+    Some(telemetry::Settings {
+        access_log: access_log?,
+        propagation: propagation?,
+    })
+}
+
+fn access_log(node: &Node, decoder: &mut Decoder) -> Option<AccessLog> {
+    let mut fields = Fields::open(node, decoder)?;
+    let words = &[
+        ("json", LogFormat::Json),
+        ("text", LogFormat::Text),
+        ("off", LogFormat::Off),
+    ];
+    let format = fields.required("format", choice(words));
+    let sample = fields.required("sample", ratio);
+    fields.close();
+    Some(AccessLog {
+        format: format?,
+        sample: sample?,
+    })
+}
+
+fn traces(node: &Node, decoder: &mut Decoder) -> Option<Vec<Propagation>> {
+    let mut fields = Fields::open(node, decoder)?;
+    let propagation = fields.required("propagation", propagation);
+    fields.refused(&["otlpEndpoint", "sampleRatio"], NO_EXPORT);
+    fields.close();
+    propagation
+}
+
+fn propagation(node: &Node, decoder: &mut Decoder) -> Option<Vec<Propagation>> {
+    const WORDS: &[(&str, Propagation)] = &[
+        ("w3c", Propagation::W3c),
+        ("b3", Propagation::B3),
+        ("b3multi", Propagation::B3Multi),
+    ];
+    let formats = one_or_list(node, decoder, choice(WORDS))?;
+    if let Value::List(nodes) = &node.value {
+        for (index, format) in formats.iter().enumerate() {
+            if formats[..index].contains(format) {
+                let at = nodes.get(index).map_or(&node.at, |node| &node.at);
+                decoder.item(index, |decoder| decoder.fault(at, "is listed twice"));
+            }
+        }
+    }
+    Some(formats)
+}
+
+fn log(node: &Node, decoder: &mut Decoder) -> Option<LogSettings> {
+    let mut fields = Fields::open(node, decoder)?;
+    let level = fields.required("level", choice(Level::WORDS));
+    let style = fields.required(
+        "format",
+        choice(&[("text", LogStyle::Text), ("json", LogStyle::Json)]),
+    );
+    fields.close();
+    Some(LogSettings {
+        level: level?,
+        format: style?,
+    })
+}

@@ -1,0 +1,101 @@
+//! Why a connection was not made, or an exchange on it was not finished.
+
+use std::io;
+use std::time::Duration;
+
+use crate::http::respond::chain;
+use crate::http::{Body, BodyError};
+use crate::model::Reason;
+use crate::retry::Failed;
+use crate::tls::PeerError;
+
+/// No connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    #[error("{0}")]
+    Connect(#[source] io::Error),
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    #[error("{0}")]
+    Tls(#[source] PeerError),
+    #[error("this sidecar has no certificate yet")]
+    NoCredentials,
+    #[error("the peer did not begin HTTP/2: {0}")]
+    Http2(#[source] hyper::Error),
+    #[error("{0}")]
+    Limit(Reason),
+}
+
+impl DialError {
+    /// The reason that the caller is told.
+    pub fn reason(&self) -> Reason {
+        match self {
+            DialError::Connect(_) | DialError::Timeout(_) | DialError::Http2(_) => {
+                Reason::ConnectFailure
+            }
+            DialError::Tls(error) if error.is_wrong_identity() => Reason::PeerIdentityRefused,
+            DialError::Tls(_) => Reason::UpstreamTlsFailure,
+            DialError::NoCredentials => Reason::NotReady,
+            DialError::Limit(reason) => *reason,
+        }
+    }
+}
+
+/// A connection, but no answer.
+#[derive(Debug)]
+pub struct SendError {
+    pub failed: Failed,
+    pub reason: Reason,
+    pub sentence: String,
+    /// The request, when no byte of it was sent.
+    pub unsent: Option<Box<http::Request<Body>>>,
+}
+
+impl SendError {
+    pub(super) fn from_hyper(
+        error: &hyper::Error,
+        unsent: Option<http::Request<Body>>,
+    ) -> SendError {
+        let (failed, reason) = judge(error, unsent.is_some());
+        SendError { failed, reason, sentence: chain(error), unsent: unsent.map(Box::new) }
+    }
+}
+
+fn judge(error: &hyper::Error, unsent: bool) -> (Failed, Reason) {
+    if unsent {
+        return (Failed::Connect, Reason::ConnectFailure);
+    }
+    if let Some(error) = cause::<h2::Error>(error) {
+        return match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) => (Failed::Refused, Reason::UpstreamReset),
+            Some(h2::Reason::NO_ERROR) if error.is_go_away() => {
+                (Failed::Refused, Reason::UpstreamReset)
+            }
+            Some(h2::Reason::PROTOCOL_ERROR | h2::Reason::FRAME_SIZE_ERROR)
+                if !error.is_remote() =>
+            {
+                (Failed::Other, Reason::UpstreamProtocolError)
+            }
+            _ => (Failed::Reset, Reason::UpstreamReset),
+        };
+    }
+    if cause::<BodyError>(error).is_some() {
+        return (Failed::Other, Reason::ClientClosed);
+    }
+    if error.is_parse() {
+        return (Failed::Other, Reason::UpstreamProtocolError);
+    }
+    (Failed::Reset, Reason::UpstreamReset)
+}
+
+/// The first cause of that type.
+fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,113 @@
+//! One request and the head of its answer, over whatever connection there is.
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+
+use super::{DialError, Dialer, Far, Pool, SendError, Via};
+use crate::http::Body;
+use crate::http::hyper_io::Tokio;
+use crate::http::switch::{self, Switch};
+use crate::limit::Bulkhead;
+use crate::retry::Failed;
+
+/// No answer.
+#[derive(Debug)]
+pub enum Missed {
+    Dial(DialError),
+    Send(SendError),
+}
+
+/// What became of a request that asked to leave HTTP.
+#[derive(Debug)]
+pub enum Switched {
+    Granted(Response<()>, Tokio<Upgraded>),
+    Refused(Response<Incoming>),
+}
+
+impl Dialer {
+    /// Over HTTP/1; `safe` requests may be sent twice.
+    ///
+    /// A connection that the far side closed while it was idle is not the far side's failure: the
+    /// same request goes out once more on a fresh one, where that can do no harm.
+    ///
+    /// # Errors
+    /// See [`Missed`].
+    pub async fn http1(
+        &self,
+        pool: &Rc<Pool>,
+        far: Far<'_>,
+        request: Request<Body>,
+        safe: bool,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Result<(Response<Incoming>, Via), Missed> {
+        let Some(idle) = self.idle_h1(pool, safe, bulkhead) else {
+            return self.fresh_http1(pool, far, request, bulkhead).await;
+        };
+        let (parts, body) = request.into_parts();
+        let spare = (safe && body.is_empty()).then(|| parts.clone());
+        let error = match idle.send(Request::from_parts(parts, body), pool).await {
+            Ok((response, lease)) => return Ok((response, Via::H1(lease))),
+            Err(error) => error,
+        };
+        let again = match (error.unsent, spare) {
+            (Some(unsent), _) => *unsent,
+            (None, Some(parts)) if error.failed == Failed::Reset => {
+                Request::from_parts(parts, Body::empty())
+            }
+            (unsent, _) => return Err(Missed::Send(SendError { unsent, ..error })),
+        };
+        self.fresh_http1(pool, far, again, bulkhead).await
+    }
+
+    async fn fresh_http1(
+        &self,
+        pool: &Rc<Pool>,
+        far: Far<'_>,
+        request: Request<Body>,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Result<(Response<Incoming>, Via), Missed> {
+        let h1 = self.fresh_h1(far, bulkhead).await.map_err(Missed::Dial)?;
+        let (response, lease) = h1.send(request, pool).await.map_err(Missed::Send)?;
+        Ok((response, Via::H1(lease)))
+    }
+
+    /// Over HTTP/2.
+    ///
+    /// # Errors
+    /// See [`Missed`].
+    pub async fn http2(
+        &self,
+        pool: &Rc<Pool>,
+        far: Far<'_>,
+        request: Request<Body>,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Result<(Response<Incoming>, Via), Missed> {
+        let stream = self.h2(pool, far, bulkhead).await.map_err(Missed::Dial)?;
+        let response = stream.send(request).await.map_err(Missed::Send)?;
+        Ok((response, Via::H2(stream)))
+    }
+
+    /// On a connection of its own, which becomes the tunnel if the far side grants it.
+    ///
+    /// # Errors
+    /// See [`Missed`].
+    pub async fn switching(
+        &self,
+        far: Far<'_>,
+        request: Request<Body>,
+        switch: &Switch,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Result<Switched, Missed> {
+        let h1 = self.fresh_h1(far, bulkhead).await.map_err(Missed::Dial)?;
+        let mut response = h1.send_switching(request).await.map_err(Missed::Send)?;
+        if !switch::is_granted(switch, &response) {
+            return Ok(Switched::Refused(response));
+        }
+        let tunnel = hyper::upgrade::on(&mut response).await;
+        let tunnel = tunnel.map_err(|e| Missed::Send(SendError::from_hyper(&e, None)))?;
+        Ok(Switched::Granted(response.map(drop), Tokio(tunnel)))
+    }
+}

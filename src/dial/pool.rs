@@ -1,0 +1,216 @@
+//! What a worker keeps of each endpoint: idle HTTP/1 connections and shared HTTP/2 ones.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+
+use super::connect::{Far, Stream, connect};
+use super::h1::H1;
+use super::h2::{H2, StreamLease};
+use super::DialError;
+use crate::limit::Bulkhead;
+use crate::runtime::clock::{self, Rng};
+use crate::tls::{Alpn, Credentials};
+
+/// An idle HTTP/1 connection stays this long: most servers wait at least five seconds, so it leaves
+/// before they cut it.
+const H1_IDLE_US: u64 = 2_000_000;
+/// Requests that must not be sent twice take only a connection that was used this recently.
+const H1_UNSAFE_IDLE_US: u64 = 1_000_000;
+/// Idle connections kept for one endpoint.
+const H1_IDLE_MAX: usize = 512;
+/// An HTTP/2 connection without streams stays this long.
+const H2_IDLE_US: u64 = 300_000_000;
+
+/// A worker's connections.
+pub struct Dialer {
+    credentials: Arc<ArcSwapOption<Credentials>>,
+    /// By the endpoint's slot.
+    pools: RefCell<Vec<Option<Rc<Pool>>>>,
+    rng: RefCell<Rng>,
+}
+
+/// The connections to one endpoint.
+#[derive(Default)]
+pub struct Pool {
+    h1: RefCell<Vec<Box<H1>>>,
+    h2: RefCell<Vec<Rc<H2>>>,
+    /// One HTTP/2 connection is being made: others wait for it instead of making more.
+    dialing: Cell<bool>,
+    dialed: Notify,
+}
+
+impl Dialer {
+    pub fn new(credentials: Arc<ArcSwapOption<Credentials>>) -> Self {
+        Self { credentials, pools: RefCell::default(), rng: RefCell::new(Rng::from_system()) }
+    }
+
+    /// The pool of an endpoint's slot.
+    pub fn pool(&self, slot: u32) -> Rc<Pool> {
+        let mut pools = self.pools.borrow_mut();
+        let index = slot as usize;
+        if pools.len() <= index {
+            pools.resize_with(index + 1, || None);
+        }
+        Rc::clone(pools[index].get_or_insert_with(Rc::default))
+    }
+
+    /// A connection for opaque bytes; never pooled.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub async fn tcp(&self, far: Far<'_>) -> Result<Stream, DialError> {
+        connect(far, self.credentials.load_full().as_deref(), Alpn::Tcp).await
+    }
+
+    /// An idle HTTP/1 connection, if there is one that may be used.
+    pub(super) fn idle_h1(
+        &self,
+        pool: &Pool,
+        safe: bool,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Option<Box<H1>> {
+        let max = bulkhead.map_or(u32::MAX, |b| b.limits().max_requests_per_connection);
+        pool.take_h1(safe, max, clock::now_us())
+    }
+
+    /// A new HTTP/1 connection.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub(super) async fn fresh_h1(
+        &self,
+        far: Far<'_>,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Result<Box<H1>, DialError> {
+        let ticket = match bulkhead {
+            Some(bulkhead) => Some(bulkhead.connect().await.map_err(DialError::Limit)?),
+            None => None,
+        };
+        let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H1).await?;
+        H1::start(stream, ticket).await
+    }
+
+    /// A stream on an HTTP/2 connection, which is made where none has room.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub(super) async fn h2(
+        &self,
+        pool: &Rc<Pool>,
+        far: Far<'_>,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Result<StreamLease, DialError> {
+        let max = bulkhead.map_or(u32::MAX, |b| b.limits().max_requests_per_connection);
+        loop {
+            if let Some(stream) = pool.take_h2(max) {
+                return Ok(stream);
+            }
+            if pool.dialing.get() {
+                pool.dialed.notified().await;
+                continue;
+            }
+            let dialing = Dialing::begin(pool);
+            let h2 = self.fresh_h2(far, bulkhead).await?;
+            let stream = h2.take_stream();
+            pool.h2.borrow_mut().push(h2);
+            drop(dialing);
+            return Ok(stream);
+        }
+    }
+
+    async fn fresh_h2(
+        &self,
+        far: Far<'_>,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Result<Rc<H2>, DialError> {
+        let ticket = match bulkhead {
+            Some(bulkhead) => Some(bulkhead.connect().await.map_err(DialError::Limit)?),
+            None => None,
+        };
+        let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H2).await?;
+        let mut rng = self.rng.borrow().clone();
+        self.rng.borrow_mut().next_u64();
+        H2::start(stream, ticket, &mut rng).await
+    }
+
+    /// Lets go of what has been idle for too long, and of all that belongs to endpoints that are
+    /// gone; called by the worker's tick and at each snapshot.
+    pub fn sweep(&self, is_live: impl Fn(u32) -> bool) {
+        let now_us = clock::now_us();
+        for (slot, pool) in self.pools.borrow_mut().iter_mut().enumerate() {
+            let Some(kept) = pool else { continue };
+            if is_live(slot as u32) {
+                kept.sweep(now_us);
+            } else {
+                *pool = None;
+            }
+        }
+    }
+
+    /// Lets go of every shared connection, so that the next request makes one with the newest
+    /// credentials; requests under way finish where they are.
+    pub fn renew(&self) {
+        for pool in self.pools.borrow().iter().flatten() {
+            pool.h2.borrow_mut().clear();
+            pool.h1.borrow_mut().clear();
+        }
+    }
+}
+
+impl Pool {
+    fn take_h1(&self, safe: bool, max_requests: u32, now_us: u64) -> Option<Box<H1>> {
+        let longest = if safe { H1_IDLE_US } else { H1_UNSAFE_IDLE_US };
+        loop {
+            let mut h1 = self.h1.borrow_mut().pop()?;
+            if now_us.saturating_sub(h1.idle_since_us) > longest {
+                // The others have been idle for even longer; a safe method may still take them.
+                self.h1.borrow_mut().push(h1);
+                return None;
+            }
+            if h1.served < max_requests && h1.is_alive() {
+                return Some(h1);
+            }
+        }
+    }
+
+    pub(super) fn give_back(&self, h1: Box<H1>) {
+        let mut idle = self.h1.borrow_mut();
+        if idle.len() < H1_IDLE_MAX {
+            idle.push(h1);
+        }
+    }
+
+    fn take_h2(&self, max_requests: u32) -> Option<StreamLease> {
+        let now_us = clock::now_us();
+        let connections = self.h2.borrow();
+        connections.iter().find(|h2| h2.has_room(max_requests, now_us)).map(H2::take_stream)
+    }
+
+    fn sweep(&self, now_us: u64) {
+        let fresh = |h1: &Box<H1>| now_us.saturating_sub(h1.idle_since_us) <= H1_IDLE_US;
+        self.h1.borrow_mut().retain(fresh);
+        self.h2.borrow_mut().retain(|h2| {
+            h2.may_stay(u32::MAX, now_us) && !h2.is_idle_since(now_us, H2_IDLE_US)
+        });
+    }
+}
+
+struct Dialing<'a>(&'a Pool);
+
+impl<'a> Dialing<'a> {
+    fn begin(pool: &'a Pool) -> Self {
+        pool.dialing.set(true);
+        Self(pool)
+    }
+}
+
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        self.0.dialing.set(false);
+        self.0.dialed.notify_waiters();
+    }
+}

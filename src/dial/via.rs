@@ -1,0 +1,30 @@
+//! What an answer came over: kept with its body, so that the connection moves and comes back.
+
+use std::task::Context;
+
+use super::h1::Lease;
+use super::h2::StreamLease;
+
+/// The connection or stream under an answer.
+#[derive(Debug)]
+pub enum Via {
+    H1(Lease),
+    /// Held so that its place counts as taken; the connection has a task of its own.
+    H2(#[allow(dead_code, reason = "held for its drop")] StreamLease),
+}
+
+impl Via {
+    /// Moves what the body's frames come from.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Via::H1(lease) = self {
+            lease.drive(cx);
+        }
+    }
+
+    /// The answer is through.
+    pub fn finish(&mut self) {
+        if let Via::H1(lease) = self {
+            lease.finish();
+        }
+    }
+}

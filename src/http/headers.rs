@@ -1,0 +1,252 @@
+//! One look over a message's headers, and what the proxy does to them.
+//!
+//! A request has a handful of headers and the proxy cares about two dozen names, so the headers are
+//! walked once and the rest of the path asks a bit set instead of the map.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Names of our own.
+pub const PEER: HeaderName = HeaderName::from_static("x-outrigger-peer");
+pub const REASON: HeaderName = HeaderName::from_static("x-outrigger-reason");
+pub const ATTEMPT: HeaderName = HeaderName::from_static("x-outrigger-attempt");
+pub const DEADLINE: HeaderName = HeaderName::from_static("x-outrigger-deadline-ms");
+pub const CARRIED_HTTP: HeaderName = HeaderName::from_static("x-outrigger-http");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Which of the names that matter are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen(u32);
+
+macro_rules! seen {
+    ($($constant:ident = $bit:literal: $($name:literal)|+;)*) => {
+        impl Seen {
+            $(pub const $constant: Seen = Seen(1 << $bit);)*
+
+            fn of(name: &str) -> Seen {
+                match name {
+                    $($($name)|+ => Seen::$constant,)*
+                    _ => Seen(0),
+                }
+            }
+        }
+    };
+}
+
+seen! {
+    CONNECTION = 0: "connection";
+    KEEP_ALIVE = 1: "keep-alive";
+    PROXY_CONNECTION = 2: "proxy-connection";
+    TE = 3: "te";
+    TRANSFER_ENCODING = 4: "transfer-encoding";
+    UPGRADE = 5: "upgrade";
+    HTTP2_SETTINGS = 6: "http2-settings";
+    PEER = 7: "x-outrigger-peer";
+    CARRIED_HTTP = 8: "x-outrigger-http";
+    REASON = 9: "x-outrigger-reason";
+    ATTEMPT = 10: "x-outrigger-attempt";
+    DEADLINE = 11: "x-outrigger-deadline-ms";
+    REQUEST_ID = 12: "x-request-id";
+    TRACE = 13: "traceparent" | "b3" | "x-b3-traceid" | "x-b3-sampled" | "x-b3-flags";
+    TRACE_STATE = 14: "tracestate";
+    EXPECT = 15: "expect";
+    GRPC_TIMEOUT = 16: "grpc-timeout";
+    CONTENT_TYPE = 17: "content-type";
+    HOST = 18: "host";
+    GRPC_STATUS = 19: "grpc-status";
+    TRAILER = 20: "trailer";
+}
+
+impl Seen {
+    pub fn scan(headers: &HeaderMap) -> Seen {
+        headers.keys().fold(Seen(0), |seen, name| Seen(seen.0 | Seen::of(name.as_str()).0))
+    }
+
+    pub fn has(self, other: Seen) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub const fn or(self, other: Seen) -> Seen {
+        Seen(self.0 | other.0)
+    }
+}
+
+const HOP_BY_HOP: Seen = Seen::CONNECTION
+    .or(Seen::KEEP_ALIVE)
+    .or(Seen::PROXY_CONNECTION)
+    .or(Seen::TE)
+    .or(Seen::TRANSFER_ENCODING)
+    .or(Seen::UPGRADE)
+    .or(Seen::HTTP2_SETTINGS);
+
+/// Removes what concerns one connection only (RFC 9110 7.6.1), and says which protocol the message
+/// asked to switch to, if any. `te: trailers` stays, because it is true of every hop of the mesh.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Seen) -> Option<HeaderValue> {
+    if !seen.has(HOP_BY_HOP) {
+        return None;
+    }
+    let upgrade = upgrade_of(headers, seen);
+    if seen.has(Seen::CONNECTION) {
+        strip_listed(headers);
+    }
+    let trailers = seen.has(Seen::TE) && lists(headers, &header::TE, b"trailers");
+    for name in [
+        header::CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    upgrade
+}
+
+/// The protocol of a real Upgrade: listed in `Connection`, and not the obsolete h2c.
+fn upgrade_of(headers: &HeaderMap, seen: Seen) -> Option<HeaderValue> {
+    if !seen.has(Seen::UPGRADE) || !lists(headers, &header::CONNECTION, b"upgrade") {
+        return None;
+    }
+    let protocol = headers.get(header::UPGRADE)?;
+    (!protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
+}
+
+/// Removes what `Connection` lists, except what a caller must not be able to take away: framing,
+/// routing, identity and our own names.
+fn strip_listed(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !is_protected(name))
+        .collect();
+    for name in listed {
+        headers.remove(name);
+    }
+}
+
+fn is_protected(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(
+        name,
+        "host" | "content-length" | "te" | "transfer-encoding" | "authorization" | "cookie"
+            | "content-type" | "x-request-id" | "traceparent" | "tracestate" | "b3" | "trailer"
+    ) || name.starts_with("x-outrigger-")
+        || name.starts_with("x-b3-")
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("grpc-")
+}
+
+/// True when a comma-separated header has `token`, in any letter case and without its parameters.
+pub fn lists(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
+    headers.get_all(name).iter().any(|value| {
+        value.as_bytes().split(|&b| b == b',').any(|item| {
+            let item = item.split(|&b| b == b';').next().unwrap_or_default();
+            item.trim_ascii().eq_ignore_ascii_case(token)
+        })
+    })
+}
+
+/// Why an HTTP/2 request can't be forwarded: RFC 9113 8.3.1 and what HTTP/1 parsers would read in
+/// two ways. hyper and h2 have already refused the rest.
+pub fn check_http2(parts: &http::request::Parts, seen: Seen) -> Result<(), &'static str> {
+    if seen.has(Seen::HOST) {
+        let mut hosts = parts.headers.get_all(header::HOST).iter();
+        let host = hosts.next().map(HeaderValue::as_bytes).unwrap_or_default();
+        if hosts.next().is_some() {
+            return Err("Host stands more than once");
+        }
+        let authority = parts.uri.authority().map(|a| a.as_str().as_bytes());
+        if authority.is_some_and(|authority| !authority.eq_ignore_ascii_case(host)) {
+            return Err("Host contradicts :authority");
+        }
+    }
+    let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') {
+        return Err(":authority has user information");
+    }
+    if parts.method == http::Method::CONNECT {
+        return Ok(());
+    }
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    let legal = |b: u8| (0x21..=0x7e).contains(&b) && b != b'#';
+    if !path.bytes().all(legal) {
+        return Err(":path has characters that may not stand in a request line");
+    }
+    let asterisk = path == "*" && parts.method == http::Method::OPTIONS;
+    if !path.starts_with('/') && !asterisk {
+        return Err(":path does not start with /");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).expect("a name"),
+                HeaderValue::from_str(value).expect("a value"),
+            );
+        }
+        headers
+    }
+
+    #[test]
+    fn hop_by_hop_headers_go_and_the_rest_stays() {
+        for (given, left, upgrade) in [
+            (vec![("accept", "*/*")], vec!["accept"], None),
+            (vec![("connection", "close"), ("keep-alive", "5"), ("a", "1")], vec!["a"], None),
+            (vec![("connection", "x-a, X-B"), ("x-a", "1"), ("x-b", "1"), ("x-c", "1")], vec!["x-c"], None),
+            (vec![("connection", "host, x-outrigger-peer"), ("host", "a"), ("x-outrigger-peer", "p")],
+             vec!["host", "x-outrigger-peer"], None),
+            (vec![("te", "trailers"), ("a", "1")], vec!["a", "te"], None),
+            (vec![("te", "gzip;q=0.5, trailers")], vec!["te"], None),
+            (vec![("te", "gzip")], vec![], None),
+            (vec![("connection", "Upgrade"), ("upgrade", "websocket")], vec![], Some("websocket")),
+            (vec![("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "AA")], vec![], None),
+            (vec![("upgrade", "websocket")], vec![], None),
+            (vec![("connection", "content-length"), ("content-length", "3")], vec!["content-length"], None),
+        ] {
+            let mut headers = map(&given);
+            let seen = Seen::scan(&headers);
+            let asked = strip_hop_by_hop(&mut headers, seen);
+            let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, left, "{given:?}");
+            assert_eq!(asked.as_ref().and_then(|v| v.to_str().ok()), upgrade, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn http2_requests_that_http1_would_read_otherwise_are_refused() {
+        for (uri, method, host, fine) in [
+            ("http://a.b/x", "GET", None, true),
+            ("http://a.b/x", "GET", Some("a.b"), true),
+            ("http://a.b/x", "GET", Some("A.B"), true),
+            ("http://a.b/x", "GET", Some("c"), false),
+            ("http://u@a.b/x", "GET", None, false),
+        ] {
+            let mut builder = http::Request::builder().method(method).uri(uri);
+            if let Some(host) = host {
+                builder = builder.header("host", host);
+            }
+            let (parts, ()) = builder.body(()).expect("a request").into_parts();
+            let seen = Seen::scan(&parts.headers);
+            assert_eq!(check_http2(&parts, seen).is_ok(), fine, "{uri} {host:?}");
+        }
+    }
+}

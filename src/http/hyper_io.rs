@@ -1,0 +1,145 @@
+//! hyper's I/O, executor and timer traits over a current-thread tokio runtime.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::rt::{Executor, Read, ReadBufCursor, Sleep, Timer, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A tokio stream as hyper reads and writes it.
+#[derive(Debug)]
+pub struct HyperIo<T>(pub T);
+
+impl<T: AsyncRead + Unpin> Read for HyperIo<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        // SAFETY: `ReadBuf` only ever initialises what it hands out, and `filled` counts the bytes
+        // that the inner read initialised.
+        let filled = unsafe {
+            let mut buf = ReadBuf::uninit(cursor.as_mut());
+            std::task::ready!(Pin::new(&mut self.0).poll_read(cx, &mut buf))?;
+            buf.filled().len()
+        };
+        // SAFETY: the bytes up to `filled` were initialised just now.
+        unsafe { cursor.advance(filled) };
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Write for HyperIo<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+}
+
+impl<T: Read + Unpin> AsyncRead for Tokio<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut inner = hyper::rt::ReadBuf::new(buf.initialize_unfilled());
+        std::task::ready!(Pin::new(&mut self.0).poll_read(cx, inner.unfilled()))?;
+        let filled = inner.filled().len();
+        buf.advance(filled);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A hyper stream (an upgraded connection) as tokio reads and writes it.
+#[derive(Debug)]
+pub struct Tokio<T>(pub T);
+
+impl<T: Write + Unpin> AsyncWrite for Tokio<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// Runs hyper's own tasks (HTTP/2 streams and body pipes) on this worker.
+#[derive(Clone, Copy, Debug)]
+pub struct OnWorker;
+
+impl<F> Executor<F> for OnWorker
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// tokio's timer for hyper's pings.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerTimer;
+
+impl Timer for WorkerTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(Instant::now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        Box::pin(WorkerSleep(Box::pin(tokio::time::sleep_until(deadline.into()))))
+    }
+
+    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
+        if let Some(sleep) = sleep.as_mut().downcast_mut_pin::<WorkerSleep>() {
+            sleep.get_mut().0.as_mut().reset(deadline.into());
+        }
+    }
+}
+
+struct WorkerSleep(Pin<Box<tokio::time::Sleep>>);
+
+impl Future for WorkerSleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl Sleep for WorkerSleep {}

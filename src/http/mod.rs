@@ -1,0 +1,21 @@
+//! HTTP as the proxy needs it, whatever the direction: bodies, headers, the guard in front of the
+//! parser, and the proxy's own answers.
+//!
+//! Nothing here dials, listens or decides; `serve` and `dial` bring the connections, the two wings
+//! bring the decisions.
+
+pub mod body;
+pub mod carriage;
+pub mod classify;
+pub mod deadline;
+pub mod guard;
+pub mod guarded;
+pub mod headers;
+pub mod patience;
+pub mod replay;
+pub mod hyper_io;
+pub mod respond;
+pub mod switch;
+
+pub use body::{Body, BodyError, Tail};
+pub use guarded::{Gate, Guarded};

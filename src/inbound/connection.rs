@@ -1,0 +1,284 @@
+//! A connection from elsewhere: who it is, what it speaks, and who serves it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Request};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::port::AppPort;
+use super::serve::serve;
+use super::stream;
+use super::worker::Inbound;
+use crate::http::Gate;
+use crate::http::respond::chain;
+use crate::intercept::Found;
+use crate::model::{Direction, Protocol, Reason};
+use crate::runtime::{Open, Prefixed, socket};
+use crate::serve::accept::Accepted;
+use crate::serve::hear::{self, Heard, QUIET, Race};
+use crate::serve::ledger::{Entry, Speaks};
+use crate::serve::near::Session;
+use crate::serve::tunnel::Tunnels;
+use crate::serve::{Near, http as serve_http, near};
+use crate::telemetry::traffic::{RouteMeter, Spoken};
+use crate::tls::{self, Alpn, OverSocket, Peer};
+
+/// A handshake's time, like a head's.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The listener that a connection came in by.
+#[derive(Clone, Debug)]
+pub enum Entrance {
+    /// The original destination names the app's port.
+    Transparent(SocketAddr),
+    /// One port of the app.
+    Port(SocketAddr, Arc<AppPort>),
+}
+
+/// Who a connection is, and where it goes.
+pub struct Caller {
+    pub client: SocketAddr,
+    pub peer: Option<Peer>,
+    /// `x-outrigger-peer` for every request of the connection.
+    pub peer_header: Option<HeaderValue>,
+    pub port: Arc<AppPort>,
+    pub meter: Rc<RouteMeter>,
+}
+
+/// An HTTP connection under way.
+pub struct Conn {
+    pub caller: Caller,
+    pub spoken: Spoken,
+    pub gate: Rc<Gate>,
+    pub tunnels: Tunnels,
+}
+
+impl Caller {
+    /// `mtls` or `none`, as logs and metrics have it.
+    pub fn secured(&self) -> &'static str {
+        if self.peer.is_some() { "mtls" } else { "none" }
+    }
+}
+
+/// Serves one accepted connection to its end.
+pub fn accept(worker: &Rc<Inbound>, entrance: Entrance, accepted: Accepted) {
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let Accepted { stream, client, load } = accepted;
+        let open = worker.shared.drain.open();
+        let (listener, port) = match entrance {
+            Entrance::Port(listener, port) => (listener, Some(port)),
+            Entrance::Transparent(listener) => (listener, original(&worker, &stream)),
+        };
+        let Some(port) = port else {
+            warn!(%client, reason = %Reason::LoopDetected, "connection refused: it was not redirected here, or its destination is this sidecar itself");
+            socket::reset_on_close(&stream);
+            return;
+        };
+        let entry = worker.shared.ledger.open(Direction::Inbound, client, listener);
+        if let Err(error) = run(&worker, stream, client, port, entry, open).await {
+            debug!(%client, %error, "inbound connection broke");
+        }
+        drop(load);
+    });
+}
+
+/// The app's port that a redirected connection was going to; never one of our own.
+fn original(worker: &Inbound, stream: &TcpStream) -> Option<Arc<AppPort>> {
+    match worker.shared.original_dst.of(stream) {
+        Found::Original(address) if !worker.shared.own_ports.contains(&address.port()) => {
+            Some(worker.port(address))
+        }
+        _ => None,
+    }
+}
+
+async fn run(
+    worker: &Rc<Inbound>,
+    mut stream: TcpStream,
+    client: SocketAddr,
+    port: Arc<AppPort>,
+    entry: Entry,
+    open: Open,
+) -> std::io::Result<()> {
+    let mut heard = BytesMut::new();
+    let meter = worker.meter(&port);
+    let caller = Caller { client, peer: None, peer_header: None, port, meter };
+    let plaintext = worker.shared.access.decide(None).is_ok();
+    if plaintext && caller.port.protocol != Protocol::Http {
+        let spoke = hear::spoke_soon(&mut stream, &mut heard, QUIET).await?;
+        if !spoke {
+            return converse(worker, caller, near::plain(Bytes::new(), stream), entry, open).await;
+        }
+    }
+    let what = timeout(HANDSHAKE, hear::what(&mut stream, &mut heard));
+    let Ok(what) = what.await else { return Ok(()) };
+    match what? {
+        Heard::Nothing => Ok(()),
+        Heard::MeshTls => mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await,
+        _ => converse(worker, caller, near::plain(heard.freeze(), stream), entry, open).await,
+    }
+}
+
+/// Mutual TLS: the peer proves its identity, and its ALPN says what is inside.
+async fn mesh(
+    worker: &Rc<Inbound>,
+    mut caller: Caller,
+    stream: Prefixed<TcpStream>,
+    entry: Entry,
+    mut open: Open,
+) -> std::io::Result<()> {
+    let Some((session, peer, alpn)) = shake_hands(worker, &caller, stream).await else {
+        return Ok(());
+    };
+    entry.set_peer(peer.id.clone());
+    caller.peer_header = HeaderValue::from_str(peer.id.as_str()).ok();
+    let ends = peer.not_after;
+    caller.peer = Some(peer);
+    let near = near::tls(Bytes::new(), session);
+    match alpn {
+        Alpn::H2 => {
+            let lifetime = lifetime(worker, ends);
+            http(worker, caller, near, Spoken::Http2, entry, &mut open, Some(lifetime)).await;
+            Ok(())
+        }
+        Alpn::H1 => {
+            http(worker, caller, near, Spoken::Http1, entry, &mut open, None).await;
+            Ok(())
+        }
+        Alpn::Tcp => converse(worker, caller, near, entry, open).await,
+    }
+}
+
+/// Until either side's certificate ends.
+fn lifetime(worker: &Inbound, peer_ends: SystemTime) -> Duration {
+    let ours = worker.shared.credentials.load();
+    let ends = ours.as_ref().map_or(peer_ends, |ours| ours.svid().not_after().min(peer_ends));
+    ends.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
+async fn shake_hands(
+    worker: &Inbound,
+    caller: &Caller,
+    stream: Prefixed<TcpStream>,
+) -> Option<(Session, Peer, Alpn)> {
+    let client = caller.client;
+    let Some(credentials) = worker.shared.credentials.load_full() else {
+        warn!(%client, reason = %Reason::NotReady, "TLS connection refused: this sidecar has no certificate");
+        return None;
+    };
+    let _place = worker.handshakes.acquire().await.ok()?;
+    match timeout(HANDSHAKE, tls::accept(stream, &credentials)).await {
+        Ok(Ok(done)) => Some(done),
+        Ok(Err(error)) => {
+            let sentence = chain(&error);
+            if let Some(left_out) = worker.may_log(&sentence) {
+                warn!(%client, reason = %Reason::TlsHandshakeFailed, left_out, "TLS handshake refused: {sentence}");
+            }
+            None
+        }
+        Err(_) => {
+            warn!(%client, reason = %Reason::TlsHandshakeFailed, "TLS handshake refused: it took longer than 10 s");
+            None
+        }
+    }
+}
+
+/// A stream whose protocol is declared, or to be heard: plaintext, or opaque bytes in TLS.
+async fn converse(
+    worker: &Rc<Inbound>,
+    caller: Caller,
+    near: Near,
+    entry: Entry,
+    mut open: Open,
+) -> std::io::Result<()> {
+    let permit = worker.shared.access.decide(caller.peer.as_ref().map(|peer| &peer.id));
+    let (heard, mut io) = near.into_parts();
+    let mut heard = BytesMut::from(heard);
+    let opaque = |heard: BytesMut, io| Prefixed::new(heard.freeze(), io);
+    if caller.port.protocol == Protocol::Tcp {
+        return stream::opaque(worker, caller, permit, opaque(heard, io), None, entry, open).await;
+    }
+    let mut dialled = None;
+    if heard.is_empty() && caller.port.protocol == Protocol::Auto && permit.is_ok() {
+        // The caller's own sidecar has waited already for a client that is silent.
+        let dial = stream::dial(worker, &caller);
+        match hear::race(&mut io, &mut heard, dial).await? {
+            Race::Client(far) => dialled = far,
+            Race::Far(far, first) => {
+                let near = opaque(heard, io);
+                return stream::opaque(worker, caller, permit, near, Some((far, first)), entry, open).await;
+            }
+            Race::NotDialled(failure) => {
+                stream::refuse(worker, &caller, &failure, &opaque(heard, io));
+                return Ok(());
+            }
+        }
+    }
+    let spoken = match hear::what(&mut io, &mut heard).await? {
+        Heard::Nothing => return Ok(()),
+        Heard::Http1 => Spoken::Http1,
+        Heard::Http2 => Spoken::Http2,
+        Heard::MeshTls | Heard::AppTls | Heard::Opaque if caller.port.protocol.is_http() => {
+            warn!(client = %caller.client, reason = %Reason::BadRequest, "connection refused: it does not speak HTTP, which its port declares");
+            socket::reset_on_close(opaque(heard, io).socket());
+            return Ok(());
+        }
+        Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
+            let far = dialled.map(|far| (far, Bytes::new()));
+            return stream::opaque(worker, caller, permit, opaque(heard, io), far, entry, open).await;
+        }
+    };
+    drop(dialled);
+    http(worker, caller, opaque(heard, io), spoken, entry, &mut open, None).await;
+    Ok(())
+}
+
+async fn http(
+    worker: &Rc<Inbound>,
+    caller: Caller,
+    near: Near,
+    spoken: Spoken,
+    entry: Entry,
+    open: &mut Open,
+    lifetime: Option<Duration>,
+) {
+    let (speaks, label) = match spoken {
+        Spoken::Http2 => (Speaks::Http2, "http2"),
+        _ => (Speaks::Http1, "http1"),
+    };
+    entry.set_speaks(speaks);
+    let client = caller.client;
+    let (total, active) =
+        worker.shared.metrics.connection(Direction::Inbound, label, caller.secured());
+    total.inc();
+    active.inc();
+    let conn = Rc::new(Conn { caller, spoken, gate: Rc::default(), tunnels: Tunnels::new(entry) });
+    let service = service_fn({
+        let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
+        move |request: Request<Incoming>| {
+            let (worker, conn) = (Rc::clone(&worker), Rc::clone(&conn));
+            async move { Ok::<_, Infallible>(serve(&worker, &conn, request).await) }
+        }
+    });
+    let served = match spoken {
+        Spoken::Http2 => serve_http::http2(near, service, open, lifetime).await,
+        _ => {
+            let gate = Rc::clone(&conn.gate);
+            serve_http::http1(near, gate, service, &conn.tunnels, open).await
+        }
+    };
+    if let Err(error) = served {
+        debug!(%client, error = %chain(&error), "HTTP connection ended with an error");
+    }
+    active.dec();
+}

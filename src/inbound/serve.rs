@@ -1,0 +1,272 @@
+//! The way of an inbound request, top to bottom.
+//!
+//! Check, decide on access, watch the deadline, prepare, forward to the app. Each step either goes
+//! on or ends in a [`Failure`], which becomes the caller's answer.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::{Caller, Conn};
+use super::stream;
+use super::tail::{RequestTail, ResponseTail};
+use super::worker::Inbound;
+use crate::access::Permit;
+use crate::dial::{DialError, Missed, Via};
+use crate::http::guarded::Refusal;
+use crate::http::headers::{self, PEER, REASON, Seen};
+use crate::http::patience::Patience;
+use crate::http::respond::{Failure, Shape, respond};
+use crate::http::{Body, Tail, carriage, classify, deadline, switch};
+use crate::model::{Direction, Reason};
+use crate::runtime::{Phase, clock};
+use crate::telemetry::exchange::{Detail, Exchange};
+use crate::telemetry::request_id;
+use crate::telemetry::trace_context::TraceContext;
+use crate::telemetry::traffic::Spoken;
+
+/// Serves one request.
+pub async fn serve(worker: &Rc<Inbound>, conn: &Rc<Conn>, request: Request<Incoming>) -> Response<Body> {
+    let (parts, incoming) = request.into_parts();
+    let seen = Seen::scan(&parts.headers);
+    let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(&parts.headers);
+    let (spoken, shape) = if grpc { (Spoken::Grpc, Shape::Grpc) } else { (conn.spoken, Shape::Http) };
+    let secured = conn.caller.secured();
+    let exchange = Exchange::begin(&worker.sinks, Direction::Inbound, spoken, secured, clock::now_us);
+    exchange.set_meter(Rc::clone(&conn.caller.meter));
+    exchange.peer.replace(conn.caller.peer.as_ref().map(|peer| peer.id.clone()));
+    let may_switch = parts.method == Method::CONNECT || seen.has(Seen::UPGRADE);
+    let mut response = match forward(worker, conn, &exchange, parts, seen, incoming).await {
+        Ok(response) => response,
+        Err(failure) => refuse(conn, &exchange, failure, shape),
+    };
+    if conn.spoken == Spoken::Http1 {
+        if may_switch {
+            if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
+        }
+        if is_leaving(worker, &conn.caller) && !response.status().is_informational() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    response
+}
+
+/// The process drains, or the peer's certificate has ended: the connection goes with this answer.
+fn is_leaving(worker: &Inbound, caller: &Caller) -> bool {
+    let ended = |peer: &crate::tls::Peer| peer.not_after <= SystemTime::now();
+    worker.shared.drain.phase() > Phase::Serving || caller.peer.as_ref().is_some_and(ended)
+}
+
+async fn forward(
+    worker: &Rc<Inbound>,
+    conn: &Rc<Conn>,
+    exchange: &Rc<Exchange>,
+    mut parts: Parts,
+    seen: Seen,
+    incoming: Incoming,
+) -> Result<Response<Body>, Failure> {
+    check(conn, &parts, seen)?;
+    let permit = decide(worker, &conn.caller)?;
+    let deadline = deadline::read(&parts.headers, seen);
+    if deadline == Some(Duration::ZERO) {
+        return Err(Failure::plain(Reason::DeadlinePassed));
+    }
+    let upgrade = prepare(worker, conn, exchange, &mut parts, seen);
+    if let Some(switch) = switch::asked(&parts, upgrade) {
+        return stream::switching(worker, conn, exchange, permit, parts, &switch).await;
+    }
+    parts.extensions.remove::<OnUpgrade>();
+    let body = request_body(conn, exchange, incoming);
+    let Some(left) = deadline else {
+        return to_app(worker, conn, exchange, permit, parts, seen, body).await;
+    };
+    let until = Instant::now() + left;
+    let spent = Duration::from_micros(clock::now_us().saturating_sub(exchange.started_us));
+    deadline::write(&mut parts.headers, seen, left.saturating_sub(spent));
+    timeout_at(until, to_app(worker, conn, exchange, permit, parts, seen, body))
+        .await
+        .unwrap_or_else(|_| Err(Failure::plain(Reason::DeadlinePassed)))
+}
+
+/// What the guard, or the rules of HTTP/2, found wrong.
+fn check(conn: &Conn, parts: &Parts, seen: Seen) -> Result<(), Failure> {
+    match conn.spoken {
+        Spoken::Http1 => conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure())),
+        _ => headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why)),
+    }
+}
+
+fn decide(worker: &Inbound, caller: &Caller) -> Result<Permit, Failure> {
+    let peer = caller.peer.as_ref().map(|peer| &peer.id);
+    match worker.shared.access.decide(peer) {
+        Ok(permit) => {
+            worker.allowed.inc();
+            Ok(permit)
+        }
+        Err(reason) => {
+            worker.denied.inc();
+            Err(Failure::plain(reason))
+        }
+    }
+}
+
+/// Cleans the head, says who called, carries request id and trace context on, and notes what the
+/// log wants. Returns the protocol of an Upgrade.
+fn prepare(
+    worker: &Inbound,
+    conn: &Conn,
+    exchange: &Exchange,
+    parts: &mut Parts,
+    seen: Seen,
+) -> Option<HeaderValue> {
+    let upgrade = headers::strip_hop_by_hop(&mut parts.headers, seen);
+    match &conn.caller.peer_header {
+        Some(peer) => {
+            parts.headers.insert(PEER, peer.clone());
+        }
+        None if seen.has(Seen::PEER) => {
+            parts.headers.remove(PEER);
+        }
+        None => {}
+    }
+    if seen.has(Seen::EXPECT) {
+        parts.headers.remove(header::EXPECT);
+    }
+    let request_id = {
+        let mut rng = worker.rng.borrow_mut();
+        request_id::ensure(&mut parts.headers, SystemTime::now(), &mut || rng.next_u64())
+    };
+    let formats = &worker.shared.propagation;
+    let context =
+        seen.has(Seen::TRACE).then(|| TraceContext::read(&parts.headers, formats)).flatten();
+    if let Some(context) = &context {
+        context.write(&mut parts.headers, formats);
+    }
+    if exchange.is_logged() {
+        let _ = exchange.detail.set(Box::new(Detail {
+            time: SystemTime::now(),
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            host: parts.headers.get(header::HOST).cloned(),
+            request_id: Some(request_id),
+            trace_id: context.map(|context| context.trace_id),
+            user_agent: parts.headers.get(header::USER_AGENT).cloned(),
+        }));
+    }
+    upgrade
+}
+
+fn request_body(conn: &Conn, exchange: &Rc<Exchange>, incoming: Incoming) -> Body {
+    let body = Body::incoming(incoming);
+    if body.is_empty() {
+        return body;
+    }
+    let patience = Patience::new(conn.caller.port.timeouts.idle);
+    body.with_tail(Box::new(RequestTail { exchange: Rc::clone(exchange), patience }))
+}
+
+/// Forwards to the app, in the version that the caller spoke or the port declares.
+async fn to_app(
+    worker: &Inbound,
+    conn: &Conn,
+    exchange: &Rc<Exchange>,
+    _permit: Permit,
+    mut parts: Parts,
+    seen: Seen,
+    body: Body,
+) -> Result<Response<Body>, Failure> {
+    let port = &conn.caller.port;
+    let safe = classify::is_idempotent(&parts.method);
+    exchange.attempts.set(1);
+    exchange.endpoint.set(Some(port.app.address));
+    let came_as = parts.version;
+    let restored = carriage::restored(&mut parts.headers, seen, came_as, port.protocol);
+    let pool = worker.dialer.pool(port.app.slot);
+    let begun_us = clock::now_us();
+    let sent = if restored.version == Version::HTTP_2 {
+        carriage::to_http2(&mut parts, &port.authority, false)
+            .map_err(|why| Failure::new(Reason::BadRequest, why))?;
+        worker.dialer.http2(&pool, port.far(), Request::from_parts(parts, body), None).await
+    } else {
+        carriage::to_http1(&mut parts, restored);
+        let request = Request::from_parts(parts, body);
+        worker.dialer.http1(&pool, port.far(), request, safe, None).await
+    };
+    let (response, via) = sent.map_err(|missed| explain(conn, missed))?;
+    exchange.upstream_us.set(Some(clock::now_us() - begun_us));
+    Ok(answer(conn, exchange, response, via))
+}
+
+/// What is said of an app that did not answer.
+pub fn explain(conn: &Conn, missed: Missed) -> Failure {
+    let port = &conn.caller.port;
+    match missed {
+        Missed::Dial(DialError::Connect(error)) => Failure::new(
+            Reason::ConnectFailure,
+            format!("the app of {} could not be reached: {error}", port.label),
+        ),
+        Missed::Dial(error) => Failure::new(
+            error.reason(),
+            format!("the app of {} could not be reached: {error}", port.label),
+        ),
+        Missed::Send(error) => Failure::new(
+            error.reason,
+            format!("the app of {} did not answer: {}", port.label, error.sentence),
+        ),
+    }
+}
+
+/// Turns the app's answer into the caller's.
+fn answer(
+    conn: &Conn,
+    exchange: &Rc<Exchange>,
+    response: Response<Incoming>,
+    via: Via,
+) -> Response<Body> {
+    let (mut parts, incoming) = response.into_parts();
+    exchange.status.set(parts.status.as_u16());
+    clean_answer(exchange, &mut parts.headers);
+    parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    let body = Body::incoming(incoming);
+    let patience = Patience::new(conn.caller.port.timeouts.idle);
+    let mut tail = ResponseTail { exchange: Rc::clone(exchange), via, patience, ended: false };
+    if body.is_empty() {
+        tail.end(None);
+        return Response::from_parts(parts, body);
+    }
+    Response::from_parts(parts, body.with_tail(Box::new(tail)))
+}
+
+/// Removes what concerned the app's connection, and what only sidecars may say.
+pub fn clean_answer(exchange: &Exchange, headers: &mut http::HeaderMap) {
+    let seen = Seen::scan(headers);
+    headers::strip_hop_by_hop(headers, seen);
+    if seen.has(Seen::REASON) {
+        headers.remove(REASON);
+    }
+    if seen.has(Seen::GRPC_STATUS) {
+        exchange.grpc.set(classify::grpc_status(headers));
+    }
+}
+
+/// The proxy's own answer.
+fn refuse(conn: &Conn, exchange: &Exchange, failure: Failure, shape: Shape) -> Response<Body> {
+    let failure = match (conn.gate.body_violation(), exchange.reason.get()) {
+        (Some(violation), _) => Refusal::Violation(violation).failure(),
+        // The body broke first, and took the forwarding with it.
+        (None, Some(Reason::BodyTimeout)) => Failure::plain(Reason::BodyTimeout).closing(),
+        _ => failure,
+    };
+    exchange.blame(failure.reason);
+    let response = respond(&failure, shape);
+    exchange.status.set(response.status().as_u16());
+    exchange.grpc.set(classify::grpc_status(response.headers()));
+    tracing::debug!(reason = %failure.reason, client = %conn.caller.client, "{}", failure.sentence());
+    response
+}

@@ -1,0 +1,169 @@
+//! Opaque bytes inbound: TCP ports, TLS of the app's own, tunnels.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::upgrade::OnUpgrade;
+use tracing::{debug, warn};
+
+use super::connection::{Caller, Conn};
+use super::serve::{clean_answer, explain};
+use super::worker::Inbound;
+use crate::access::Permit;
+use crate::dial::{Stream, Switched};
+use crate::http::Body;
+use crate::http::respond::{Failure, chain};
+use crate::http::switch::{self, Switch};
+use crate::model::{Direction, Reason};
+use crate::runtime::{Open, Phase, clock, socket};
+use crate::serve::ledger::{Entry, Speaks};
+use crate::serve::Near;
+use crate::tcp::End;
+use crate::telemetry::exchange::Exchange;
+use crate::telemetry::traffic::Spoken;
+use crate::tls::{OverSocket, relay};
+
+/// Connects to the app.
+///
+/// # Errors
+/// [`Reason::ConnectFailure`], with what the system said.
+pub async fn dial(worker: &Inbound, caller: &Caller) -> Result<Stream, Failure> {
+    let port = &caller.port;
+    worker.dialer.tcp(port.far()).await.map_err(|error| {
+        let sentence = format!("the app of {} could not be reached: {error}", port.label);
+        Failure::new(error.reason(), sentence)
+    })
+}
+
+/// Shows the caller a reset, and says in the log and the metrics why.
+pub fn refuse(worker: &Inbound, caller: &Caller, failure: &Failure, near: &Near) {
+    record(worker, caller).blame(failure.reason);
+    if let Some(left_out) = worker.may_log(failure.sentence()) {
+        warn!(client = %caller.client, reason = %failure.reason, left_out, "connection refused: {}", failure.sentence());
+    }
+    socket::reset_on_close(near.socket());
+}
+
+fn record(worker: &Inbound, caller: &Caller) -> Rc<Exchange> {
+    let (sinks, secured) = (&worker.sinks, caller.secured());
+    let exchange = Exchange::begin(sinks, Direction::Inbound, Spoken::Tcp, secured, clock::now_us);
+    exchange.set_meter(Rc::clone(&caller.meter));
+    exchange.peer.replace(caller.peer.as_ref().map(|peer| peer.id.clone()));
+    exchange
+}
+
+/// Relays an opaque stream to its end, if it may come in.
+///
+/// # Errors
+/// None that the caller has not been shown.
+pub async fn opaque(
+    worker: &Inbound,
+    caller: Caller,
+    permit: Result<Permit, Reason>,
+    near: Near,
+    far: Option<(Stream, Bytes)>,
+    entry: Entry,
+    mut open: Open,
+) -> std::io::Result<()> {
+    entry.set_speaks(Speaks::Tcp);
+    let _permit: Permit = match permit {
+        Ok(permit) => permit,
+        Err(reason) => {
+            worker.denied.inc();
+            refuse(worker, &caller, &Failure::plain(reason), &near);
+            return Ok(());
+        }
+    };
+    worker.allowed.inc();
+    let dialled = match far {
+        Some(far) => Ok(far),
+        None => dial(worker, &caller).await.map(|far| (far, Bytes::new())),
+    };
+    let (mut far, first) = match dialled {
+        Ok(far) => far,
+        Err(failure) => {
+            refuse(worker, &caller, &failure, &near);
+            return Ok(());
+        }
+    };
+    let (total, active) =
+        worker.shared.metrics.connection(Direction::Inbound, "tcp", caller.secured());
+    total.inc();
+    active.inc();
+    let exchange = record(worker, &caller);
+    exchange.attempts.set(1);
+    exchange.endpoint.set(Some(caller.port.app.address));
+    let idle = Some(caller.port.timeouts.idle);
+    let end = tokio::select! {
+        end = relay(near, &mut far, first, &entry.bytes, idle) => Some(end),
+        () = open.reached(Phase::Closing) => None,
+    };
+    note_end(&exchange, &entry, end.as_ref());
+    active.dec();
+    Ok(())
+}
+
+fn note_end(exchange: &Exchange, entry: &Entry, end: Option<&End>) {
+    let reason = end.map_or(Some(Reason::DrainDeadline), End::reason);
+    if let Some(End::A(fault) | End::B(fault)) = end {
+        debug!(client = %entry.client, error = %chain(fault), "opaque connection broke");
+    }
+    let bytes = &entry.bytes;
+    exchange.end_stream(bytes.a_to_b.load(Relaxed), bytes.b_to_a.load(Relaxed), reason);
+}
+
+/// Sends a request that asks to leave HTTP, and keeps the far side of the tunnel if it may.
+///
+/// # Errors
+/// The app could not be reached, or did not answer.
+pub async fn switching(
+    worker: &Rc<Inbound>,
+    conn: &Rc<Conn>,
+    exchange: &Rc<Exchange>,
+    _permit: Permit,
+    mut parts: Parts,
+    switch: &Switch,
+) -> Result<Response<Body>, Failure> {
+    let stream = parts.extensions.remove::<OnUpgrade>().filter(|_| conn.spoken == Spoken::Http2);
+    let key = {
+        let mut rng = worker.rng.borrow_mut();
+        (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
+    };
+    switch::write_request(&mut parts, switch, key);
+    let port = &conn.caller.port;
+    exchange.attempts.set(1);
+    exchange.endpoint.set(Some(port.app.address));
+    let request = Request::from_parts(parts, Body::empty());
+    let sent = worker.dialer.switching(port.far(), request, switch, None).await;
+    let (head, tunnel) = match sent.map_err(|missed| explain(conn, missed))? {
+        Switched::Refused(response) => {
+            exchange.status.set(response.status().as_u16());
+            let (mut head, body) = response.into_parts();
+            clean_answer(exchange, &mut head.headers);
+            let held = Held(Rc::clone(exchange));
+            let body = Body::incoming(body).with_tail(Box::new(held));
+            return Ok(Response::from_parts(head, body));
+        }
+        Switched::Granted(head, tunnel) => (head, tunnel),
+    };
+    let (mut head, ()) = head.into_parts();
+    exchange.status.set(head.status.as_u16());
+    let protocol = head.headers.get(http::header::UPGRADE).cloned();
+    clean_answer(exchange, &mut head.headers);
+    switch::write_granted(&mut head.headers, &mut head.status, switch, protocol);
+    head.extensions.clear();
+    conn.tunnels.open(stream, tunnel, Box::new(Held(Rc::clone(exchange))));
+    Ok(Response::from_parts(head, Body::empty()))
+}
+
+/// Keeps the record of a switch open for as long as what it became.
+struct Held(Rc<Exchange>);
+
+impl crate::http::Tail for Held {
+    fn data(&mut self, bytes: usize) {
+        self.0.count_out(bytes);
+    }
+}

@@ -1,0 +1,75 @@
+//! Outrigger: a service mesh. A sidecar beside every app takes its inbound and outbound traffic.
+//!
+//! # The house
+//!
+//! A room imports only from floors below its own; rooms on one floor don't see each other and share
+//! nouns in [`model`]. The test `floors` keeps it.
+//!
+//! | floor | rooms | what they are for |
+//! |---|---|---|
+//! | 8 | `cli` `demo` | arguments, and a mesh to look at |
+//! | 7 | [`app`] | wiring: builds rooms, owns the drain |
+//! | 6 | [`config`] [`admin`] | settings in, live state out |
+//! | 5 | [`inbound`] [`outbound`] | the two wings; they never meet |
+//! | 4 | [`serve`] [`dial`] [`agent`] | connections from the near side, to the far side; where identity and the picture of the mesh come from |
+//! | 3 | [`tls`] [`route`] [`access`] [`balance`] [`circuit`] [`retry`] [`limit`] | decisions, each a synchronous core |
+//! | 2 | [`http`] [`tcp`] [`detect`] [`identity`] [`resources`] [`intercept`] | protocols and formats |
+//! | 1 | [`runtime`] [`telemetry`] | threads, time, sockets, drain; records |
+//! | 0 | [`model`] | nouns |
+//!
+//! # Threads
+//!
+//! The data plane is `workers` threads, each a current-thread runtime: a connection is born, served
+//! and finished on one of them, without locks or wake-ups across threads. One more thread, the
+//! process's first, does everything else: identity, resources, admin, signals. What crosses is
+//! immutable snapshots behind one atomic pointer, and the atomics of a [`model::Endpoint`].
+//!
+//! # The way of a request
+//!
+//! `outbound::serve`: check → target → route → limits → { circuit → endpoint → connect → send } per
+//! attempt → answer. Then, in the other sidecar, `inbound::serve`: check → access → deadline →
+//! prepare → app → answer. Each is one function to read, top to bottom.
+
+#[cfg(feature = "proxy")]
+pub mod access;
+#[cfg(feature = "proxy")]
+pub mod admin;
+#[cfg(feature = "proxy")]
+pub mod agent;
+#[cfg(feature = "proxy")]
+pub mod app;
+#[cfg(feature = "proxy")]
+pub mod balance;
+#[cfg(feature = "proxy")]
+pub mod circuit;
+#[cfg(feature = "proxy")]
+pub mod config;
+#[cfg(feature = "proxy")]
+pub mod detect;
+#[cfg(feature = "proxy")]
+pub mod dial;
+#[cfg(feature = "proxy")]
+pub mod http;
+pub mod identity;
+#[cfg(feature = "proxy")]
+pub mod inbound;
+#[cfg(feature = "proxy")]
+pub mod intercept;
+#[cfg(feature = "proxy")]
+pub mod limit;
+pub mod model;
+#[cfg(feature = "proxy")]
+pub mod outbound;
+pub mod resources;
+#[cfg(feature = "proxy")]
+pub mod retry;
+#[cfg(feature = "proxy")]
+pub mod route;
+pub mod runtime;
+#[cfg(feature = "proxy")]
+pub mod serve;
+#[cfg(feature = "proxy")]
+pub mod tcp;
+pub mod telemetry;
+#[cfg(feature = "proxy")]
+pub mod tls;

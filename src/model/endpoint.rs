@@ -1,0 +1,100 @@
+//! One address of a service, with what all workers know about its health.
+//!
+//! Immutable but for the atomics of [`EndpointHealth`], which survive every snapshot that still
+//! holds the endpoint: an update from the control plane resets no circuit and no estimate.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Reason, SpiffeId};
+
+/// An address that takes a service's traffic.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub address: SocketAddr,
+    /// Whom the far side must prove to be; `None` is an unmeshed endpoint, reached in plaintext.
+    pub identity: Option<SpiffeId>,
+    /// The workload behind it, as `name.namespace`.
+    pub workload: Arc<str>,
+    pub zone: Option<Arc<str>>,
+    /// Share of the traffic, relative to the others; at least 1.
+    pub weight: u32,
+    /// Index of this endpoint in tables that workers keep for themselves; never reused.
+    pub slot: u32,
+    pub health: EndpointHealth,
+}
+
+impl Endpoint {
+    /// An endpoint that nothing is known about yet, with a slot of its own.
+    pub fn new(
+        address: SocketAddr,
+        identity: Option<SpiffeId>,
+        workload: Arc<str>,
+        zone: Option<Arc<str>>,
+        weight: u32,
+    ) -> Self {
+        static SLOTS: AtomicU32 = AtomicU32::new(0);
+        Self {
+            address,
+            identity,
+            workload,
+            zone,
+            weight: weight.max(1),
+            slot: SLOTS.fetch_add(1, Ordering::Relaxed),
+            health: EndpointHealth::default(),
+        }
+    }
+
+    /// True when `self` may go on serving in the place of `other`: its health stays meaningful.
+    pub fn is_same(&self, other: &Endpoint) -> bool {
+        self.address == other.address
+            && self.identity == other.identity
+            && self.workload == other.workload
+            && self.zone == other.zone
+            && self.weight == other.weight
+    }
+}
+
+/// What the circuit of an endpoint lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CircuitState {
+    /// Everything.
+    Closed,
+    /// Nothing until a moment, in microseconds since the process started.
+    Open { until_us: u64 },
+    /// Some probes.
+    HalfOpen,
+}
+
+/// The newest failure of an endpoint.
+#[derive(Clone, Debug)]
+pub struct LastError {
+    pub reason: Reason,
+    pub text: String,
+    /// Microseconds since the process started.
+    pub at_us: u64,
+}
+
+/// Counters that all workers share. Each is written by the room that it is named for.
+#[derive(Debug, Default)]
+pub struct EndpointHealth {
+    /// Requests and TCP connections under way.
+    pub in_flight: AtomicU32,
+    /// Connections being made.
+    pub connecting: AtomicU32,
+    /// The balancer's estimate: f32 microseconds in the upper half, milliseconds of its last update
+    /// in the lower.
+    pub ewma: AtomicU64,
+    /// The circuit's word; its layout is the circuit's own.
+    pub circuit: AtomicU64,
+    pub consecutive_failures: AtomicU32,
+    pub last_error: Mutex<Option<LastError>>,
+}
+
+impl EndpointHealth {
+    /// Keeps the newest failure for the pages; called on failures only.
+    pub fn note_error(&self, error: LastError) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}

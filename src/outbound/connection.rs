@@ -1,0 +1,241 @@
+//! A connection of the workload: where it goes, what it speaks, and who serves it.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use tracing::{debug, warn};
+
+use super::serve::serve;
+use super::stream::{self, Opaque};
+use super::worker::{Outbound, Resolved};
+use crate::http::Gate;
+use crate::intercept::Found;
+use crate::model::{Direction, Protocol, Reason, ServiceName};
+use crate::outbound::Unknown;
+use crate::runtime::{Open, socket};
+use crate::serve::accept::Accepted;
+use crate::serve::hear::{self, Heard, QUIET, Race};
+use crate::serve::ledger::{Entry, Speaks};
+use crate::serve::tunnel::Tunnels;
+use crate::serve::{Near, http as serve_http, near};
+use crate::telemetry::traffic::Spoken;
+use crate::tls::OverSocket;
+
+/// The listener that a connection came in by.
+#[derive(Clone, Debug)]
+pub enum Entrance {
+    /// The original destination says where it goes; without one it is an HTTP proxy.
+    Transparent(SocketAddr),
+    /// One service.
+    Upstream(SocketAddr, ServiceName),
+}
+
+/// Where a connection goes.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    Service(ServiceName),
+    Instance(SocketAddr),
+    /// Each request says so by its Host.
+    ByHost,
+}
+
+/// An HTTP connection under way.
+pub struct Conn {
+    pub destination: Destination,
+    pub spoken: Spoken,
+    pub client: SocketAddr,
+    pub gate: Rc<Gate>,
+    pub tunnels: Tunnels,
+    /// What the destination meant under the newest snapshot seen.
+    pub resolved: RefCell<Option<Rc<Resolved>>>,
+}
+
+/// Serves one accepted connection to its end.
+pub fn accept(worker: &Rc<Outbound>, entrance: Entrance, accepted: Accepted) {
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let Accepted { stream, client, load } = accepted;
+        let open = worker.shared.drain.open();
+        let listener = match &entrance {
+            Entrance::Transparent(listener) | Entrance::Upstream(listener, _) => *listener,
+        };
+        let entry = worker.shared.ledger.open(Direction::Outbound, client, listener);
+        let destination = match entrance {
+            Entrance::Upstream(_, service) => Some(Destination::Service(service)),
+            Entrance::Transparent(_) => match worker.shared.original_dst.of(&stream) {
+                Found::Direct => Some(Destination::ByHost),
+                Found::Original(address) => match place(&worker, address) {
+                    Ok(destination) => destination,
+                    Err(reason) => {
+                        refuse_connection(reason, address, &stream);
+                        return;
+                    }
+                },
+            },
+        };
+        let Some(destination) = destination else {
+            pass_unknown(&worker, stream, entry, open).await;
+            return;
+        };
+        if let Err(error) = run(&worker, destination, stream, client, entry, open).await {
+            debug!(%client, %error, "outbound connection broke");
+        }
+        drop(load);
+    });
+}
+
+/// What an original destination means; `None` is unknown to the mesh and may pass.
+fn place(worker: &Outbound, address: SocketAddr) -> Result<Option<Destination>, Reason> {
+    if worker.shared.own_ports.contains(&address.port()) && address.ip().is_loopback() {
+        return Err(Reason::LoopDetected);
+    }
+    let snapshot = worker.snapshot();
+    if let Some(service) = snapshot.mesh.by_cluster_ip(address) {
+        return Ok(Some(Destination::Service(service.name.clone())));
+    }
+    if snapshot.instances.contains_key(&address) {
+        return Ok(Some(Destination::Instance(address)));
+    }
+    match worker.shared.unknown {
+        Unknown::Pass => Ok(None),
+        Unknown::Deny => Err(Reason::DestinationDenied),
+    }
+}
+
+fn refuse_connection(reason: Reason, address: SocketAddr, stream: &tokio::net::TcpStream) {
+    warn!(%reason, destination = %address, "connection refused");
+    socket::reset_on_close(stream);
+}
+
+/// A destination that the mesh does not know: untouched bytes to where the workload wanted them.
+async fn pass_unknown(
+    worker: &Rc<Outbound>,
+    stream: tokio::net::TcpStream,
+    entry: Entry,
+    open: Open,
+) {
+    if let Found::Original(address) = worker.shared.original_dst.of(&stream) {
+        entry.set_speaks(Speaks::Tcp);
+        stream::pass(worker, near::plain(bytes::Bytes::new(), stream), address, &entry, open).await;
+    }
+}
+
+async fn run(
+    worker: &Rc<Outbound>,
+    destination: Destination,
+    mut stream: tokio::net::TcpStream,
+    client: SocketAddr,
+    entry: Entry,
+    open: Open,
+) -> std::io::Result<()> {
+    let resolved = find(worker, &destination);
+    let protocol = resolved.as_ref().map_or(Protocol::Auto, |r| r.target.service.protocol);
+    let mut heard = BytesMut::new();
+    let mut dialled = None;
+    if protocol == Protocol::Tcp {
+        return stream::opaque(worker, Opaque::new(near::plain(heard.freeze(), stream), resolved), &entry, open).await;
+    }
+    let may_race = protocol == Protocol::Auto && !matches!(destination, Destination::ByHost);
+    if may_race && !hear::spoke_soon(&mut stream, &mut heard, QUIET).await? {
+        // No endpoint yet is no reason to cut a client that may be about to speak HTTP.
+        if let Some(resolved) = resolved.as_ref().filter(|r| !r.target.service.endpoints.is_empty())
+        {
+            match hear::race(&mut stream, &mut heard, stream::dial(worker, resolved)).await? {
+                Race::Client(far) => dialled = far,
+                Race::Far(far, first) => {
+                    let near = near::plain(heard.freeze(), stream);
+                    let opaque = Opaque { near, resolved: Some(Rc::clone(resolved)), far: Some(far), first };
+                    return stream::opaque(worker, opaque, &entry, open).await;
+                }
+                Race::NotDialled(reason) => {
+                    stream::refuse(worker, resolved, reason, &stream);
+                    return Ok(());
+                }
+            }
+        }
+    }
+    let what = hear::what(&mut stream, &mut heard).await?;
+    let spoken = match what {
+        Heard::Nothing => return Ok(()),
+        Heard::Http1 => Spoken::Http1,
+        Heard::Http2 => Spoken::Http2,
+        Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
+            let opaque_allowed = may_race;
+            let near = near::plain(heard.freeze(), stream);
+            if !opaque_allowed {
+                let reason = match destination {
+                    Destination::ByHost => Reason::LoopDetected,
+                    _ => Reason::BadRequest,
+                };
+                warn!(%client, %reason, "the connection does not speak HTTP, which its listener or service declares");
+                socket::reset_on_close(near.socket());
+                return Ok(());
+            }
+            let opaque = Opaque { near, resolved, far: dialled, first: bytes::Bytes::new() };
+            return stream::opaque(worker, opaque, &entry, open).await;
+        }
+    };
+    drop(dialled);
+    let near = near::plain(heard.freeze(), stream);
+    http(worker, destination, near, client, spoken, entry, open).await;
+    Ok(())
+}
+
+/// The target of a destination that does not depend on the request.
+pub fn find(worker: &Outbound, destination: &Destination) -> Option<Rc<Resolved>> {
+    match destination {
+        Destination::Service(name) => worker.resolve(name),
+        Destination::Instance(address) => worker.resolve_instance(*address),
+        Destination::ByHost => None,
+    }
+}
+
+async fn http(
+    worker: &Rc<Outbound>,
+    destination: Destination,
+    near: Near,
+    client: SocketAddr,
+    spoken: Spoken,
+    entry: Entry,
+    mut open: Open,
+) {
+    let (speaks, label) = match spoken {
+        Spoken::Http2 => (Speaks::Http2, "http2"),
+        _ => (Speaks::Http1, "http1"),
+    };
+    entry.set_speaks(speaks);
+    let (total, active) = worker.shared.metrics.connection(Direction::Outbound, label, "none");
+    total.inc();
+    active.inc();
+    let conn = Rc::new(Conn {
+        destination,
+        spoken,
+        client,
+        gate: Rc::default(),
+        tunnels: Tunnels::new(entry),
+        resolved: RefCell::new(None),
+    });
+    let service = service_fn({
+        let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
+        move |request: Request<Incoming>| {
+            let (worker, conn) = (Rc::clone(&worker), Rc::clone(&conn));
+            async move { Ok::<_, std::convert::Infallible>(serve(&worker, &conn, request).await) }
+        }
+    });
+    let served = match spoken {
+        Spoken::Http2 => serve_http::http2(near, service, &mut open, None).await,
+        _ => {
+            let gate = Rc::clone(&conn.gate);
+            serve_http::http1(near, gate, service, &conn.tunnels, &mut open).await
+        }
+    };
+    if let Err(error) = served {
+        debug!(%client, error = %crate::http::respond::chain(&error), "HTTP connection ended with an error");
+    }
+    active.dec();
+}

@@ -1,0 +1,336 @@
+//! The way of an outbound request, top to bottom.
+//!
+//! Check, find the target, route, take a place, prepare, then attempt until one is answered or none
+//! may follow. Each step either goes on or ends in a [`Failure`], which becomes the caller's answer.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::attempt::{self, Answered, Unanswered};
+use super::connection::{Conn, Destination, find};
+use super::prepare::{Prepared, prepare};
+use super::stream;
+use super::tail::{RequestTail, ResponseTail};
+use super::worker::{Outbound, Resolved};
+use crate::http::guarded::Refusal;
+use crate::http::headers::{self, ATTEMPT, REASON, Seen};
+use crate::http::patience::Patience;
+use crate::http::replay::Replay;
+use crate::http::respond::{Failure, Shape, respond};
+use crate::http::{Body, Tail, classify, deadline, switch};
+use crate::limit::RequestTicket;
+use crate::model::{Direction, Reason, ServiceName};
+use crate::retry;
+use crate::runtime::{Phase, clock};
+use crate::telemetry::exchange::Exchange;
+use crate::telemetry::trace_context;
+use crate::telemetry::traffic::Spoken;
+
+/// Attempts that one request may make; far above any policy, so that `tried` needs no heap.
+const TRIED: usize = 8;
+
+/// Serves one request.
+pub async fn serve(worker: &Rc<Outbound>, conn: &Rc<Conn>, request: Request<Incoming>) -> Response<Body> {
+    let (parts, incoming) = request.into_parts();
+    let seen = Seen::scan(&parts.headers);
+    let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(&parts.headers);
+    let (spoken, shape) = if grpc { (Spoken::Grpc, Shape::Grpc) } else { (conn.spoken, Shape::Http) };
+    let exchange = Exchange::begin(&worker.sinks, Direction::Outbound, spoken, "none", clock::now_us);
+    let may_switch = parts.method == Method::CONNECT || seen.has(Seen::UPGRADE);
+    let mut response = match forward(worker, conn, &exchange, parts, seen, incoming).await {
+        Ok(response) => response,
+        Err(failure) => refuse(conn, &exchange, failure, shape),
+    };
+    if conn.spoken == Spoken::Http1 {
+        if may_switch {
+            if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
+        }
+        if worker.shared.drain.phase() > Phase::Serving && !response.status().is_informational() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    response
+}
+
+async fn forward(
+    worker: &Rc<Outbound>,
+    conn: &Rc<Conn>,
+    exchange: &Rc<Exchange>,
+    mut parts: Parts,
+    seen: Seen,
+    incoming: Incoming,
+) -> Result<Response<Body>, Failure> {
+    check(conn, &parts, seen)?;
+    let resolved = destination(worker, conn, &parts)?;
+    let rule = resolved.target.routes.resolve(&parts).map_err(Failure::plain)?;
+    exchange.set_meter(Rc::clone(&resolved.meters[rule]));
+    let place = resolved.target.bulkhead.try_admit().map_err(Failure::plain)?;
+    let prepared = prepare(worker, exchange, &mut parts, seen);
+    if prepared.deadline == Some(Duration::ZERO) {
+        return Err(Failure::plain(Reason::DeadlinePassed));
+    }
+    resolved.target.budget.deposit(exchange.started_us);
+    if let Some(switch) = switch::asked(&parts, prepared.upgrade.clone()) {
+        return stream::switching(worker, conn, exchange, &resolved, parts, &switch, place).await;
+    }
+    parts.extensions.remove::<OnUpgrade>();
+    let body = Body::incoming(incoming);
+    let until = prepared.deadline.map(|left| Instant::now() + left);
+    let attempts = attempts(worker, exchange, &resolved, parts, seen, body, &prepared, until);
+    let answered = match until {
+        None => attempts.await,
+        Some(until) => timeout_at(until, attempts)
+            .await
+            .unwrap_or_else(|_| Err(Failure::plain(Reason::DeadlinePassed))),
+    }?;
+    Ok(answer(conn, exchange, &resolved, answered, place))
+}
+
+/// What the guard, or the rules of HTTP/2, found wrong.
+fn check(conn: &Conn, parts: &Parts, seen: Seen) -> Result<(), Failure> {
+    match conn.spoken {
+        Spoken::Http1 => conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure())),
+        _ => headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why)),
+    }
+}
+
+/// The target: the connection's own, unless each request names it.
+fn destination(worker: &Outbound, conn: &Conn, parts: &Parts) -> Result<Rc<Resolved>, Failure> {
+    if let Some(resolved) = &*conn.resolved.borrow()
+        && resolved.version == worker.version()
+        && !matches!(conn.destination, Destination::ByHost)
+    {
+        return Ok(Rc::clone(resolved));
+    }
+    let resolved = match &conn.destination {
+        Destination::ByHost => by_host(worker, parts)?,
+        known => find(worker, known).ok_or_else(|| unknown(known))?,
+    };
+    *conn.resolved.borrow_mut() = Some(Rc::clone(&resolved));
+    Ok(resolved)
+}
+
+fn unknown(destination: &Destination) -> Failure {
+    match destination {
+        Destination::Service(name) => {
+            Failure::new(Reason::NoRoute, format!("the mesh has no service {name}"))
+        }
+        Destination::Instance(address) => {
+            Failure::new(Reason::NoRoute, format!("the mesh has no workload at {address}"))
+        }
+        Destination::ByHost => Failure::plain(Reason::NoRoute),
+    }
+}
+
+/// An explicit proxy request names its service in `:authority` or Host.
+fn by_host(worker: &Outbound, parts: &Parts) -> Result<Rc<Resolved>, Failure> {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str).or(host);
+    let Some(authority) = authority.filter(|authority| !authority.is_empty()) else {
+        return Err(Failure::new(Reason::NoRoute, "the request names no host to go to"));
+    };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().unwrap_or(0)),
+        None => (authority, 80),
+    };
+    if let Ok(ip) = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>()
+        && let Some(resolved) = worker.resolve_instance((ip, port).into())
+    {
+        return Ok(resolved);
+    }
+    let name = ServiceName::from_host(host, port, &worker.shared.namespace);
+    name.and_then(|name| worker.resolve(&name)).ok_or_else(|| {
+        Failure::new(Reason::NoRoute, format!("the mesh has no service {host} on port {port}"))
+    })
+}
+
+/// Attempts until one is answered, or none may follow.
+#[allow(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
+async fn attempts(
+    worker: &Outbound,
+    exchange: &Rc<Exchange>,
+    resolved: &Resolved,
+    parts: Parts,
+    seen: Seen,
+    body: Body,
+    prepared: &Prepared,
+    until: Option<Instant>,
+) -> Result<Answered, Failure> {
+    let target = &resolved.target;
+    let policy = &target.service.policy.retry;
+    let safe = classify::is_idempotent(&parts.method);
+    let max = if prepared.is_repeat { 0 } else { policy.max_retries };
+    let mut source = Source::new(exchange, resolved, body, max);
+    let mut spare = Some(parts);
+    let (mut tried, mut count) = ([0u32; TRIED], 0usize);
+    loop {
+        let trial = attempt::choose(worker, target, &tried[..count.min(TRIED)])?;
+        let may_follow = (count as u32) < max && source.can_repeat();
+        let mut head = if may_follow { spare.clone() } else { spare.take() }
+            .unwrap_or_else(|| Request::new(()).into_parts().0);
+        write_attempt(&mut head, seen, count as u32 + 1, until);
+        note(exchange, &trial.endpoint, count as u32 + 1);
+        let request = Request::from_parts(head, source.attempt());
+        let sent = attempt::send(worker, target, trial, request, safe).await;
+        let (failed, slot) = match &sent {
+            Ok(answered) if answered.never_sent => (retry::Failed::NeverSent, answered.trial.endpoint.slot),
+            Ok(_) => return sent.map_err(|unanswered| unanswered.failure),
+            Err(Unanswered { failed, slot, .. }) => (*failed, *slot),
+        };
+        let meter = exchange.meter();
+        if !may_follow || !source.can_repeat() {
+            meter.inspect(|meter| meter.not_repeatable.inc());
+            return sent.map_err(|unanswered| unanswered.failure);
+        }
+        if !retry::may_repeat(failed, safe, policy) {
+            meter.inspect(|meter| meter.not_allowed.inc());
+            return sent.map_err(|unanswered| unanswered.failure);
+        }
+        if !target.budget.try_withdraw(clock::now_us()) {
+            meter.inspect(|meter| meter.over_budget.inc());
+            return sent.map_err(|unanswered| unanswered.failure);
+        }
+        meter.inspect(|meter| meter.retried.inc());
+        drop(sent);
+        tried[count.min(TRIED - 1)] = slot;
+        count += 1;
+        let pause = retry::pause(count as u32, policy.backoff, &mut worker.rng.borrow_mut());
+        sleep(pause).await;
+    }
+}
+
+fn note(exchange: &Exchange, endpoint: &crate::model::Endpoint, attempts: u32) {
+    exchange.attempts.set(attempts);
+    exchange.endpoint.set(Some(endpoint.address));
+    exchange.peer.replace(endpoint.identity.clone());
+}
+
+/// The body of every attempt.
+enum Source {
+    Empty,
+    Once(Option<Body>),
+    Replay(Replay),
+}
+
+impl Source {
+    fn new(exchange: &Rc<Exchange>, resolved: &Resolved, body: Body, max: u32) -> Self {
+        if body.is_empty() {
+            return Source::Empty;
+        }
+        let policy = &resolved.target.service.policy;
+        let patience = Patience::new(policy.timeouts.idle);
+        let tail = RequestTail { exchange: Rc::clone(exchange), patience };
+        let body = body.with_tail(Box::new(tail));
+        if max == 0 {
+            return Source::Once(Some(body));
+        }
+        Source::Replay(Replay::new(body, policy.retry.body_limit_bytes))
+    }
+
+    fn can_repeat(&self) -> bool {
+        match self {
+            Source::Empty => true,
+            Source::Once(_) => false,
+            Source::Replay(replay) => replay.can_repeat(),
+        }
+    }
+
+    fn attempt(&mut self) -> Body {
+        match self {
+            Source::Empty => Body::empty(),
+            Source::Once(body) => body.take().unwrap_or_default(),
+            Source::Replay(replay) => replay.attempt(),
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Source::Replay(replay) = self {
+            replay.settle();
+        }
+    }
+}
+
+/// What only this attempt says.
+fn write_attempt(head: &mut Parts, seen: Seen, attempt: u32, until: Option<Instant>) {
+    if attempt > 1 {
+        head.headers.insert(ATTEMPT, HeaderValue::from(attempt));
+        if head.headers.contains_key("traceparent") {
+            trace_context::set_attempt(&mut head.headers, attempt);
+        }
+    }
+    if let Some(until) = until {
+        let left = until.saturating_duration_since(Instant::now());
+        deadline::write(&mut head.headers, seen, left);
+    }
+}
+
+/// Turns the upstream's answer into the caller's.
+fn answer(
+    conn: &Conn,
+    exchange: &Rc<Exchange>,
+    resolved: &Resolved,
+    answered: Answered,
+    place: RequestTicket,
+) -> Response<Body> {
+    let Answered { response, via, trial, took_us, .. } = answered;
+    let (mut parts, incoming) = response.into_parts();
+    exchange.status.set(parts.status.as_u16());
+    exchange.upstream_us.set(Some(took_us));
+    clean_answer(exchange, &mut parts.headers, trial.endpoint.identity.is_some());
+    parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    let body = Body::incoming(incoming);
+    let patience = Patience::new(resolved.target.service.policy.timeouts.idle);
+    let mut tail = ResponseTail {
+        exchange: Rc::clone(exchange),
+        via,
+        held: (trial, place),
+        patience,
+        ended: false,
+    };
+    if body.is_empty() {
+        tail.end(None);
+        return Response::from_parts(parts, body);
+    }
+    Response::from_parts(parts, body.with_tail(Box::new(tail)))
+}
+
+/// Removes what concerned the upstream connection, and takes in what the headers tell.
+pub fn clean_answer(exchange: &Exchange, headers: &mut http::HeaderMap, meshed: bool) {
+    let seen = Seen::scan(headers);
+    headers::strip_hop_by_hop(headers, seen);
+    if seen.has(Seen::GRPC_STATUS) {
+        exchange.grpc.set(classify::grpc_status(headers));
+    }
+    if seen.has(Seen::REASON) {
+        if !meshed {
+            headers.remove(REASON);
+        } else if let Some(reason) = headers.get(REASON).and_then(|r| Reason::parse(r.as_bytes())) {
+            exchange.blame(reason);
+        }
+    }
+}
+
+/// The proxy's own answer.
+fn refuse(conn: &Conn, exchange: &Exchange, failure: Failure, shape: Shape) -> Response<Body> {
+    let failure = match (conn.gate.body_violation(), exchange.reason.get()) {
+        (Some(violation), _) => Refusal::Violation(violation).failure(),
+        // The body broke first, and took the attempt with it.
+        (None, Some(Reason::BodyTimeout)) => Failure::plain(Reason::BodyTimeout).closing(),
+        _ => failure,
+    };
+    exchange.blame(failure.reason);
+    let response = respond(&failure, shape);
+    exchange.status.set(response.status().as_u16());
+    exchange.grpc.set(classify::grpc_status(response.headers()));
+    tracing::debug!(reason = %failure.reason, client = %conn.client, "{}", failure.sentence());
+    response
+}

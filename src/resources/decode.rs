@@ -1,0 +1,273 @@
+//! Trees to typed values, collecting every fault on the way. A decoding
+//! function is `fn(&Node, &mut Decoder) -> Option<T>`: it returns `None` only
+//! after recording why, and the caller goes on with the next field. A value
+//! counts only when the decoder has no faults at the end. Called by each
+//! resource kind and by the configuration; a new kind needs nothing more.
+//!
+//! ```text
+//! let mut fields = Fields::open(node, decoder)?;
+//! let name = fields.required("name", dns_label);
+//! let port = fields.optional("port", port);
+//! fields.close();
+//! Some(Thing { name: name?, port })
+//! ```
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+
+use super::fault::{Fault, suggestion};
+use super::node::{Key, Node, Origin, Value};
+
+/// Collects faults and knows which field is being read.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    faults: Vec<Fault>,
+    path: String,
+}
+
+impl Decoder {
+    /// An empty one.
+    pub fn new() -> Decoder {
+        Decoder::default()
+    }
+
+    /// Records that the field being read can't be used.
+    pub fn fault(&mut self, at: &Origin, message: impl Into<String>) {
+        let path = self.path.clone();
+        self.faults.push(Fault {
+            at: at.clone(),
+            path,
+            message: message.into(),
+        });
+    }
+
+    /// Records "expected …, found …" for a node; the shape of most faults.
+    pub fn expected(&mut self, expected: &str, found: &Node) {
+        self.fault(
+            &found.at,
+            format!("expected {expected}, found {}", found.describe()),
+        );
+    }
+
+    /// Reads something one level down, under a key.
+    pub fn field<T>(&mut self, name: &str, read: impl FnOnce(&mut Decoder) -> T) -> T {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        self.below(&format!("{dot}{name}"), read)
+    }
+
+    /// Reads something one level down, in a list.
+    pub fn item<T>(&mut self, index: usize, read: impl FnOnce(&mut Decoder) -> T) -> T {
+        self.below(&format!("[{index}]"), read)
+    }
+
+    fn below<T>(&mut self, step: &str, read: impl FnOnce(&mut Decoder) -> T) -> T {
+        let length = self.path.len();
+        self.path.push_str(step);
+        let result = read(self);
+        self.path.truncate(length);
+        result
+    }
+
+    /// Adds faults found elsewhere.
+    pub fn extend(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.extend(faults);
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// All faults, in the order of the input.
+    pub fn finish(mut self) -> Vec<Fault> {
+        self.faults.sort_by(|a, b| a.at.cmp(&b.at));
+        self.faults
+    }
+}
+
+/// The fields of one map, each asked for by name; what nobody asked for is a
+/// fault at [`Fields::close`].
+pub struct Fields<'n, 'd> {
+    entries: &'n [(Key, Node)],
+    at: &'n Origin,
+    known: Vec<&'static str>,
+    refused: Vec<&'static str>,
+    decoder: &'d mut Decoder,
+}
+
+impl<'n, 'd> Fields<'n, 'd> {
+    /// A map's fields. Nothing at all reads as a map without entries, so that a
+    /// section whose lines are all commented out is not a fault.
+    pub fn open(node: &'n Node, decoder: &'d mut Decoder) -> Option<Self> {
+        let entries: &[(Key, Node)] = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Null => &[],
+            _ => {
+                decoder.expected("a map", node);
+                return None;
+            }
+        };
+        Some(Fields {
+            entries,
+            at: &node.at,
+            known: Vec::new(),
+            refused: Vec::new(),
+            decoder,
+        })
+    }
+
+    /// A field that must be there.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        decode: impl FnOnce(&'n Node, &mut Decoder) -> Option<T>,
+    ) -> Option<T> {
+        match self.node(name) {
+            Some(node) => self.decoder.field(name, |decoder| decode(node, decoder)),
+            None => {
+                self.decoder
+                    .fault(self.at, format!("missing field `{name}`"));
+                None
+            }
+        }
+    }
+
+    /// A field that may be absent. `None` is also what a faulty one gives: its
+    /// fault is recorded, and the whole is never used.
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        decode: impl FnOnce(&'n Node, &mut Decoder) -> Option<T>,
+    ) -> Option<T> {
+        let node = self.node(name)?;
+        self.decoder.field(name, |decoder| decode(node, decoder))
+    }
+
+    /// Fields that are accepted whatever they say, and not kept.
+    pub fn ignored(&mut self, names: &[&'static str]) {
+        self.known.extend(names);
+    }
+
+    /// Fields of the format that this program would not act on. Accepting them
+    /// in silence would promise something, so they are faults that say why.
+    pub fn refused(&mut self, names: &[&'static str], why: &str) {
+        for name in names {
+            if let Some(node) = self.node(name) {
+                self.decoder
+                    .field(name, |decoder| decoder.fault(&node.at, why));
+            }
+        }
+        self.known.retain(|known| !names.contains(known));
+        self.refused.extend(names);
+    }
+
+    /// A field that may be absent or say what is done anyway.
+    pub fn only(&mut self, name: &'static str, allowed: &Value, shown: &str) {
+        let Some(node) = self.node(name) else { return };
+        if node.value != *allowed {
+            let message = format!("only {shown} is supported, found {}", node.describe());
+            self.decoder
+                .field(name, |decoder| decoder.fault(&node.at, message));
+        }
+    }
+
+    /// Whether a field says nothing.
+    pub fn is_absent(&self, name: &str) -> bool {
+        self.find(name).is_none()
+    }
+
+    /// Where a field's value stands, or the map if it has none.
+    pub fn at(&self, name: &str) -> &'n Origin {
+        self.find(name).map_or(self.at, |node| &node.at)
+    }
+
+    /// Records a fault of a field, or of the map if it lacks the field.
+    pub fn fault(&mut self, name: &str, message: impl Into<String>) {
+        let at = self.at(name);
+        self.decoder
+            .field(name, |decoder| decoder.fault(at, message));
+    }
+
+    /// Reports every field that was not asked for.
+    pub fn close(self) {
+        let Fields {
+            entries,
+            known,
+            refused,
+            decoder,
+            ..
+        } = self;
+        let is_known = |name: &str| known.iter().chain(&refused).any(|known| *known == name);
+        for (key, _) in entries.iter().filter(|(key, _)| !is_known(&key.name)) {
+            let otherwise = || format!("; known here: {}", known.join(", "));
+            let cure = suggestion(&key.name, known.iter().copied(), otherwise);
+            decoder.fault(&key.at, format!("unknown field `{}`{cure}", key.name));
+        }
+    }
+
+    fn node(&mut self, name: &'static str) -> Option<&'n Node> {
+        self.known.push(name);
+        self.find(name)
+    }
+
+    fn find(&self, name: &str) -> Option<&'n Node> {
+        let entry = self.entries.iter().find(|(key, _)| key.name == name);
+        entry.map(|(_, node)| node).filter(|node| !node.is_null())
+    }
+}
+
+/// A list, every item by the same function; all items are read before it fails.
+pub fn list<'n, T>(
+    node: &'n Node,
+    decoder: &mut Decoder,
+    item: impl Fn(&'n Node, &mut Decoder) -> Option<T>,
+) -> Option<Vec<T>> {
+    let Value::List(items) = &node.value else {
+        decoder.expected("a list", node);
+        return None;
+    };
+    let mut all = Vec::with_capacity(items.len());
+    for (index, each) in items.iter().enumerate() {
+        all.extend(decoder.item(index, |decoder| item(each, decoder)));
+    }
+    (all.len() == items.len()).then_some(all)
+}
+
+/// A list, or one item without the brackets.
+pub fn one_or_list<'n, T>(
+    node: &'n Node,
+    decoder: &mut Decoder,
+    item: impl Fn(&'n Node, &mut Decoder) -> Option<T>,
+) -> Option<Vec<T>> {
+    match node.value {
+        Value::List(_) => list(node, decoder, item),
+        _ => item(node, decoder).map(|one| vec![one]),
+    }
+}
+
+/// Reports items of a list whose key an earlier one has. `key` gives the name
+/// of the offending field, what it says, and nothing for items without it.
+pub fn distinct<T, K: Eq + Hash + Display>(
+    node: &Node,
+    decoder: &mut Decoder,
+    items: &[T],
+    key: impl Fn(&T) -> Option<(&'static str, K)>,
+) {
+    let Value::List(nodes) = &node.value else {
+        return;
+    };
+    let mut seen: HashMap<K, usize> = HashMap::with_capacity(items.len());
+    for (index, (item, node)) in items.iter().zip(nodes).enumerate() {
+        let Some((field, value)) = key(item) else {
+            continue;
+        };
+        if let Some(first) = seen.get(&value) {
+            let at = node.field(field).map_or(&node.at, |node| &node.at);
+            let message = format!("{value} is taken by item {first}");
+            decoder.item(index, |d| d.field(field, |d| d.fault(at, message)));
+        } else {
+            seen.insert(value, index);
+        }
+    }
+}

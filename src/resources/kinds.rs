@@ -1,0 +1,161 @@
+//! The kinds of resources: one row of a table each. A new kind is a file with
+//! a `decode` function and a row here; a kind that this version knows by name
+//! only has a row too, so that it is refused for what it is.
+
+use super::decode::{Decoder, Fields};
+use super::fault::suggestion;
+use super::metadata::{self, Metadata};
+use super::node::{Node, Value};
+use super::scalar::text;
+use super::service::{self, Service};
+use super::workload::{self, Workload};
+
+/// Something that a file, the control plane or Kubernetes says about the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A name and its ports.
+    Service(Service),
+    /// A running instance.
+    Workload(Workload),
+}
+
+impl Resource {
+    /// As written in its manifest.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Resource::Service(_) => "Service",
+            Resource::Workload(_) => "Workload",
+        }
+    }
+
+    /// Name, namespace, labels and where it was read.
+    pub fn metadata(&self) -> &Metadata {
+        match self {
+            Resource::Service(service) => &service.metadata,
+            Resource::Workload(workload) => &workload.metadata,
+        }
+    }
+}
+
+type Decode = fn(Option<Metadata>, &Node, &mut Decoder) -> Option<Resource>;
+
+struct Kind {
+    name: &'static str,
+    api_version: &'static str,
+    /// Whether its name is part of a host name, so one DNS label.
+    label_name: bool,
+    /// Absent: known, not supported.
+    decode: Option<Decode>,
+}
+
+const OUTRIGGER: &str = "outrigger.dev/v1alpha1";
+const GATEWAY: &str = "gateway.networking.k8s.io/v1";
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "Service",
+        api_version: "v1",
+        label_name: true,
+        decode: Some(|metadata, spec, decoder| {
+            service::decode(metadata, spec, decoder).map(Resource::Service)
+        }),
+    },
+    Kind {
+        name: "Workload",
+        api_version: OUTRIGGER,
+        label_name: false,
+        decode: Some(|metadata, spec, decoder| {
+            workload::decode(metadata, spec, decoder).map(Resource::Workload)
+        }),
+    },
+    Kind::unsupported("HTTPRoute", GATEWAY),
+    Kind::unsupported("GRPCRoute", GATEWAY),
+    Kind::unsupported("TrafficPolicy", OUTRIGGER),
+    Kind::unsupported("AccessPolicy", OUTRIGGER),
+    Kind::unsupported("RateLimitPolicy", OUTRIGGER),
+];
+
+impl Kind {
+    const fn unsupported(name: &'static str, api_version: &'static str) -> Kind {
+        Kind {
+            name,
+            api_version,
+            label_name: false,
+            decode: None,
+        }
+    }
+}
+
+/// Decodes one document: a resource, a `List` of them, or nothing.
+pub(super) fn document(
+    node: &Node,
+    default_namespace: &str,
+    decoder: &mut Decoder,
+    into: &mut Vec<Resource>,
+) {
+    if node.is_null() {
+        return;
+    }
+    let Some(mut fields) = Fields::open(node, decoder) else {
+        return;
+    };
+    let api_version = fields.required("apiVersion", text);
+    let Some(name) = fields.required("kind", text) else {
+        return;
+    };
+    if name == "List" {
+        return items(fields, default_namespace, into);
+    }
+    let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else {
+        return fields.fault("kind", unknown(&name));
+    };
+    let Some(decode) = kind.decode else {
+        return fields.fault(
+            "kind",
+            format!("kind {name} is not supported by this version"),
+        );
+    };
+    if api_version.is_some_and(|version| version != kind.api_version) {
+        fields.fault(
+            "apiVersion",
+            format!("kind {name} has apiVersion {}", kind.api_version),
+        );
+    }
+    let metadata = fields.required("metadata", |metadata, decoder| {
+        metadata::decode(
+            metadata,
+            decoder,
+            default_namespace,
+            kind.label_name,
+            &node.at,
+        )
+    });
+    let resource = fields.required("spec", |spec, decoder| decode(metadata, spec, decoder));
+    fields.ignored(&["status"]);
+    fields.close();
+    into.extend(resource);
+}
+
+/// What `kubectl get -o yaml` wraps several resources in.
+fn items(mut fields: Fields<'_, '_>, default_namespace: &str, into: &mut Vec<Resource>) {
+    fields.required("items", |node, decoder| {
+        let Value::List(items) = &node.value else {
+            decoder.expected("a list", node);
+            return None;
+        };
+        for (index, item) in items.iter().enumerate() {
+            decoder.item(index, |decoder| {
+                document(item, default_namespace, decoder, into)
+            });
+        }
+        Some(())
+    });
+    fields.ignored(&["metadata"]);
+    fields.close();
+}
+
+fn unknown(name: &str) -> String {
+    let known = || KINDS.iter().map(|kind| kind.name);
+    let list = || format!("; known are {}", known().collect::<Vec<_>>().join(", "));
+    format!("unknown kind {name}{}", suggestion(name, known(), list))
+}

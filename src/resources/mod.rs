@@ -1,0 +1,35 @@
+//! Resources as people write them: YAML or JSON to checked raw types, with the
+//! position of everything. One reading reports every fault, each with file,
+//! line and field path; nothing is half accepted. Defaults that belong to the
+//! format are filled in here, those of behaviour elsewhere. Called by the
+//! sidecar for its files, by the configuration (which shares tree and decoder),
+//! and by `outrigger apply` and `validate`.
+//!
+//! `yaml` (text → [`Node`]s) → `kinds` (document → [`Resource`]) with `decode`,
+//! `scalar` and `names` as its vocabulary → `files` (folders, duplicates).
+
+pub mod decode;
+pub mod names;
+pub mod scalar;
+pub mod schema;
+pub mod yaml;
+
+mod fault;
+mod files;
+mod kinds;
+mod metadata;
+mod node;
+mod service;
+mod workload;
+
+#[cfg(test)]
+mod tests;
+
+pub use fault::{Fault, nearest, suggestion};
+pub use files::{fingerprint, parse_documents, read, text};
+pub use kinds::Resource;
+pub use metadata::Metadata;
+pub use names::{Address, Labels};
+pub use node::{Key, Node, Origin, Value, quote};
+pub use service::{Service, ServicePort, TargetPort};
+pub use workload::{Workload, WorkloadPort};

@@ -1,0 +1,17 @@
+//! Threads, time, sockets and the drain: what every moving part of the proxy stands on.
+//!
+//! The data plane is a few OS threads, each a current-thread runtime whose tasks never leave it
+//! (`workers`). Nothing here knows what the bytes mean.
+
+pub mod clock;
+pub mod drain;
+mod prefixed;
+mod readiness;
+mod settings;
+pub mod socket;
+pub mod workers;
+
+pub use drain::{Drain, Open, Phase};
+pub use prefixed::Prefixed;
+pub use readiness::Readiness;
+pub use settings::{DrainSettings, Settings};

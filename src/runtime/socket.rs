@@ -1,0 +1,91 @@
+//! Sockets as the mesh wants them: exclusive listeners, no Nagle, dead peers noticed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// A peer that is silent for this long is asked whether it lives (semantics: live connections).
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Sent bytes that nobody acknowledged for this long end the connection.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Linux cuts it at net.core.somaxconn, 4096 on every kernel since 5.4.
+const BACKLOG: i32 = 4096;
+
+/// Takes an address for this process alone and listens on it.
+///
+/// # Errors
+/// The system's, with the address in it; taken addresses name the cure.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    bind(address).map_err(|error| {
+        let cure = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another process listens there: stop it or choose another port",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+            io::ErrorKind::AddrNotAvailable => "; no interface of this host has that address",
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{cure}"))
+    })
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Not REUSEPORT: a second proxy must fail loudly, not take half of the traffic. REUSEADDR only
+    // lets a restart pass over connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Dials without a time limit of its own.
+///
+/// # Errors
+/// The system's.
+pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let stream = socket.connect(address).await?;
+    tune(&stream)?;
+    Ok(stream)
+}
+
+/// Sets what every connection of the data path has.
+///
+/// # Errors
+/// The system's; the peer may be gone already.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(10)).with_retries(3),
+    )?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Makes the next close of this socket a reset, so that the peer does not take it for a clean end.
+pub fn reset_on_close(stream: &TcpStream) {
+    // A socket that refuses this is gone already, and so is whoever would have seen the reset.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Raises the limit on open files to the hard limit and says what it is now.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write the one struct that they are handed.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        limit.rlim_cur = limit.rlim_max;
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(limit.rlim_cur)
+}

@@ -1,0 +1,127 @@
+//! The data plane's threads: each a current-thread runtime with state of its own.
+//!
+//! A connection is born, served and finished on one worker, so its tasks need neither locks nor
+//! `Send`. What reaches a worker from outside is a job in a bounded queue; the least loaded worker
+//! is the one with the fewest open connections.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, oneshot};
+
+/// A piece of work that runs on a worker's thread, inside its runtime.
+pub type Job<S> = Box<dyn FnOnce(&Rc<S>) + Send>;
+
+/// Accepted sockets on their way to another worker; beyond this the acceptor waits.
+const QUEUE: usize = 1024;
+
+/// The workers of a process, each with its own state `S`.
+pub struct Workers<S> {
+    workers: Arc<[Worker<S>]>,
+}
+
+struct Worker<S> {
+    jobs: mpsc::Sender<Job<S>>,
+    load: Arc<AtomicUsize>,
+}
+
+impl<S> Clone for Workers<S> {
+    fn clone(&self) -> Self {
+        Self { workers: Arc::clone(&self.workers) }
+    }
+}
+
+/// One unit of a worker's load; given back on drop.
+#[derive(Debug)]
+pub struct Load(Arc<AtomicUsize>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A runtime for one thread, whose tasks may hold `Rc`.
+///
+/// # Errors
+/// The system's, when it refuses epoll or a timer.
+pub fn local_runtime() -> io::Result<LocalRuntime> {
+    // 61 tasks a round is tokio's default; I/O is looked at more often so that a long queue of ready
+    // requests does not starve accepts.
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+impl<S: 'static> Workers<S> {
+    /// Starts `count` threads; `make` builds each one's state on its own thread.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a runtime.
+    pub fn start<F>(count: usize, make: F) -> io::Result<Self>
+    where
+        F: Fn(usize) -> S + Send + Clone + 'static,
+    {
+        let mut workers = Vec::with_capacity(count);
+        for index in 0..count {
+            let (jobs, queue) = mpsc::channel(QUEUE);
+            let (ready, is_ready) = oneshot::channel();
+            let make = make.clone();
+            thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                run(queue, ready, move || make(index));
+            })?;
+            is_ready.blocking_recv().map_err(io::Error::other)??;
+            workers.push(Worker { jobs, load: Arc::default() });
+        }
+        Ok(Self { workers: workers.into() })
+    }
+
+    pub fn count(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The worker with the fewest connections, and its load one higher.
+    pub fn least_loaded(&self) -> (usize, Load) {
+        let loads = self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed));
+        let index = loads.enumerate().min_by_key(|&(_, load)| load).map_or(0, |(index, _)| index);
+        let load = Arc::clone(&self.workers[index].load);
+        load.fetch_add(1, Ordering::Relaxed);
+        (index, Load(load))
+    }
+
+    /// Hands a job to one worker, waiting while its queue is full. A worker that is gone (the
+    /// process is leaving) drops it.
+    pub async fn send(&self, index: usize, job: Job<S>) {
+        let _ = self.workers[index].jobs.send(job).await;
+    }
+
+    /// Hands a job to one worker now; false when its queue is full or it is gone.
+    pub fn try_send(&self, index: usize, job: Job<S>) -> bool {
+        self.workers[index].jobs.try_send(job).is_ok()
+    }
+}
+
+fn run<S: 'static>(
+    mut queue: mpsc::Receiver<Job<S>>,
+    ready: oneshot::Sender<io::Result<()>>,
+    make: impl FnOnce() -> S,
+) {
+    let runtime = match local_runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    runtime.block_on(async move {
+        let state = Rc::new(make());
+        let _ = ready.send(Ok(()));
+        while let Some(job) = queue.recv().await {
+            // A job that panics must not take the worker and all its connections with it.
+            let state = Rc::clone(&state);
+            tokio::task::spawn_local(async move { job(&state) });
+        }
+    });
+}

@@ -1,0 +1,120 @@
+//! HTTP/1 and HTTP/2 on one accepted connection, until it ends or the process drains.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::HttpService;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::http::hyper_io::{HyperIo, OnWorker, WorkerTimer};
+use crate::http::{Body, Gate, Guarded};
+use super::tunnel::Tunnels;
+use crate::runtime::{Open, Phase, Prefixed};
+
+/// Streams of one HTTP/2 connection at a time; clients wait with more.
+const STREAMS: u32 = 256;
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Room for every stream to be stalled at once without stalling another.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
+const SEND_BUFFER: usize = 64 * 1024;
+/// Above the guard's own bound of 64 KiB, which comes first.
+const MAX_HEADERS: usize = 72 * 1024;
+const HEADER_LIST: u32 = 64 * 1024;
+/// Between sidecars a dead peer is noticed within 15 s.
+const PING: Duration = Duration::from_secs(10);
+const PONG: Duration = Duration::from_secs(5);
+
+/// Serves HTTP/1, and the tunnel that the connection may become.
+///
+/// # Errors
+/// What broke the connection.
+pub async fn http1<IO, S>(
+    io: Prefixed<IO>,
+    gate: Rc<Gate>,
+    service: S,
+    tunnels: &Tunnels,
+    open: &mut Open,
+) -> Result<(), hyper::Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+{
+    let (heard, io) = io.into_parts();
+    let io = Guarded::new(heard, io, gate);
+    let mut builder = http1::Builder::new();
+    // The guard has its own time limit for heads, and a proxy dates no one else's answers.
+    builder
+        .header_read_timeout(None)
+        .preserve_header_case(true)
+        .auto_date_header(false)
+        .max_header_size(MAX_HEADERS);
+    let mut connection = builder.serve_connection(io, service);
+    let served = {
+        let mut closing = pin!(open.reached(Phase::Closing));
+        poll_fn(|cx| {
+            if closing.as_mut().poll(cx).is_ready() {
+                return std::task::Poll::Ready(None);
+            }
+            Pin::new(&mut connection).poll(cx).map(Some)
+        })
+        .await
+    };
+    let Some(served) = served else { return Ok(()) };
+    served?;
+    let Some(tunnel) = tunnels.take() else { return Ok(()) };
+    let parts = connection.into_parts();
+    let (held, io) = parts.io.into_parts();
+    let sent = [parts.read_buf, held].into_iter().filter(|bytes| !bytes.is_empty());
+    let sent = sent.reduce(|a, b| [a, b].concat().into()).unwrap_or_default();
+    tunnel.relay(Prefixed::new(sent, io), tunnels, open).await;
+    Ok(())
+}
+
+/// Serves HTTP/2; `mesh` connections are pinged, and drained at the end of `lifetime`.
+pub async fn http2<IO, S>(
+    io: Prefixed<IO>,
+    service: S,
+    open: &mut Open,
+    lifetime: Option<Duration>,
+) -> Result<(), hyper::Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S::Future: 'static,
+{
+    let mut builder = http2::Builder::new(OnWorker);
+    builder
+        .timer(WorkerTimer)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(HEADER_LIST)
+        .auto_date_header(false)
+        .enable_connect_protocol();
+    if lifetime.is_some() {
+        builder.keep_alive_interval(PING).keep_alive_timeout(PONG);
+    }
+    let mut connection = pin!(builder.serve_connection(HyperIo(io), service));
+    let end = async {
+        match lifetime {
+            Some(lifetime) => tokio::time::sleep(lifetime).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = connection.as_mut() => return served,
+        () = open.reached(Phase::Draining) => {}
+        () = end => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        served = connection.as_mut() => served,
+        () = open.reached(Phase::Closing) => Ok(()),
+    }
+}

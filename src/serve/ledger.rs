@@ -1,0 +1,130 @@
+//! Every open connection, for the page that lists them.
+//!
+//! A connection writes itself in when it opens and its entry leaves with it; the numbers in between
+//! are atomics that only the page reads. One lock a process, taken twice in a connection's life.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{Direction, SpiffeId};
+use crate::runtime::clock;
+use crate::tcp::Counters;
+
+/// What a connection turned out to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Speaks {
+    /// Nothing yet.
+    Unknown,
+    Http1,
+    Http2,
+    Tcp,
+}
+
+impl Speaks {
+    const ALL: [Speaks; 4] = [Speaks::Unknown, Speaks::Http1, Speaks::Http2, Speaks::Tcp];
+
+    /// The metric label and field.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Speaks::Unknown => "unknown",
+            Speaks::Http1 => "http1",
+            Speaks::Http2 => "http2",
+            Speaks::Tcp => "tcp",
+        }
+    }
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub struct Connection {
+    pub direction: Direction,
+    pub client: SocketAddr,
+    /// The listener's own address, as configured.
+    pub listener: SocketAddr,
+    pub opened_us: u64,
+    peer: Mutex<Option<SpiffeId>>,
+    speaks: AtomicU8,
+    pub streams: AtomicU32,
+    /// `a` is the client.
+    pub bytes: Counters,
+}
+
+/// All open connections of the process; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    next: Arc<AtomicU64>,
+    open: Arc<Mutex<HashMap<u64, Arc<Connection>>>>,
+}
+
+/// A connection's place in the ledger; leaves on drop.
+#[derive(Debug)]
+pub struct Entry {
+    key: u64,
+    connection: Arc<Connection>,
+    ledger: Ledger,
+}
+
+impl Ledger {
+    pub fn open(&self, direction: Direction, client: SocketAddr, listener: SocketAddr) -> Entry {
+        let connection = Arc::new(Connection {
+            direction,
+            client,
+            listener,
+            opened_us: clock::now_us(),
+            peer: Mutex::new(None),
+            speaks: AtomicU8::new(Speaks::Unknown as u8),
+            streams: AtomicU32::new(0),
+            bytes: Counters::default(),
+        });
+        let key = self.next.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(key, Arc::clone(&connection));
+        Entry { key, connection, ledger: self.clone() }
+    }
+
+    /// The connections open now, oldest first.
+    pub fn connections(&self) -> Vec<Arc<Connection>> {
+        let mut all: Vec<_> = self.lock().values().cloned().collect();
+        all.sort_by_key(|connection| connection.opened_us);
+        all
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    pub fn peer(&self) -> Option<SpiffeId> {
+        self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn speaks(&self) -> Speaks {
+        let at = usize::from(self.speaks.load(Ordering::Relaxed));
+        Speaks::ALL.get(at).copied().unwrap_or(Speaks::Unknown)
+    }
+
+    pub fn set_peer(&self, peer: SpiffeId) {
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer);
+    }
+
+    pub fn set_speaks(&self, speaks: Speaks) {
+        self.speaks.store(speaks as u8, Ordering::Relaxed);
+    }
+}
+
+impl std::ops::Deref for Entry {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.ledger.lock().remove(&self.key);
+    }
+}

@@ -1,0 +1,54 @@
+//! What the configuration says about the access log and traces. Filled by
+//! `config`; the access log's part can change while running.
+
+/// What is recorded, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// One line for each request or connection, on standard output.
+    pub access_log: AccessLog,
+    /// Trace headers: read in this order, all of them written.
+    pub propagation: Vec<Propagation>,
+}
+
+/// The access log's form and share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AccessLog {
+    /// How a line is written.
+    pub format: LogFormat,
+    /// Which share of the requests is written, 0 to 1.
+    pub sample: f64,
+}
+
+/// How a line of the access log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object.
+    Json,
+    /// Words for people.
+    Text,
+    /// Not at all.
+    Off,
+}
+
+/// A format of trace headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// `traceparent` and `tracestate`.
+    W3c,
+    /// `b3`, all in one header.
+    B3,
+    /// `x-b3-traceid` and its companions.
+    B3Multi,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            access_log: AccessLog {
+                format: LogFormat::Json,
+                sample: 1.0,
+            },
+            propagation: vec![Propagation::W3c, Propagation::B3],
+        }
+    }
+}

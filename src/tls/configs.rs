@@ -1,0 +1,86 @@
+//! The rustls configurations of a snapshot: one for accepting, one per protocol for dialling.
+//!
+//! Everything that connections can share (keys, chain, roots, provider) is shared here, so that a
+//! handshake allocates for its own state only.
+//!
+//! **Resumption is off, both ways.** A resumed session hands back the chain of the first handshake
+//! without verifying it again, and rustls keys its store by server name, which is the same for all
+//! our peers: a ticket of one endpoint would be offered to another. It may come back when the
+//! store is keyed by endpoint and expected identity, and a new bundle or revocation replaces the
+//! ticket key.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig};
+
+use super::Alpn;
+use super::verify::Verifier;
+use crate::identity::Svid;
+
+const SUITES: &str = "the provider has cipher suites and key exchanges of TLS 1.3";
+
+/// The algorithms of the mesh. AES-128 first, for four rounds fewer per block; the hybrid key
+/// exchange first, to keep today's recordings closed to tomorrow's quantum computers.
+pub fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        Arc::new(CryptoProvider {
+            cipher_suites: vec![
+                cipher_suite::TLS13_AES_128_GCM_SHA256,
+                cipher_suite::TLS13_AES_256_GCM_SHA384,
+                cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+            ],
+            kx_groups: vec![
+                kx_group::X25519MLKEM768,
+                kx_group::X25519,
+                kx_group::SECP256R1,
+                kx_group::SECP384R1,
+            ],
+            ..default_provider()
+        })
+    })
+}
+
+pub(super) fn server(svid: &Svid, verifier: Arc<Verifier>) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(&[&TLS13])
+        .expect(SUITES)
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(resolver(svid));
+    config.alpn_protocols = Alpn::ALL.map(wire).into();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config
+}
+
+/// In the order of [`Alpn::ALL`].
+pub(super) fn clients(svid: &Svid, verifier: Arc<Verifier>) -> [Arc<ClientConfig>; 3] {
+    let mut base = ClientConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(&[&TLS13])
+        .expect(SUITES)
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_cert_resolver(resolver(svid));
+    base.resumption = Resumption::disabled();
+    // Peers are told apart by address and SPIFFE id; a host name would only leak into the clear.
+    base.enable_sni = false;
+    Alpn::ALL.map(|alpn| {
+        let mut config = base.clone();
+        config.alpn_protocols = vec![wire(alpn)];
+        Arc::new(config)
+    })
+}
+
+fn resolver(svid: &Svid) -> Arc<SingleCertAndKey> {
+    Arc::new(SingleCertAndKey::from(svid.certified_key().clone()))
+}
+
+fn wire(alpn: Alpn) -> Vec<u8> {
+    alpn.name().as_bytes().to_vec()
+}

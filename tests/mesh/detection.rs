@@ -1,0 +1,176 @@
+//! Who speaks first, and what, where nothing is declared.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{App, Mesh, Pair, Wire, each_way, eventually, get, pattern};
+
+#[test]
+fn a_server_that_speaks_first_is_heard_within_50_ms() {
+    let app = || {
+        App::raw(|mut wire| {
+            wire.send("220 ready\r\n");
+            let line = wire.take(6);
+            wire.send(line);
+        })
+    };
+    each_way(app, |mesh, _| {
+        let mut times: Vec<Duration> = (0..5)
+            .map(|_| {
+                let begun = Instant::now();
+                let mut wire = mesh.connect();
+                assert_eq!(wire.take(11), b"220 ready\r\n");
+                let time = begun.elapsed();
+                assert_eq!(wire.send("QUIT\r\n").take(6), b"QUIT\r\n");
+                time
+            })
+            .collect();
+        times.sort();
+        assert!(times[2] < Duration::from_millis(50), "{times:?}");
+    });
+}
+
+#[test]
+fn a_pooled_connection_that_speaks_late_is_still_http() {
+    each_way(App::ok, |mesh, app| {
+        let mut wire = mesh.connect();
+        thread::sleep(Duration::from_secs(1));
+        let answer = wire.ask(get("/late"));
+        assert_eq!(answer.text(), "ok");
+        assert!(app.only_request().header("x-request-id").is_some(), "it was not seen as HTTP");
+    });
+}
+
+/// An app that answers each 4 bytes with the same 4.
+fn fours() -> App {
+    App::raw(|mut wire| {
+        loop {
+            let mut bytes = [0; 4];
+            if std::io::Read::read_exact(&mut wire.stream, &mut bytes).is_err() {
+                return;
+            }
+            wire.send(bytes);
+        }
+    })
+}
+
+#[test]
+fn a_silent_tcp_client_may_speak_late() {
+    each_way(fours, |mesh, _| {
+        let mut wire = mesh.connect();
+        thread::sleep(Duration::from_millis(700));
+        assert_eq!(wire.send(b"\x00\x01\x02\x03").take(4), b"\x00\x01\x02\x03");
+        assert_eq!(wire.send(b"late").take(4), b"late");
+    });
+}
+
+#[test]
+fn bytes_that_are_nothing_known_are_tcp() {
+    let beginnings: [&[u8]; 5] = [b"\x00\x00\x00\x08", b"\xff\xfe\xfd\xfc", b"*1\r\n", b"\x16\x09\x00\x01", b"SSH-"];
+    each_way(fours, |mesh, _| {
+        for beginning in beginnings {
+            let mut wire = mesh.connect();
+            assert_eq!(wire.send(beginning).take(4), beginning, "{beginning:?}");
+            assert_eq!(wire.send("more").take(4), b"more");
+        }
+    });
+}
+
+#[test]
+fn a_single_byte_decides_nothing_for_long() {
+    each_way(fours, |mesh, _| {
+        let mut wire = mesh.connect();
+        wire.send("G");
+        thread::sleep(Duration::from_millis(500));
+        // By now one `G` is a plausible HTTP beginning that stays HTTP.
+        wire.send("ET /x HTTP/1.1\r\n");
+        drop(wire);
+        let mut wire = mesh.connect();
+        wire.send(b"\x01");
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(wire.send(b"\x02\x03\x04").take(4), b"\x01\x02\x03\x04");
+    });
+}
+
+#[test]
+fn a_request_that_comes_byte_by_byte_is_http() {
+    each_way(App::ok, |mesh, app| {
+        let mut wire = mesh.connect();
+        for byte in get("/slowly").bytes() {
+            wire.send([byte]);
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(wire.response().text(), "ok");
+        assert!(app.only_request().header("x-request-id").is_some());
+    });
+}
+
+#[test]
+fn an_http_2_preface_in_two_pieces_is_http_2() {
+    let app = App::ok();
+    let mesh = Pair::of(&app).start();
+    let mut wire = mesh.connect();
+    wire.send("PRI * HTTP/2.0\r\n");
+    thread::sleep(Duration::from_millis(50));
+    wire.send("\r\nSM\r\n\r\n").send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    let settings = wire.take(9);
+    assert_eq!(settings[3], 4, "the first frame is SETTINGS: {settings:?}");
+}
+
+#[test]
+fn the_apps_own_tls_passes_untouched() {
+    use crate::harness::{Certs, tls};
+    let strangers = Certs::new();
+    let issued = strangers.issue("whoever");
+    let server = tls::TlsServer::start(&issued, &["http/1.1"], |mut wire| {
+        let request = wire.message(false).expect("a request");
+        assert_eq!(request.header("x-request-id"), None, "someone looked inside");
+        wire.send(App::answer("end to end"));
+    });
+    // Over one hop, and through both sidecars as bytes.
+    for pair in [Pair::bare as fn(_) -> Pair, Pair::at] {
+        let mesh = pair(server.address).start();
+        let config = tls::client(None, &["http/1.1"]);
+        let mut wire = tls::connect(mesh.service, config).expect("the app's handshake");
+        assert_eq!(wire.ask(get("/")).text(), "end to end");
+    }
+    eventually("both came through", || server.handshakes() == 2);
+}
+
+/// What stands on a port that is declared HTTP.
+fn declared_http(scenario: impl Fn(&Mesh, &App)) {
+    let app = App::ok();
+    scenario(&Pair::of(&app).declared("http").start(), &app);
+}
+
+#[test]
+fn what_is_no_http_is_refused_where_http_is_declared() {
+    declared_http(|mesh, app| {
+        for bytes in [&b"\x00\x01\x02\x03\x04\x05\x06\x07"[..], b"EHLO me\r\n", &crate::harness::tls::tls12_hello()] {
+            let mut wire = mesh.connect();
+            wire.send(bytes);
+            match wire.message(false) {
+                Ok(answer) => assert_eq!(answer.reason(), Some("bad-request"), "{answer:?}"),
+                Err(broken) => assert_ne!(broken, crate::harness::Broken::TimedOut, "{bytes:?}"),
+            }
+        }
+        assert_eq!(app.connections(), 0);
+        assert_eq!(mesh.ask(get("/")).status(), 200);
+    });
+}
+
+#[test]
+fn large_first_bytes_of_tcp_are_all_passed_on() {
+    let app = || {
+        App::raw(|mut wire: Wire| {
+            let all = wire.take(200_000);
+            wire.send(&all);
+        })
+    };
+    each_way(app, |mesh, _| {
+        let mut bytes = pattern(200_000);
+        bytes[0] = 0;
+        let mut wire = mesh.connect();
+        assert!(wire.send(&bytes).take(bytes.len()) == bytes);
+    });
+}

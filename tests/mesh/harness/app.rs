@@ -1,0 +1,137 @@
+//! Apps under the sidecars: a script for each connection, or an answer for each request.
+//!
+//! A thread per connection; everything that a scenario may ask for later is recorded before the
+//! answer is written.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::{Broken, Message, Wire, eventually};
+
+pub struct App {
+    pub address: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    requests: Mutex<Vec<Message>>,
+    broken: Mutex<Vec<Broken>>,
+    connections: AtomicUsize,
+    open: AtomicUsize,
+    closed: AtomicBool,
+}
+
+impl App {
+    /// A script that is run for each connection.
+    pub fn raw(script: impl Fn(Wire) + Send + Sync + 'static) -> Self {
+        Self::listen(move |wire, _| script(wire))
+    }
+
+    /// Whole requests, each with its answer in bytes, on kept connections.
+    pub fn http(answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::listen(move |mut wire, seen| {
+            loop {
+                let request = match wire.message(false) {
+                    Ok(request) => request,
+                    Err(Broken::Closed) => return,
+                    Err(broken) => return lock(&seen.broken).push(broken),
+                };
+                lock(&seen.requests).push(request.clone());
+                let response = answer(&request);
+                let last = request.closes() || response.windows(17).any(|w| w == b"connection: close");
+                if wire.try_send(response).is_err() || last {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// `200` with `ok` for every request.
+    pub fn ok() -> Self {
+        Self::http(|_| Self::answer("ok"))
+    }
+
+    /// `200` with the given body.
+    pub fn answer(body: impl AsRef<[u8]>) -> Vec<u8> {
+        let body = body.as_ref();
+        let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+        answer.extend_from_slice(body);
+        answer
+    }
+
+    fn listen(script: impl Fn(Wire, &Seen) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let address = listener.local_addr().expect("it listens");
+        let seen = Arc::new(Seen::default());
+        let (script, shared) = (Arc::new(script), Arc::clone(&seen));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.closed.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let (script, seen) = (Arc::clone(&script), Arc::clone(&shared));
+                seen.connections.fetch_add(1, Ordering::SeqCst);
+                seen.open.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    script(Wire::of(stream), &seen);
+                    seen.open.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// The requests that came whole, in their order.
+    pub fn requests(&self) -> Vec<Message> {
+        lock(&self.seen.requests).clone()
+    }
+
+    /// The only request that came.
+    #[track_caller]
+    pub fn only_request(&self) -> Message {
+        let mut requests = self.requests();
+        assert_eq!(requests.len(), 1, "requests: {requests:#?}");
+        requests.remove(0)
+    }
+
+    /// How requests ended that did not come whole.
+    pub fn broken(&self) -> Vec<Broken> {
+        lock(&self.seen.broken).clone()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections whose script has not ended.
+    pub fn open_connections(&self) -> usize {
+        self.seen.open.load(Ordering::SeqCst)
+    }
+
+    #[track_caller]
+    pub fn await_requests(&self, count: usize) {
+        eventually(&format!("{count} requests at the app"), || {
+            lock(&self.seen.requests).len() >= count
+        });
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.seen.closed.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// An address where nobody listens.
+pub fn refused_address() -> SocketAddr {
+    super::free_address()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
