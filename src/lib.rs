@@ -43,7 +43,11 @@ pub mod balance;
 #[cfg(feature = "proxy")]
 pub mod circuit;
 #[cfg(feature = "proxy")]
+pub mod cli;
+#[cfg(feature = "proxy")]
 pub mod config;
+#[cfg(feature = "control")]
+pub mod demo;
 #[cfg(feature = "proxy")]
 pub mod detect;
 #[cfg(feature = "proxy")]

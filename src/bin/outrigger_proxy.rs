@@ -1,10 +1,8 @@
-//! The sidecar.
-use std::process::ExitCode;
+//! `outrigger-proxy`: the sidecar, small and without anything it doesn't need; see `cli::proxy`.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
-    let config = std::env::args().skip_while(|a| a != "--config").nth(1).map(Into::into);
-    outrigger::app::run(&outrigger::app::Options { config, flags: Vec::new() })
+fn main() -> std::process::ExitCode {
+    outrigger::cli::proxy::main()
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// A piece of work that runs on a worker's thread, inside its runtime.
 pub type Job<S> = Box<dyn FnOnce(&Rc<S>) + Send>;
@@ -67,12 +67,12 @@ impl<S: 'static> Workers<S> {
         let mut workers = Vec::with_capacity(count);
         for index in 0..count {
             let (jobs, queue) = mpsc::channel(QUEUE);
-            let (ready, is_ready) = oneshot::channel();
+            let (ready, is_ready) = std::sync::mpsc::channel();
             let make = make.clone();
             thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 run(queue, ready, move || make(index));
             })?;
-            is_ready.blocking_recv().map_err(io::Error::other)??;
+            is_ready.recv().map_err(io::Error::other)??;
             workers.push(Worker { jobs, load: Arc::default() });
         }
         Ok(Self { workers: workers.into() })
@@ -105,7 +105,7 @@ impl<S: 'static> Workers<S> {
 
 fn run<S: 'static>(
     mut queue: mpsc::Receiver<Job<S>>,
-    ready: oneshot::Sender<io::Result<()>>,
+    ready: std::sync::mpsc::Sender<io::Result<()>>,
     make: impl FnOnce() -> S,
 ) {
     let runtime = match local_runtime() {

@@ -27,11 +27,26 @@ fn breaking(head: &'static str, end: End) -> App {
 #[test]
 fn an_answer_that_breaks_off_is_an_error_for_the_caller() {
     let cases = [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf", End::Close),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf", End::Reset),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", End::Close),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", End::Reset),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\nhalf", End::Close),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
+            End::Close,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
+            End::Reset,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            End::Close,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            End::Reset,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\nhalf",
+            End::Close,
+        ),
         ("HTTP/1.1 200 OK\r\n\r\nhalf", End::Reset),
     ];
     for (head, end) in cases {
@@ -59,8 +74,14 @@ fn an_app_that_leaves_before_its_answer_is_upstream_reset() {
         each_way(
             || breaking("", end),
             |mesh, _| {
-                let answer = mesh.connect().ask("POST / HTTP/1.1\r\nHost: app.default\r\nContent-Length: 0\r\n\r\n");
-                assert_eq!((answer.status(), answer.reason()), (502, Some("upstream-reset")), "{end:?}");
+                let answer = mesh
+                    .connect()
+                    .ask("POST / HTTP/1.1\r\nHost: app.default\r\nContent-Length: 0\r\n\r\n");
+                assert_eq!(
+                    (answer.status(), answer.reason()),
+                    (502, Some("upstream-reset")),
+                    "{end:?}"
+                );
             },
         );
     }
@@ -68,12 +89,18 @@ fn an_app_that_leaves_before_its_answer_is_upstream_reset() {
 
 #[test]
 fn an_answer_that_is_no_http_is_a_protocol_error() {
-    for nonsense in ["220 ready\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nbad header: 1\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"] {
+    for nonsense in [
+        "220 ready\r\n\r\n",
+        "HTTP/1.1 abc\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nbad header: 1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+    ] {
         each_way(
             || breaking(nonsense, End::Close),
             |mesh, _| {
-                let answer = mesh.connect().ask("POST / HTTP/1.1\r\nHost: app.default\r\nContent-Length: 0\r\n\r\n");
+                let answer = mesh
+                    .connect()
+                    .ask("POST / HTTP/1.1\r\nHost: app.default\r\nContent-Length: 0\r\n\r\n");
                 assert_eq!(
                     (answer.status(), answer.reason()),
                     (502, Some("upstream-protocol-error")),
@@ -102,9 +129,15 @@ fn a_request_that_breaks_off_is_an_error_for_the_app() {
                     End::Reset => wire.reset(),
                 }
                 eventually("the app sees the end", || !app.broken().is_empty());
-                assert!(app.requests().is_empty(), "{beginning:?} {end:?} passed for a whole request");
+                assert!(
+                    app.requests().is_empty(),
+                    "{beginning:?} {end:?} passed for a whole request"
+                );
                 let broken = app.broken();
-                assert!(matches!(broken[0], Broken::Cut | Broken::Reset), "{broken:?}");
+                assert!(
+                    matches!(broken[0], Broken::Cut | Broken::Reset),
+                    "{broken:?}"
+                );
             });
         }
     }

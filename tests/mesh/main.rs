@@ -7,11 +7,18 @@
 mod harness;
 
 mod aborts;
+mod admin;
+mod by_host;
+mod deadlines;
 mod detection;
+mod grpc;
 mod http1;
 mod http1_headers;
+mod http2;
 mod identity;
 mod lifecycle;
+mod limits;
 mod resilience;
 mod strictness;
 mod tcp;
+mod upgrade;

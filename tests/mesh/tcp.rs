@@ -15,7 +15,11 @@ fn tcp_each_way(app: impl Fn() -> App, scenario: impl Fn(&Mesh, &App)) {
 
 /// How much goes through in bulk: a MiB count.
 fn bulk_mib() -> usize {
-    if std::env::var_os("OUTRIGGER_LONG").is_some() { 1024 } else { 64 }
+    if std::env::var_os("OUTRIGGER_LONG").is_some() {
+        1024
+    } else {
+        64
+    }
 }
 
 /// A block that differs from its neighbours by its number.
@@ -28,7 +32,9 @@ fn block(base: &[u8], number: usize) -> Vec<u8> {
 fn send_bulk(wire: &mut Wire, blocks: usize) {
     let base = pattern(1024 * 1024);
     for number in 0..blocks {
-        wire.stream.write_all(&block(&base, number)).expect("the bulk is taken");
+        wire.stream
+            .write_all(&block(&base, number))
+            .expect("the bulk is taken");
     }
 }
 
@@ -36,7 +42,9 @@ fn receive_bulk(wire: &mut Wire, blocks: usize) {
     let base = pattern(1024 * 1024);
     let mut got = vec![0; base.len()];
     for number in 0..blocks {
-        wire.stream.read_exact(&mut got).expect("the bulk comes whole");
+        wire.stream
+            .read_exact(&mut got)
+            .expect("the bulk comes whole");
         assert!(got == block(&base, number), "MiB {number} differs");
     }
 }
@@ -67,7 +75,11 @@ fn bulk_passes_both_ways_at_once_unchanged() {
         assert_eq!(wire.stream.read(&mut [0]).expect("a clean end"), 0);
         sender.join().expect("sent");
         eventually("the app got everything", || app.open_connections() == 0);
-        assert!(mesh.outbound.rss_kib() < 64 * 1024, "{} KiB", mesh.outbound.rss_kib());
+        assert!(
+            mesh.outbound.rss_kib() < 64 * 1024,
+            "{} KiB",
+            mesh.outbound.rss_kib()
+        );
     });
 }
 
@@ -193,7 +205,10 @@ fn a_reader_that_stops_holds_its_sender_back_and_no_one_else() {
     };
     tcp_each_way(app, |mesh, _| {
         let mut stalled = mesh.connect();
-        stalled.stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a time");
+        stalled
+            .stream
+            .set_write_timeout(Some(Duration::from_secs(1)))
+            .expect("a time");
         stalled.send("s");
         let piece = vec![0; 1024 * 1024];
         let mut taken = 0;
@@ -203,7 +218,11 @@ fn a_reader_that_stops_holds_its_sender_back_and_no_one_else() {
         }
         let mut other = mesh.connect();
         assert_eq!(other.send("x").take(4), b"fine");
-        assert!(mesh.outbound.rss_kib() < 64 * 1024, "{} KiB", mesh.outbound.rss_kib());
+        assert!(
+            mesh.outbound.rss_kib() < 64 * 1024,
+            "{} KiB",
+            mesh.outbound.rss_kib()
+        );
     });
 }
 
@@ -212,7 +231,10 @@ fn an_instance_that_refuses_is_passed_over() {
     let app = App::raw(|mut wire| {
         wire.send("here");
     });
-    let mesh = Pair::at(refused_address()).and(app.address).declared("tcp").start();
+    let mesh = Pair::at(refused_address())
+        .and(app.address)
+        .declared("tcp")
+        .start();
     let served = (0..6)
         .filter(|_| {
             let mut bytes = Vec::new();
@@ -242,7 +264,9 @@ fn many_connections_one_after_the_other_leave_nothing_behind() {
         let begun = Instant::now();
         (0..300).for_each(|_| once());
         eprintln!("300 connections in {:?}", begun.elapsed());
-        eventually("descriptors are given back", || mesh.outbound.open_files() <= before + 2);
+        eventually("descriptors are given back", || {
+            mesh.outbound.open_files() <= before + 2
+        });
     });
 }
 
@@ -262,5 +286,8 @@ fn a_tcp_connection_is_logged_when_it_ends() {
     assert_eq!(entry["direction"], "inbound");
     assert_eq!(entry["protocol"], "tcp");
     assert_eq!(entry["peer"], crate::harness::spiffe("client"));
-    assert_eq!((&entry["bytes_in"], &entry["bytes_out"]), (&5.into(), &3.into()));
+    assert_eq!(
+        (&entry["bytes_in"], &entry["bytes_out"]),
+        (&5.into(), &3.into())
+    );
 }

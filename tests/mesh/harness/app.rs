@@ -41,7 +41,8 @@ impl App {
                 };
                 lock(&seen.requests).push(request.clone());
                 let response = answer(&request);
-                let last = request.closes() || response.windows(17).any(|w| w == b"connection: close");
+                let last =
+                    request.closes() || response.windows(17).any(|w| w == b"connection: close");
                 if wire.try_send(response).is_err() || last {
                     return;
                 }
@@ -57,7 +58,8 @@ impl App {
     /// `200` with the given body.
     pub fn answer(body: impl AsRef<[u8]>) -> Vec<u8> {
         let body = body.as_ref();
-        let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+        let mut answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
         answer.extend_from_slice(body);
         answer
     }

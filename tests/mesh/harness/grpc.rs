@@ -27,7 +27,9 @@ pub struct Reply {
 impl H2Client {
     pub async fn connect(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).await.expect("the sidecar listens");
-        let (send, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+        let (send, connection) = h2::client::handshake(stream)
+            .await
+            .expect("it speaks HTTP/2");
         tokio::spawn(async move {
             let _ = connection.await;
         });
@@ -35,9 +37,19 @@ impl H2Client {
     }
 
     /// Begins a request; `end` when it has no body.
-    pub async fn open(&self, request: Request<()>, end: bool) -> (ResponseFuture, SendStream<Bytes>) {
-        let mut send = self.0.clone().ready().await.expect("the connection is open");
-        send.send_request(request, end).expect("a request that may be sent")
+    pub async fn open(
+        &self,
+        request: Request<()>,
+        end: bool,
+    ) -> (ResponseFuture, SendStream<Bytes>) {
+        let mut send = self
+            .0
+            .clone()
+            .ready()
+            .await
+            .expect("the connection is open");
+        send.send_request(request, end)
+            .expect("a request that may be sent")
     }
 
     /// One request with its whole body.
@@ -68,11 +80,19 @@ impl Reply {
 
     /// From the trailers, or from the headers of a trailers-only answer.
     pub fn grpc_status(&self) -> Option<&str> {
-        self.trailers.get("grpc-status").or(self.headers.get("grpc-status"))?.to_str().ok()
+        self.trailers
+            .get("grpc-status")
+            .or(self.headers.get("grpc-status"))?
+            .to_str()
+            .ok()
     }
 
     pub fn grpc_message(&self) -> Option<&str> {
-        self.trailers.get("grpc-message").or(self.headers.get("grpc-message"))?.to_str().ok()
+        self.trailers
+            .get("grpc-message")
+            .or(self.headers.get("grpc-message"))?
+            .to_str()
+            .ok()
     }
 
     pub fn messages(&self) -> Vec<Vec<u8>> {
@@ -115,7 +135,10 @@ pub async fn reply(answer: ResponseFuture) -> Reply {
     while let Some(data) = next(&mut body).await {
         bytes.extend_from_slice(&data.expect("the body comes whole"));
     }
-    let trailers = timeout(SOON, body.trailers()).await.expect("in time").expect("trailers or none");
+    let trailers = timeout(SOON, body.trailers())
+        .await
+        .expect("in time")
+        .expect("trailers or none");
     Reply {
         status: parts.status.as_u16(),
         headers: parts.headers,
@@ -126,7 +149,10 @@ pub async fn reply(answer: ResponseFuture) -> Reply {
 
 /// Waits for the head of the answer.
 pub async fn head(answer: ResponseFuture) -> Response<RecvStream> {
-    timeout(SOON, answer).await.expect("in time").expect("an answer")
+    timeout(SOON, answer)
+        .await
+        .expect("in time")
+        .expect("an answer")
 }
 
 /// The next piece of a body; its window is given back.
@@ -155,7 +181,9 @@ pub async fn send_all(send: &mut SendStream<Bytes>, mut body: &[u8], end: bool) 
     while !body.is_empty() {
         send.reserve_capacity(body.len());
         let granted = timeout(SOON, std::future::poll_fn(|cx| send.poll_capacity(cx))).await;
-        let Ok(Some(Ok(granted))) = granted else { return };
+        let Ok(Some(Ok(granted))) = granted else {
+            return;
+        };
         let (now, later) = body.split_at(granted.min(body.len()));
         let last = end && later.is_empty();
         if send.send_data(Bytes::copy_from_slice(now), last).is_err() {
@@ -165,5 +193,18 @@ pub async fn send_all(send: &mut SendStream<Bytes>, mut body: &[u8], end: bool) 
     }
 }
 
-/// Long enough for a deadline to pass, short enough for a test.
-pub const BRIEFLY: Duration = Duration::from_millis(300);
+/// As [`super::eventually`], without stopping the clients of this thread.
+#[track_caller]
+pub fn soon(what: &str, mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let until = std::time::Instant::now() + SOON;
+        while !condition() {
+            assert!(
+                std::time::Instant::now() < until,
+                "{caller}: not within {SOON:?}: {what}"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::request::Parts;
 use http::Request;
+use http::request::Parts;
 use tokio::task::LocalSet;
 
 pub struct H2App {
@@ -41,7 +41,10 @@ impl H2App {
 
     /// The heads of the requests that came.
     pub fn requests(&self) -> Vec<Parts> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -54,10 +57,14 @@ where
     while let Ok((stream, _)) = listener.accept().await {
         let (script, seen) = (Rc::clone(&script), Arc::clone(&seen));
         tokio::task::spawn_local(async move {
-            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            let Ok(mut connection) = h2::server::handshake(stream).await else {
+                return;
+            };
             while let Some(Ok((request, respond))) = connection.accept().await {
                 let (parts, body) = request.into_parts();
-                seen.lock().unwrap_or_else(PoisonError::into_inner).push(parts.clone());
+                seen.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(parts.clone());
                 tokio::task::spawn_local(script(Request::from_parts(parts, body), respond));
             }
         });

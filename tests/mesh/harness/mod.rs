@@ -21,11 +21,11 @@ pub mod tls;
 use std::time::{Duration, Instant};
 
 pub use app::{App, refused_address};
-pub use certs::{Certs, TRUST_DOMAIN, spiffe};
+pub use certs::{Certs, spiffe};
 pub use folder::Folder;
 pub use message::{Broken, Message};
 pub use pair::{Mesh, Pair};
-pub use ports::{free_address, free_port};
+pub use ports::free_address;
 pub use sidecar::Sidecar;
 pub use wire::Wire;
 
@@ -105,7 +105,10 @@ pub fn chunked(body: &[u8], sizes: &[usize]) -> Vec<u8> {
 
 /// Runs a scenario over one plaintext hop, and over the pair with mutual TLS.
 pub fn each_way(app: impl Fn() -> App, scenario: impl Fn(&Mesh, &App)) {
-    for (way, pair) in [("one hop", Pair::bare as fn(_) -> _), ("the pair", Pair::at)] {
+    for (way, pair) in [
+        ("one hop", Pair::bare as fn(_) -> _),
+        ("the pair", Pair::at),
+    ] {
         eprintln!("over {way}:");
         let app = app();
         scenario(&pair(app.address).start(), &app);

@@ -15,9 +15,8 @@ pub struct Pair {
     inbound: String,
     drain: &'static str,
     certs: Certs,
-    client: &'static str,
+    workers: u8,
     outbound_files: Option<u64>,
-    inbound_files: Option<u64>,
 }
 
 enum Endpoint {
@@ -80,21 +79,14 @@ impl Pair {
             inbound: String::new(),
             drain: "{minimum: 500ms, deadline: 10s}",
             certs: Certs::new(),
-            client: "client",
+            workers: 1,
             outbound_files: None,
-            inbound_files: None,
         }
     }
 
     /// Another instance behind a sidecar of its own.
     pub fn and(mut self, app: SocketAddr) -> Self {
         self.endpoints.push(Endpoint::Meshed(app));
-        self
-    }
-
-    /// Another endpoint that only looks like an instance.
-    pub fn and_impostor(mut self, at: SocketAddr) -> Self {
-        self.endpoints.push(Endpoint::Impostor(at));
         self
     }
 
@@ -129,6 +121,12 @@ impl Pair {
         self
     }
 
+    /// Data-plane threads of every sidecar; 1 unless said.
+    pub fn workers(mut self, workers: u8) -> Self {
+        self.workers = workers;
+        self
+    }
+
     pub fn drain(mut self, yaml: &'static str) -> Self {
         self.drain = yaml;
         self
@@ -142,11 +140,6 @@ impl Pair {
     /// How many descriptors the caller's sidecar may have.
     pub fn outbound_files(mut self, limit: u64) -> Self {
         self.outbound_files = Some(limit);
-        self
-    }
-
-    pub fn inbound_files(mut self, limit: u64) -> Self {
-        self.inbound_files = Some(limit);
         self
     }
 
@@ -196,17 +189,17 @@ impl Pair {
                 "workload: {{namespace: default, name: app-{number}, serviceAccount: server, labels: {{app: app}}}}\n\
                  {IDENTITY}\
                  inbound:\n  ports: [{{name: app, listen: \"{listen}\", app: \"{app}\", protocol: {protocol}}}]\n\
-                 admin: {{listen: \"{admin}\"}}\nworkers: 1\ndrain: {}\n{}",
-                self.drain, self.inbound
+                 admin: {{listen: \"{admin}\"}}\nworkers: {}\ndrain: {}\n{}",
+                self.workers, self.drain, self.inbound
             ),
         );
-        (Sidecar::start(folder, admin, self.inbound_files), listen)
+        (Sidecar::start(folder, admin, None), listen)
     }
 
     fn start_outbound(&self, mesh_yaml: &str) -> (Sidecar, SocketAddr, SocketAddr) {
         let folder = Folder::new("outbound");
         let (service, by_host, admin) = (free_address(), free_address(), free_address());
-        self.certs.write(&folder, self.client);
+        self.certs.write(&folder, "client");
         std::fs::create_dir(folder.path("mesh")).expect("the folder is writable");
         folder.write("mesh/mesh.yaml", mesh_yaml);
         folder.write(
@@ -215,11 +208,15 @@ impl Pair {
                 "workload: {{namespace: default, name: client-1, serviceAccount: client, labels: {{app: client}}}}\n\
                  {IDENTITY}resources: [mesh/]\n\
                  outbound:\n  listen: \"{by_host}\"\n  upstreams: [{{listen: \"{service}\", service: \"app.default:80\"}}]\n\
-                 admin: {{listen: \"{admin}\"}}\nworkers: 1\ndrain: {}\n{}",
-                self.drain, self.outbound
+                 admin: {{listen: \"{admin}\"}}\nworkers: {}\ndrain: {}\n{}",
+                self.workers, self.drain, self.outbound
             ),
         );
-        (Sidecar::start(folder, admin, self.outbound_files), service, by_host)
+        (
+            Sidecar::start(folder, admin, self.outbound_files),
+            service,
+            by_host,
+        )
     }
 }
 
@@ -247,8 +244,11 @@ impl Mesh {
 
     /// Rewrites the caller's resources: these instances without sidecars, and no others.
     pub fn replace_endpoints(&self, bare: &[SocketAddr]) {
-        let workloads: String =
-            bare.iter().enumerate().map(|(n, at)| Endpoint::Bare(*at).workload(n, *at)).collect();
+        let workloads: String = bare
+            .iter()
+            .enumerate()
+            .map(|(n, at)| Endpoint::Bare(*at).workload(n, *at))
+            .collect();
         let yaml = format!("{}{workloads}{}", self.service_yaml, self.extra_yaml);
         self.outbound.folder.write("mesh/mesh.yaml", &yaml);
     }
@@ -263,9 +263,10 @@ impl Endpoint {
                 "serviceAccount: server, ",
                 format!("{{name: app, port: {}, meshPort: {port}}}", app.port()),
             ),
-            Endpoint::Impostor(_) => {
-                ("serviceAccount: server, ", format!("{{name: app, port: {port}}}"))
-            }
+            Endpoint::Impostor(_) => (
+                "serviceAccount: server, ",
+                format!("{{name: app, port: {port}}}"),
+            ),
         };
         format!(
             "---\napiVersion: outrigger.dev/v1alpha1\nkind: Workload\n\

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST: u32 = 20_000;
 const COUNT: u32 = 10_000;
 
-pub fn free_port() -> u16 {
+fn free_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(997);
     for _ in 0..COUNT {

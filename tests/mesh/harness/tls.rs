@@ -30,7 +30,9 @@ pub fn client(issued: Option<&Issued>, alpn: &[&str]) -> ClientConfig {
     let mut config = match issued {
         Some(issued) => {
             let (chain, key) = parts(issued);
-            builder.with_client_auth_cert(chain, key).expect("certificate and key fit")
+            builder
+                .with_client_auth_cert(chain, key)
+                .expect("certificate and key fit")
         }
         None => builder.with_no_client_auth(),
     };
@@ -87,7 +89,11 @@ impl TlsServer {
                 });
             }
         });
-        Self { address, shaken, group }
+        Self {
+            address,
+            shaken,
+            group,
+        }
     }
 
     /// Handshakes that succeeded.
@@ -97,7 +103,10 @@ impl TlsServer {
 
     /// The key exchange of the last handshake.
     pub fn group(&self) -> Option<String> {
-        self.group.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.group
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -129,7 +138,10 @@ fn server(issued: &Issued, alpn: &[&str]) -> ServerConfig {
 fn parts(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let chain = CertificateDer::pem_slice_iter(issued.cert_pem.as_bytes());
     let chain = chain.collect::<Result<_, _>>().expect("PEM");
-    (chain, PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).expect("PEM"))
+    (
+        chain,
+        PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).expect("PEM"),
+    )
 }
 
 /// A ClientHello of a client that stops at TLS 1.2 and offers `outrigger-h2`.
@@ -193,7 +205,10 @@ impl ServerCertVerifier for Gullible {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519]
+        vec![
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::ED25519,
+        ]
     }
 }
 
@@ -230,6 +245,9 @@ impl ClientCertVerifier for Gullible {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519]
+        vec![
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::ED25519,
+        ]
     }
 }

@@ -36,13 +36,17 @@ impl Wire {
     }
 
     pub fn patience(&mut self, limit: Duration) -> &mut Self {
-        self.stream.set_read_timeout(Some(limit)).expect("a time above zero");
+        self.stream
+            .set_read_timeout(Some(limit))
+            .expect("a time above zero");
         self
     }
 
     /// Says that nothing more comes, and goes on reading.
     pub fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("the connection is open");
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("the connection is open");
     }
 
     /// Ends the connection with an RST.
@@ -58,27 +62,22 @@ impl Wire {
         let mut rest = [0; 64];
         match self.stream.read(&mut rest) {
             Ok(0) => false,
-            Ok(n) => panic!("bytes instead of an end: {:?}", String::from_utf8_lossy(&rest[..n])),
+            Ok(n) => panic!(
+                "bytes instead of an end: {:?}",
+                String::from_utf8_lossy(&rest[..n])
+            ),
             Err(error) if Broken::from(io::Error::from(error.kind())) == Broken::Reset => true,
             Err(error) => panic!("no end came: {error}"),
         }
-    }
-
-    /// Whether the other side is still there, asked without waiting.
-    pub fn is_open(&self) -> bool {
-        self.stream.set_nonblocking(true).expect("a socket");
-        let open = match self.stream.peek(&mut [0]) {
-            Ok(n) => n > 0,
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-        };
-        self.stream.set_nonblocking(false).expect("a socket");
-        open
     }
 }
 
 impl<S: Read + Write> Wire<S> {
     pub fn over(stream: S) -> Self {
-        Self { stream, ahead: Vec::new() }
+        Self {
+            stream,
+            ahead: Vec::new(),
+        }
     }
 
     #[track_caller]
@@ -97,7 +96,8 @@ impl<S: Read + Write> Wire<S> {
     /// The next response to anything but HEAD.
     #[track_caller]
     pub fn response(&mut self) -> Message {
-        self.message(false).unwrap_or_else(|broken| panic!("no whole response: {broken:?}"))
+        self.message(false)
+            .unwrap_or_else(|broken| panic!("no whole response: {broken:?}"))
     }
 
     /// Sends and waits for the answer.
@@ -120,7 +120,11 @@ impl<S: Read + Write> Wire<S> {
                 break end;
             }
             if self.more()? == 0 {
-                return Err(if self.ahead.is_empty() { Broken::Closed } else { Broken::Cut });
+                return Err(if self.ahead.is_empty() {
+                    Broken::Closed
+                } else {
+                    Broken::Cut
+                });
             }
         };
         let head: Vec<u8> = self.ahead.drain(..end + 4).collect();
@@ -139,11 +143,13 @@ impl<S: Read + Write> Wire<S> {
     /// The next `len` bytes.
     #[track_caller]
     pub fn take(&mut self, len: usize) -> Vec<u8> {
+        self.try_take(len)
+            .unwrap_or_else(|broken| panic!("not {len} bytes but {broken:?}"))
+    }
+
+    pub fn try_take(&mut self, len: usize) -> Result<Vec<u8>, Broken> {
         let mut bytes = Vec::new();
-        if let Err(broken) = self.exactly(len, &mut bytes) {
-            panic!("{} of {len} bytes, then {broken:?}", bytes.len());
-        }
-        bytes
+        self.exactly(len, &mut bytes).map(|()| bytes)
     }
 
     /// Everything up to a clean end.

@@ -1,0 +1,103 @@
+//! Resources back to manifests: what was read, defaults filled in, in the shape it is written in.
+//! Every field of a resource is taken apart by name, so that a new one doesn't compile until it is
+//! printed.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::Protocol;
+use crate::resources::{
+    Address, Labels, Metadata, Resource, Service, ServicePort, TargetPort, Workload, WorkloadPort,
+};
+
+/// A manifest that reads back to the same resource.
+pub(super) fn manifest(resource: &Resource) -> Value {
+    let (api_version, spec) = match resource {
+        Resource::Service(service) => ("v1", service_spec(service)),
+        Resource::Workload(workload) => ("outrigger.dev/v1alpha1", workload_spec(workload)),
+    };
+    json!({
+        "apiVersion": api_version,
+        "kind": resource.kind(),
+        "metadata": metadata(resource.metadata()),
+        "spec": spec,
+    })
+}
+
+/// The ports that a resource is about.
+pub(super) fn ports(resource: &Resource) -> Vec<u16> {
+    match resource {
+        Resource::Service(service) => service.ports.iter().map(|port| port.port).collect(),
+        Resource::Workload(workload) => workload.ports.iter().map(|port| port.port).collect(),
+    }
+}
+
+fn metadata(Metadata { name, namespace, labels, at: _ }: &Metadata) -> Value {
+    object([
+        ("name", Some(json!(name))),
+        ("namespace", Some(json!(namespace))),
+        ("labels", unless_empty(labels)),
+    ])
+}
+
+fn service_spec(
+    Service { metadata: _, selector, cluster_ips, headless, ports }: &Service,
+) -> Value {
+    let addresses: Vec<Value> = cluster_ips.iter().map(|ip| json!(ip.to_string())).collect();
+    let first = if *headless { Some(json!("None")) } else { addresses.first().cloned() };
+    object([
+        ("selector", unless_empty(selector)),
+        ("clusterIP", first),
+        ("clusterIPs", (addresses.len() > 1).then(|| Value::from(addresses))),
+        ("ports", (!ports.is_empty()).then(|| ports.iter().map(service_port).collect())),
+    ])
+}
+
+fn service_port(ServicePort { name, port, target, protocol }: &ServicePort) -> Value {
+    let target = match target {
+        TargetPort::Number(number) => json!(number),
+        TargetPort::Name(name) => json!(name),
+    };
+    object([
+        ("name", name.as_ref().map(|name| json!(name))),
+        ("port", Some(json!(port))),
+        ("targetPort", Some(target)),
+        ("appProtocol", declared(*protocol)),
+    ])
+}
+
+fn workload_spec(workload: &Workload) -> Value {
+    let Workload { metadata: _, address, service_account, zone, weight, ports } = workload;
+    let address = match address {
+        Address::Ip(ip) => ip.to_string(),
+        Address::Host(name) => name.clone(),
+    };
+    object([
+        ("address", Some(json!(address))),
+        ("serviceAccount", service_account.as_ref().map(|account| json!(account))),
+        ("zone", zone.as_ref().map(|zone| json!(zone))),
+        ("weight", Some(json!(weight))),
+        ("ports", (!ports.is_empty()).then(|| ports.iter().map(workload_port).collect())),
+    ])
+}
+
+fn workload_port(WorkloadPort { name, port, mesh_port, protocol }: &WorkloadPort) -> Value {
+    object([
+        ("name", name.as_ref().map(|name| json!(name))),
+        ("port", Some(json!(port))),
+        ("meshPort", mesh_port.map(|port| json!(port))),
+        ("protocol", declared(*protocol)),
+    ])
+}
+
+fn declared(protocol: Protocol) -> Option<Value> {
+    (protocol != Protocol::Auto).then(|| json!(protocol.as_str()))
+}
+
+fn unless_empty(labels: &Labels) -> Option<Value> {
+    (!labels.is_empty()).then(|| json!(labels))
+}
+
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    fields.collect::<Map<_, _>>().into()
+}

@@ -1,0 +1,103 @@
+//! A JSON value as YAML in block style. What it writes reads back to the same value, here and by
+//! readers of YAML 1.1, which take `no` and `on` for booleans.
+
+use serde_json::Value;
+
+use crate::resources::{Value as Read, schema};
+
+/// One document, ending with a line break.
+pub(super) fn yaml(value: &Value) -> String {
+    let lines = flow(value).map_or_else(|| block(value), |text| vec![text]);
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+fn block(value: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let key = format!("{}:", scalar(name));
+                match flow(value) {
+                    Some(text) => lines.push(format!("{key} {text}")),
+                    None => {
+                        lines.push(key);
+                        lines.extend(block(value).iter().map(|line| format!("  {line}")));
+                    }
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                let item = flow(item).map_or_else(|| block(item), |text| vec![text]);
+                let lead = std::iter::once("- ").chain(std::iter::repeat("  "));
+                lines.extend(lead.zip(&item).map(|(lead, line)| format!("{lead}{line}")));
+            }
+        }
+        _ => lines.extend(flow(value)),
+    }
+    lines
+}
+
+/// What stands on the line of its key: everything without a line of its own.
+fn flow(value: &Value) -> Option<String> {
+    match value {
+        Value::Object(fields) => fields.is_empty().then(|| "{}".into()),
+        Value::Array(items) => items.is_empty().then(|| "[]".into()),
+        Value::String(text) => Some(scalar(text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+    }
+}
+
+/// Bare where it would be read back as itself, else in JSON's quotes, which YAML understands.
+fn scalar(text: &str) -> String {
+    let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-');
+    let old_booleans = ["y", "n", "yes", "no", "on", "off"];
+    let bare = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text.bytes().all(safe)
+        && !old_booleans.iter().any(|word| text.eq_ignore_ascii_case(word))
+        && matches!(schema::resolve(text), Read::String(_));
+    if bare { text.to_owned() } else { Value::from(text).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resources::{Node, Origin, yaml as reader};
+
+    fn same(read: &Node, value: &Value) -> bool {
+        match (&read.value, value) {
+            (Read::Null, Value::Null) => true,
+            (Read::Bool(read), Value::Bool(value)) => read == value,
+            (Read::Int(read), Value::Number(value)) => Some(*read) == value.as_i64(),
+            (Read::Float(read), Value::Number(value)) => Some(*read) == value.as_f64(),
+            (Read::String(read), Value::String(value)) => read == value,
+            (Read::List(read), Value::Array(value)) => {
+                read.len() == value.len() && read.iter().zip(value).all(|(r, v)| same(r, v))
+            }
+            (Read::Map(read), Value::Object(value)) => {
+                read.len() == value.len()
+                    && read
+                        .iter()
+                        .all(|(key, r)| value.get(&key.name).is_some_and(|v| same(r, v)))
+            }
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn everything_reads_back() {
+        let value = json!({
+            "texts": ["a", "", "no", "true", "1", "-x", "a: b", "x #y", "line\nbreak", "~", "0x1f"],
+            "numbers": [0, -1, 1.5],
+            "nothing": null,
+            "empty": {"map": {}, "list": []},
+            "nested": [[1, [2]], {"a": {"b": [{"c": 1, "d": "e"}]}}],
+            "odd key: x": true,
+        });
+        let text = yaml(&value);
+        let read = reader::parse(&text, &Origin::Default).expect("legal YAML");
+        assert!(read.len() == 1 && same(&read[0], &value), "{text}");
+    }
+}

@@ -1,0 +1,162 @@
+//! The arguments of `outrigger`: the demo, questions to sidecars, and checks of resources.
+//! The hidden `sidecar` is `outrigger-proxy run` under another name, so that the demo needs no
+//! second binary.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::ask::Query;
+use super::sources::Sources;
+use super::{ask, emit, read, version};
+use crate::resources::decode::Decoder;
+use crate::resources::{Node, Origin, scalar};
+use crate::{app, demo};
+
+/// Outrigger: a service mesh
+#[derive(Parser, Debug)]
+#[command(
+    name = "outrigger",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Start with:\n  outrigger demo"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run a small shop of meshed apps on this machine, under load, and show what happens
+    #[command(after_help = "Examples:
+  outrigger demo
+  outrigger demo --for 10s --rate 500 --json
+  outrigger demo --keep
+
+It needs nothing else installed, and leaves nothing behind. Exit code 1 if a request failed.")]
+    Demo(Demo),
+    /// Check resource files: every fault at once
+    #[command(after_help = "Examples:
+  outrigger validate mesh/
+  outrigger validate mesh/web.yaml -o yaml")]
+    Validate(read::Validate),
+    /// Ask a running sidecar's admin port
+    #[command(after_help = "Example:\n  outrigger proxy endpoints --admin 127.0.0.1:15000")]
+    Proxy(Proxy),
+    /// Print the version
+    #[command(after_help = "Example:\n  outrigger version")]
+    Version,
+    /// Print a script that makes a shell complete these commands
+    #[command(after_help = "Example:\n  source <(outrigger completions bash)")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    #[command(hide = true, after_help = "Example:\n  outrigger sidecar --config sidecar.yaml")]
+    Sidecar(Sources),
+}
+
+#[derive(Args, Debug)]
+struct Demo {
+    /// End by itself after a while, such as 10s or 1m
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    length: Option<Duration>,
+    /// Requests per second
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Say what to try by hand, and stay until Ctrl-C even when the load has ended
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Args, Debug)]
+struct Proxy {
+    #[command(subcommand)]
+    query: Query,
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Demo(Demo { length, rate, json, keep }) => {
+            demo::run(&demo::Options { length, rate, json, keep })
+        }
+        Command::Validate(validate) => validate.run(),
+        Command::Proxy(Proxy { query }) => ask::run(&query),
+        Command::Version => version("outrigger"),
+        Command::Completions { shell } => completions(shell),
+        Command::Sidecar(sources) => app::run(&sources.options()),
+    }
+}
+
+fn completions(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "outrigger", &mut script);
+    emit(&String::from_utf8_lossy(&script))
+}
+
+/// A duration as the configuration writes it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let mut decoder = Decoder::new();
+    let node = Node::text(text, Origin::Default);
+    scalar::duration(&node, &mut decoder).ok_or_else(|| {
+        let messages = decoder.finish().into_iter().map(|fault| fault.message);
+        messages.collect::<Vec<_>>().join("; ")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(command: &clap::Command, visit: &mut dyn FnMut(&clap::Command)) {
+        visit(command);
+        command.get_subcommands().for_each(|command| walk(command, visit));
+    }
+
+    #[test]
+    fn the_arguments_are_consistent_and_each_help_has_an_example() {
+        let command = Arguments::command();
+        command.clone().debug_assert();
+        walk(&command, &mut |command| {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("outrigger "), "{} has no example", command.get_name());
+        });
+    }
+
+    #[test]
+    fn durations_are_written_as_in_the_configuration() {
+        let rows = [
+            ("10s", Some(10_000)),
+            ("1m", Some(60_000)),
+            ("250ms", Some(250)),
+            ("10", None),
+            ("0s", None),
+            ("-1s", None),
+        ];
+        for (text, millis) in rows {
+            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_leaves_with_two() {
+        for line in [
+            &["outrigger", "demo", "--rate", "0"][..],
+            &["outrigger", "demo", "--for", "soon"],
+            &["outrigger", "validate"],
+            &["outrigger", "proxy", "services", "-o", "xml"],
+            &["outrigger", "proxy", "services", "--admin", "localhost"],
+        ] {
+            let error = Arguments::try_parse_from(line).expect_err("illegal");
+            assert_eq!(error.exit_code(), 2, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Looks after a running demo: draws the live table, notices sidecars that leave, and asks the
+//! ledger's sidecars who is connected (opaque bytes carry no header that could say it).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::client::Client;
+use super::shop::Shop;
+use super::sidecar::Fleet;
+use super::table::{self, Screen};
+use super::tally::{Edge, Tally};
+use super::{Options, is_watched};
+
+/// Fast enough to look alive, slow enough to read.
+const FRAME: Duration = Duration::from_millis(500);
+
+/// What is looked at.
+pub(super) struct Watch {
+    tally: Arc<Tally>,
+    ledger: Arc<Edge>,
+    /// The admin ports of the ledger's sidecars.
+    admins: Vec<Client>,
+    screen: Option<Screen>,
+    rate: u32,
+}
+
+impl Watch {
+    pub(super) fn new(shop: &Shop, tally: Arc<Tally>, options: &Options) -> Watch {
+        let admin = |address: std::net::SocketAddr| Client::new(address, &address.to_string());
+        Watch {
+            ledger: tally.to("ledger"),
+            admins: shop.of("ledger").map(|instance| admin(instance.admin)).collect(),
+            screen: is_watched().then(Screen::default),
+            rate: options.rate,
+            tally,
+        }
+    }
+
+    /// Until it is dropped.
+    pub(super) async fn follow(&mut self, fleet: &mut Fleet) -> Infallible {
+        let mut frames = interval(FRAME);
+        frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            frames.tick().await;
+            self.look(fleet).await;
+            if let Some(screen) = &mut self.screen {
+                let head = format!("{} sidecars · {} requests/s", fleet.len(), self.rate);
+                screen.draw(&table::live(&self.tally, &head));
+            }
+        }
+    }
+
+    /// A last look, before anything is closed; the live table goes, the result replaces it.
+    pub(super) async fn finish(&mut self, fleet: &mut Fleet) {
+        self.look(fleet).await;
+        if let Some(screen) = &mut self.screen {
+            screen.draw("");
+        }
+    }
+
+    async fn look(&mut self, fleet: &mut Fleet) {
+        for lost in fleet.newly_lost() {
+            self.tally.happened(lost);
+        }
+        for admin in &self.admins {
+            // Without an answer nothing is observed, and what was not observed is not claimed.
+            if let Ok((_, body)) = admin.get("/connections").await {
+                observe(&body, &self.ledger);
+            }
+        }
+    }
+}
+
+/// Records the peers of the connections that came in.
+fn observe(answer: &[u8], edge: &Edge) {
+    let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return };
+    let connections = answer.get("connections").and_then(Value::as_array);
+    for connection in connections.into_iter().flatten() {
+        if connection.get("direction").and_then(Value::as_str) == Some("inbound") {
+            edge.observe(connection.get("peer").and_then(Value::as_str));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_those_of_inbound_connections() {
+        let rows = [
+            (r#"{"connections":[{"direction":"inbound","peer":"spiffe://a"}]}"#, true),
+            (r#"{"connections":[{"direction":"outbound","peer":"spiffe://a"}]}"#, false),
+            (r#"{"connections":[{"direction":"inbound","peer":null}]}"#, false),
+            (
+                r#"{"connections":[{"direction":"inbound","peer":"spiffe://a"},
+                    {"direction":"inbound","peer":null}]}"#,
+                false,
+            ),
+            (r#"{"connections":[]}"#, false),
+            ("", false),
+        ];
+        for (answer, mtls) in rows {
+            let edge = Edge::new("orders", "ledger", "tcp");
+            observe(answer.as_bytes(), &edge);
+            assert_eq!(edge.is_mtls(), mtls, "{answer}");
+        }
+    }
+}
