@@ -13,8 +13,7 @@ use crate::dial::Dialer;
 use crate::inbound::{self, AppPort, Inbound};
 use crate::model::Direction;
 use crate::outbound::{self, Outbound};
-use crate::runtime::Drain;
-use crate::runtime::clock;
+use crate::runtime::{Doorway, Drain, clock};
 use crate::runtime::workers::Workers;
 use crate::serve::accept;
 use crate::telemetry::access_log::{AccessLog, Feed};
@@ -54,14 +53,17 @@ impl Plane {
             let (bytes_in, bytes_out) = parts.metrics.bytes(direction);
             Rc::new(Sinks { log: log.clone(), bytes_in, bytes_out })
         };
+        let doorway = Doorway::new(parts.inbound.drain.clone());
         let dialer = || Dialer::new(Arc::clone(&parts.credentials));
         let inbound = Rc::new(Inbound::new(
             Arc::clone(&parts.inbound),
+            Rc::clone(&doorway),
             dialer(),
             sinks(Direction::Inbound),
         ));
         let outbound = Rc::new(Outbound::new(
             Arc::clone(&parts.outbound),
+            doorway,
             dialer(),
             sinks(Direction::Outbound),
         ));
@@ -78,6 +80,7 @@ impl Plane {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for count in 0u32.. {
                 ticks.tick().await;
+                clock::refresh_wall();
                 log.flush();
                 if count % SWEEP == 0 {
                     inbound.sweep();

@@ -18,9 +18,9 @@ mod ask;
 #[cfg(feature = "control")]
 mod manifest;
 #[cfg(feature = "control")]
-pub mod outrigger;
-#[cfg(feature = "control")]
 mod output;
+#[cfg(feature = "control")]
+pub mod outrigger;
 #[cfg(feature = "control")]
 mod read;
 

@@ -13,11 +13,8 @@ use serde_json::{Value, json};
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Aligned columns
     Table,
-    /// One JSON value
     Json,
-    /// YAML
     Yaml,
 }
 
@@ -25,7 +22,7 @@ pub(super) enum Format {
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct Output {
     /// How it is printed
-    #[arg(short, long = "output", value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     pub(super) format: Format,
 }
 
@@ -35,7 +32,9 @@ pub(super) fn render(value: &Value, list: Option<&str>, format: Format) -> Strin
         Format::Json => format!("{value:#}\n"),
         Format::Yaml => yaml::yaml(value),
         Format::Table => {
-            let rows = list.and_then(|list| value.get(list)).and_then(Value::as_array);
+            let rows = list
+                .and_then(|list| value.get(list))
+                .and_then(Value::as_array);
             match (rows, list) {
                 (Some(rows), Some(list)) if rows.is_empty() => format!("no {list}\n"),
                 (Some(rows), _) => table::table(rows),
@@ -82,7 +81,10 @@ mod tests {
             render(&value, None, Format::Table),
             "FIELD      VALUE\nlist[0].a  1\none.b      2,3\ntwo[0].c   -\n"
         );
-        assert_eq!(render(&json!({"list": []}), Some("list"), Format::Table), "no list\n");
+        assert_eq!(
+            render(&json!({"list": []}), Some("list"), Format::Table),
+            "no list\n"
+        );
         let text = render(&value, Some("list"), Format::Json);
         assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
     }

@@ -56,7 +56,10 @@ It needs nothing else installed, and leaves nothing behind. Exit code 1 if a req
         /// The shell
         shell: Shell,
     },
-    #[command(hide = true, after_help = "Example:\n  outrigger sidecar --config sidecar.yaml")]
+    #[command(
+        hide = true,
+        after_help = "Example:\n  outrigger sidecar --config sidecar.yaml"
+    )]
     Sidecar(Sources),
 }
 
@@ -66,7 +69,7 @@ struct Demo {
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     length: Option<Duration>,
     /// Requests per second
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
     /// Print the result as one JSON object
     #[arg(long)]
@@ -85,9 +88,17 @@ struct Proxy {
 /// The whole program.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Demo(Demo { length, rate, json, keep }) => {
-            demo::run(&demo::Options { length, rate, json, keep })
-        }
+        Command::Demo(Demo {
+            length,
+            rate,
+            json,
+            keep,
+        }) => demo::run(&demo::Options {
+            length,
+            rate,
+            json,
+            keep,
+        }),
         Command::Validate(validate) => validate.run(),
         Command::Proxy(Proxy { query }) => ask::run(&query),
         Command::Version => version("outrigger"),
@@ -118,16 +129,31 @@ mod tests {
 
     fn walk(command: &clap::Command, visit: &mut dyn FnMut(&clap::Command)) {
         visit(command);
-        command.get_subcommands().for_each(|command| walk(command, visit));
+        command
+            .get_subcommands()
+            .for_each(|command| walk(command, visit));
     }
 
     #[test]
-    fn the_arguments_are_consistent_and_each_help_has_an_example() {
+    fn each_help_has_examples_that_are_understood() {
         let command = Arguments::command();
         command.clone().debug_assert();
         walk(&command, &mut |command| {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("outrigger "), "{} has no example", command.get_name());
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let examples = help
+                .lines()
+                .filter_map(|line| line.strip_prefix("  outrigger "));
+            let (name, mut count) = (command.get_name(), 0);
+            for example in examples {
+                let line = example.split_whitespace();
+                let read = Arguments::try_parse_from(std::iter::once("outrigger").chain(line));
+                assert!(read.is_ok(), "{name}: {example}: {read:?}");
+                count += 1;
+            }
+            assert!(count > 0 || name == "completions", "{name} has no example");
         });
     }
 
@@ -142,7 +168,11 @@ mod tests {
             ("-1s", None),
         ];
         for (text, millis) in rows {
-            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
+            assert_eq!(
+                duration(text).ok(),
+                millis.map(Duration::from_millis),
+                "{text}"
+            );
         }
     }
 

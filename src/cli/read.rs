@@ -21,7 +21,7 @@ pub(super) struct Validate {
     #[arg(long, default_value = "default")]
     namespace: String,
     /// Print what was read
-    #[arg(short, long = "output", value_name = "FORMAT", value_enum)]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum)]
     format: Option<Format>,
 }
 
@@ -52,7 +52,11 @@ fn show(resources: &[Resource], format: Format) -> String {
         return output::render(&json!({ "resources": rows }), Some("resources"), format);
     }
     let items: Vec<Value> = resources.iter().map(manifest::manifest).collect();
-    output::render(&json!({"apiVersion": "v1", "kind": "List", "items": items}), None, format)
+    output::render(
+        &json!({"apiVersion": "v1", "kind": "List", "items": items}),
+        None,
+        format,
+    )
 }
 
 fn row(resource: &Resource) -> Value {
@@ -114,7 +118,10 @@ spec:
         let text = show(&read, Format::Table);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
-        assert!(lines[1].contains("web") && lines[1].contains("80,81"), "{text}");
+        assert!(
+            lines[1].contains("web") && lines[1].contains("80,81"),
+            "{text}"
+        );
         assert!(lines[3].ends_with("shop.yaml:15"), "{text}");
     }
 }

@@ -56,7 +56,10 @@ impl Sources {
             .set
             .into_iter()
             .map(|(path, text)| flag(format!("--set {path}"), path, text));
-        app::Options { config: self.config, flags: named.chain(set).collect() }
+        app::Options {
+            config: self.config,
+            flags: named.chain(set).collect(),
+        }
     }
 }
 

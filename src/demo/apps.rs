@@ -17,6 +17,7 @@ use super::shop::{Instance, Shop};
 use super::tally::Tally;
 use crate::http::headers::{PEER, REQUEST_ID};
 
+mod channel;
 mod http_server;
 mod ledger;
 mod orders;
@@ -29,7 +30,10 @@ mod web;
 /// The system's, when a listener can't be used.
 pub(super) fn open(shop: &mut Shop, tally: &Arc<Tally>) -> io::Result<()> {
     for instance in &mut shop.instances {
-        let listener = instance.inbound.as_mut().and_then(|inbound| inbound.listener.take());
+        let listener = instance
+            .inbound
+            .as_mut()
+            .and_then(|inbound| inbound.listener.take());
         let Some(listener) = listener else { continue };
         listener.set_nonblocking(true)?;
         start(instance, TcpListener::from_std(listener)?, tally);

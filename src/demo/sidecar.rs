@@ -52,7 +52,9 @@ impl Fleet {
     /// # Errors
     /// When a process can't be started; those that were are still the fleet's.
     pub(super) fn launch(&mut self, shop: &Shop) -> Result<(), Error> {
-        let Some(folder) = &self.folder else { return Ok(()) };
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
         for instance in &shop.instances {
             self.sidecars.push(Sidecar::start(instance, folder.path())?);
         }
@@ -77,12 +79,17 @@ impl Fleet {
 
     /// Each instance's name and admin address.
     pub(super) fn admins(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.sidecars.iter().map(|sidecar| (sidecar.name.as_str(), sidecar.admin))
+        self.sidecars
+            .iter()
+            .map(|sidecar| (sidecar.name.as_str(), sidecar.admin))
     }
 
     /// Those that left since the last time it was asked.
     pub(super) fn newly_lost(&mut self) -> Vec<String> {
-        let running = self.sidecars.iter_mut().filter(|sidecar| sidecar.status.is_none());
+        let running = self
+            .sidecars
+            .iter_mut()
+            .filter(|sidecar| sidecar.status.is_none());
         running
             .filter_map(|sidecar| {
                 let status = sidecar.poll()?;
@@ -93,7 +100,10 @@ impl Fleet {
 
     /// The end of the log of each that left by itself.
     pub(super) fn logs_of_lost(&self) -> impl Iterator<Item = (&str, String)> {
-        let lost = self.sidecars.iter().filter(|sidecar| sidecar.status.is_some());
+        let lost = self
+            .sidecars
+            .iter()
+            .filter(|sidecar| sidecar.status.is_some());
         lost.map(|sidecar| (sidecar.name.as_str(), tail(&sidecar.log)))
     }
 
@@ -128,17 +138,30 @@ impl Sidecar {
         let (out, err) = (open(())?, open(())?);
         let program = std::env::current_exe().map_err(doing("find its own executable"))?;
         let mut command = Command::new(program);
-        command.arg("sidecar").arg("--config").arg(folder.join(format!("{name}.yaml")));
+        command
+            .arg("sidecar")
+            .arg("--config")
+            .arg(folder.join(format!("{name}.yaml")));
         for (variable, _) in std::env::vars_os() {
             // They would go over the file.
             if variable.as_encoded_bytes().starts_with(b"OUTRIGGER_") {
                 command.env_remove(variable);
             }
         }
-        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .process_group(0);
         end_with_us(&mut command).map_err(doing("start a sidecar"))?;
         let child = command.spawn().map_err(doing("start a sidecar"))?;
-        Ok(Sidecar { name, admin: instance.admin, log, child, status: None })
+        Ok(Sidecar {
+            name,
+            admin: instance.admin,
+            log,
+            child,
+            status: None,
+        })
     }
 
     async fn ready(&mut self, begun: Instant) -> Result<(), Error> {
@@ -151,10 +174,19 @@ impl Sidecar {
             };
             let (name, log) = (self.name.clone(), tail(&self.log));
             if let Some(status) = self.poll() {
-                return Err(Error::Left { name, status: status.to_string(), log });
+                return Err(Error::Left {
+                    name,
+                    status: status.to_string(),
+                    log,
+                });
             }
             if begun.elapsed() > READY_WITHIN {
-                return Err(Error::NotReady { name, waited: READY_WITHIN, missing, log });
+                return Err(Error::NotReady {
+                    name,
+                    waited: READY_WITHIN,
+                    missing,
+                    log,
+                });
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -187,7 +219,10 @@ fn end_with_us(command: &mut Command) -> io::Result<()> {
     let prepare = move || {
         // SAFETY: two system calls that take and give numbers.
         let (set, now) = unsafe {
-            (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM), libc::getppid())
+            (
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM),
+                libc::getppid(),
+            )
         };
         match (set, now == parent) {
             (0, true) => Ok(()),
@@ -207,5 +242,9 @@ fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
-    if last.is_empty() { "(nothing)".into() } else { last.join("\n") }
+    if last.is_empty() {
+        "(nothing)".into()
+    } else {
+        last.join("\n")
+    }
 }

@@ -35,10 +35,19 @@ impl Screen {
 
 /// The terminal's width.
 fn columns() -> usize {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // SAFETY: the call fills the struct it is given, which lives on.
     let known = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
-    if known == 0 && size.ws_col > 0 { size.ws_col.into() } else { COLUMNS }
+    if known == 0 && size.ws_col > 0 {
+        size.ws_col.into()
+    } else {
+        COLUMNS
+    }
 }
 
 /// What a terminal shows while the load runs.
@@ -58,10 +67,14 @@ pub(super) fn live(tally: &Tally, head: &str) -> String {
 /// A heading, and a line for each edge.
 pub(super) fn edges(tally: &Tally) -> String {
     let head = format!(
-        "{:<8} {:<7} {:<8} {:>9} {:>6} {:>8} {:>8}  {}\n",
+        "{:<7} {:<6} {:<8} {:>8} {:>6} {:>7} {:>7}  {}\n",
         "FROM", "TO", "PROTOCOL", "REQUESTS", "FAILED", "P50", "P99", "MTLS PEER"
     );
-    tally.edges.iter().map(|edge| line(edge)).fold(head, |text, line| text + &line)
+    tally
+        .edges
+        .iter()
+        .map(|edge| line(edge))
+        .fold(head, |text, line| text + &line)
 }
 
 fn line(edge: &Edge) -> String {
@@ -72,7 +85,7 @@ fn line(edge: &Edge) -> String {
     };
     let time = |share| edge.quantile(share).map_or_else(|| "-".into(), millis);
     format!(
-        "{:<8} {:<7} {:<8} {:>9} {:>6} {:>8} {:>8}  {peer}\n",
+        "{:<7} {:<6} {:<8} {:>8} {:>6} {:>7} {:>7}  {peer}\n",
         edge.from,
         edge.to,
         edge.protocol,
@@ -83,10 +96,13 @@ fn line(edge: &Edge) -> String {
     )
 }
 
-/// Two decimals below 10 ms, one above.
-pub(super) fn millis(time: Duration) -> String {
-    let millis = time.as_secs_f64() * 1e3;
-    if millis < 10.0 { format!("{millis:.2}ms") } else { format!("{millis:.1}ms") }
+/// Three or four digits, at most seven characters below a thousand seconds.
+fn millis(time: Duration) -> String {
+    match time.as_secs_f64() * 1e3 {
+        millis if millis < 10.0 => format!("{millis:.2}ms"),
+        millis if millis < 999.9 => format!("{millis:.1}ms"),
+        millis => format!("{:.2}s", millis / 1e3),
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +121,9 @@ mod tests {
         for line in text.lines() {
             assert!(line.chars().count() <= 100, "{line}");
         }
-        assert!(text.contains("shopper  web     http             1      0"), "{text}");
+        assert!(
+            text.contains("shopper web    http            1      0   5.11s"),
+            "{text}"
+        );
     }
 }

@@ -33,7 +33,10 @@ impl Watch {
         let admin = |address: std::net::SocketAddr| Client::new(address, &address.to_string());
         Watch {
             ledger: tally.to("ledger"),
-            admins: shop.of("ledger").map(|instance| admin(instance.admin)).collect(),
+            admins: shop
+                .of("ledger")
+                .map(|instance| admin(instance.admin))
+                .collect(),
             screen: is_watched().then(Screen::default),
             rate: options.rate,
             tally,
@@ -75,13 +78,17 @@ impl Watch {
     }
 }
 
-/// Records the peers of the connections that came in.
+/// Records the peers of the connections that came in. One that is not known to be TCP is still
+/// introducing itself.
 fn observe(answer: &[u8], edge: &Edge) {
-    let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return };
+    let Ok(answer) = serde_json::from_slice::<Value>(answer) else {
+        return;
+    };
     let connections = answer.get("connections").and_then(Value::as_array);
     for connection in connections.into_iter().flatten() {
-        if connection.get("direction").and_then(Value::as_str) == Some("inbound") {
-            edge.observe(connection.get("peer").and_then(Value::as_str));
+        let text = |field| connection.get(field).and_then(Value::as_str);
+        if text("direction") == Some("inbound") && text("protocol") == Some("tcp") {
+            edge.observe(text("peer"));
         }
     }
 }
@@ -92,21 +99,24 @@ mod tests {
 
     #[test]
     fn peers_are_those_of_inbound_connections() {
+        let (named, nameless) = (
+            r#"{"direction":"inbound","protocol":"tcp","peer":"spiffe://a"}"#,
+            r#"{"direction":"inbound","protocol":"tcp","peer":null}"#,
+        );
         let rows = [
-            (r#"{"connections":[{"direction":"inbound","peer":"spiffe://a"}]}"#, true),
-            (r#"{"connections":[{"direction":"outbound","peer":"spiffe://a"}]}"#, false),
-            (r#"{"connections":[{"direction":"inbound","peer":null}]}"#, false),
+            (named.to_owned(), true),
+            (nameless.to_owned(), false),
+            (format!("{named},{nameless}"), false),
+            (named.replace("inbound", "outbound"), false),
             (
-                r#"{"connections":[{"direction":"inbound","peer":"spiffe://a"},
-                    {"direction":"inbound","peer":null}]}"#,
-                false,
+                format!("{named},{}", nameless.replace("tcp", "unknown")),
+                true,
             ),
-            (r#"{"connections":[]}"#, false),
-            ("", false),
+            (String::new(), false),
         ];
         for (answer, mtls) in rows {
             let edge = Edge::new("orders", "ledger", "tcp");
-            observe(answer.as_bytes(), &edge);
+            observe(format!("{{\"connections\":[{answer}]}}").as_bytes(), &edge);
             assert_eq!(edge.is_mtls(), mtls, "{answer}");
         }
     }

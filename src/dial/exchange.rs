@@ -28,10 +28,10 @@ pub enum Switched {
 }
 
 impl Dialer {
-    /// Over HTTP/1; `safe` requests may be sent twice.
+    /// Over HTTP/1; `again` makes the request anew, where sending it twice can do no harm.
     ///
     /// A connection that the far side closed while it was idle is not the far side's failure: the
-    /// same request goes out once more on a fresh one, where that can do no harm.
+    /// same request goes out once more on a fresh one.
     ///
     /// # Errors
     /// See [`Missed`].
@@ -41,25 +41,26 @@ impl Dialer {
         far: Far<'_>,
         request: Request<Body>,
         safe: bool,
+        again: impl FnOnce() -> Option<Request<Body>>,
+        now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<(Response<Incoming>, Via), Missed> {
-        let Some(idle) = self.idle_h1(pool, safe, bulkhead) else {
-            return self.fresh_http1(pool, far, request, bulkhead).await;
+        let Some(idle) = self.idle_h1(pool, safe, now_us, bulkhead) else {
+            return Box::pin(self.fresh_http1(pool, far, request, bulkhead)).await;
         };
-        let (parts, body) = request.into_parts();
-        let spare = (safe && body.is_empty()).then(|| parts.clone());
-        let error = match idle.send(Request::from_parts(parts, body), pool).await {
+        let error = match idle.send(request, pool).await {
             Ok((response, lease)) => return Ok((response, Via::H1(lease))),
             Err(error) => error,
         };
-        let again = match (error.unsent, spare) {
-            (Some(unsent), _) => *unsent,
-            (None, Some(parts)) if error.failed == Failed::Reset => {
-                Request::from_parts(parts, Body::empty())
-            }
-            (unsent, _) => return Err(Missed::Send(SendError { unsent, ..error })),
+        let repeated = match error.unsent {
+            Some(unsent) => Some(*unsent),
+            None if error.failed == Failed::Reset && safe => again(),
+            None => None,
         };
-        self.fresh_http1(pool, far, again, bulkhead).await
+        match repeated {
+            Some(request) => Box::pin(self.fresh_http1(pool, far, request, bulkhead)).await,
+            None => Err(Missed::Send(SendError { unsent: None, ..error })),
+        }
     }
 
     async fn fresh_http1(
@@ -83,9 +84,10 @@ impl Dialer {
         pool: &Rc<Pool>,
         far: Far<'_>,
         request: Request<Body>,
+        now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<(Response<Incoming>, Via), Missed> {
-        let stream = self.h2(pool, far, bulkhead).await.map_err(Missed::Dial)?;
+        let stream = self.h2(pool, far, now_us, bulkhead).await.map_err(Missed::Dial)?;
         let response = stream.send(request).await.map_err(Missed::Send)?;
         Ok((response, Via::H2(stream)))
     }

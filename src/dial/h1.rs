@@ -19,7 +19,6 @@ use super::{DialError, Pool, SendError};
 use crate::http::Body;
 use crate::http::hyper_io::HyperIo;
 use crate::limit::ConnectionTicket;
-use crate::runtime::clock;
 
 /// One connection and its place in the bulkhead.
 pub struct H1 {
@@ -56,9 +55,9 @@ impl H1 {
         }))
     }
 
-    /// True when the far side has not closed it while it was idle.
-    pub(super) fn is_alive(&mut self) -> bool {
-        self.poll(&mut Context::from_waker(Waker::noop()));
+    /// True when it can take a request. That the far side has closed it meanwhile is found out by
+    /// the request, which then was not sent and takes another connection.
+    pub(super) fn is_ready(&self) -> bool {
         !self.over && self.sender.is_ready()
     }
 
@@ -122,15 +121,15 @@ impl Lease {
     }
 
     /// The answer is through: the connection goes back, unless it can't be used again.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, now_us: u64) {
         let Some(mut h1) = self.h1.take() else { return };
         // The last bytes may not have been taken in yet; no one needs to be woken for that.
-        if !h1.sender.is_ready() {
+        if !h1.is_ready() {
             h1.poll(&mut Context::from_waker(Waker::noop()));
         }
-        if !h1.over && h1.sender.is_ready() {
+        if h1.is_ready() {
             h1.served += 1;
-            h1.idle_since_us = clock::now_us();
+            h1.idle_since_us = now_us;
             self.pool.give_back(h1);
         }
     }

@@ -71,10 +71,11 @@ impl Dialer {
         &self,
         pool: &Pool,
         safe: bool,
+        now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Option<Box<H1>> {
         let max = bulkhead.map_or(u32::MAX, |b| b.limits().max_requests_per_connection);
-        pool.take_h1(safe, max, clock::now_us())
+        pool.take_h1(safe, max, now_us)
     }
 
     /// A new HTTP/1 connection.
@@ -102,11 +103,12 @@ impl Dialer {
         &self,
         pool: &Rc<Pool>,
         far: Far<'_>,
+        now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<StreamLease, DialError> {
         let max = bulkhead.map_or(u32::MAX, |b| b.limits().max_requests_per_connection);
         loop {
-            if let Some(stream) = pool.take_h2(max) {
+            if let Some(stream) = pool.take_h2(max, now_us) {
                 return Ok(stream);
             }
             if pool.dialing.get() {
@@ -114,7 +116,8 @@ impl Dialer {
                 continue;
             }
             let dialing = Dialing::begin(pool);
-            let h2 = self.fresh_h2(far, bulkhead).await?;
+            // Rare and large: boxed, so that every request's future stays small.
+            let h2 = Box::pin(self.fresh_h2(far, bulkhead)).await?;
             let stream = h2.take_stream();
             pool.h2.borrow_mut().push(h2);
             drop(dialing);
@@ -165,13 +168,13 @@ impl Pool {
     fn take_h1(&self, safe: bool, max_requests: u32, now_us: u64) -> Option<Box<H1>> {
         let longest = if safe { H1_IDLE_US } else { H1_UNSAFE_IDLE_US };
         loop {
-            let mut h1 = self.h1.borrow_mut().pop()?;
+            let h1 = self.h1.borrow_mut().pop()?;
             if now_us.saturating_sub(h1.idle_since_us) > longest {
                 // The others have been idle for even longer; a safe method may still take them.
                 self.h1.borrow_mut().push(h1);
                 return None;
             }
-            if h1.served < max_requests && h1.is_alive() {
+            if h1.served < max_requests && h1.is_ready() {
                 return Some(h1);
             }
         }
@@ -184,8 +187,7 @@ impl Pool {
         }
     }
 
-    fn take_h2(&self, max_requests: u32) -> Option<StreamLease> {
-        let now_us = clock::now_us();
+    fn take_h2(&self, max_requests: u32, now_us: u64) -> Option<StreamLease> {
         let connections = self.h2.borrow();
         connections.iter().find(|h2| h2.has_room(max_requests, now_us)).map(H2::take_stream)
     }

@@ -22,9 +22,9 @@ impl Via {
     }
 
     /// The answer is through.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, now_us: u64) {
         if let Via::H1(lease) = self {
-            lease.finish();
+            lease.finish(now_us);
         }
     }
 }

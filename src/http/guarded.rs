@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::guard::{Guard, Then, Verdict, Violation};
+use super::hyper_io::poll_write_few;
 use super::respond::Failure;
 use crate::model::Reason;
 
@@ -362,6 +363,6 @@ impl<IO: AsyncWrite + Unpin> Write for Guarded<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        poll_write_few(Pin::new(&mut self.io), cx, bufs)
     }
 }

@@ -157,6 +157,16 @@ pub fn lists(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
     })
 }
 
+/// A head that can be sent once more, without what hyper attached to it.
+pub fn copy(parts: &http::request::Parts) -> http::request::Parts {
+    let mut copy = http::Request::new(()).into_parts().0;
+    copy.method = parts.method.clone();
+    copy.uri = parts.uri.clone();
+    copy.version = parts.version;
+    copy.headers = parts.headers.clone();
+    copy
+}
+
 /// Why an HTTP/2 request can't be forwarded: RFC 9113 8.3.1 and what HTTP/1 parsers would read in
 /// two ways. hyper and h2 have already refused the rest.
 pub fn check_http2(parts: &http::request::Parts, seen: Seen) -> Result<(), &'static str> {

@@ -58,8 +58,34 @@ impl<T: AsyncWrite + Unpin> Write for HyperIo<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        poll_write_few(Pin::new(&mut self.0), cx, bufs)
     }
+}
+
+/// Below this, copying the pieces together is cheaper than a vectored system call.
+const FEW_BYTES: usize = 2048;
+
+/// A vectored write that uses the plain system call where it can.
+pub fn poll_write_few<T: AsyncWrite>(
+    io: Pin<&mut T>,
+    cx: &mut Context<'_>,
+    bufs: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    if let [one] = bufs {
+        return io.poll_write(cx, one);
+    }
+    let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+    if total > FEW_BYTES {
+        return io.poll_write_vectored(cx, bufs);
+    }
+    let mut together = [0; FEW_BYTES];
+    let mut rest = &mut together[..];
+    for buf in bufs {
+        let (here, after) = rest.split_at_mut(buf.len());
+        here.copy_from_slice(buf);
+        rest = after;
+    }
+    io.poll_write(cx, &together[..total])
 }
 
 impl<T: Read + Unpin> AsyncRead for Tokio<T> {

@@ -5,43 +5,62 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::BodyError;
-use crate::runtime::clock;
+
+/// The limit is looked at in so many steps: what moves pays no clock, and an idle body is noticed
+/// at most a fourth of its limit late.
+const STEPS: u32 = 4;
 
 /// The wait of one body.
 #[derive(Debug)]
 pub struct Patience {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    idle_steps: u32,
 }
 
 impl Patience {
     pub fn new(limit: Duration) -> Self {
-        Self { limit, timer: None }
+        Self { limit, timer: None, idle_steps: 0 }
     }
 
-    /// The error that ends a body which has waited too long since `touched_us`.
-    pub fn wait(&mut self, cx: &mut Context<'_>, touched_us: u64) -> Option<BodyError> {
-        let over = self.poll(cx, touched_us).is_ready();
-        over.then(|| BodyError::Idle(self.limit))
-    }
-
-    /// Ready when nothing moved since `touched_us` for as long as is allowed.
-    fn poll(&mut self, cx: &mut Context<'_>, touched_us: u64) -> Poll<()> {
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+    /// The error that ends a body which has waited too long. `moved` says whether anything went by
+    /// since it was last asked.
+    pub fn wait(&mut self, cx: &mut Context<'_>, moved: impl Fn() -> bool) -> Option<BodyError> {
+        let step = self.limit / STEPS;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(step)));
         while timer.as_mut().poll(cx).is_ready() {
-            let still = Duration::from_micros(clock::now_us().saturating_sub(touched_us));
-            if still >= limit {
-                return Poll::Ready(());
+            self.idle_steps = if moved() { 0 } else { self.idle_steps + 1 };
+            if self.idle_steps >= STEPS {
+                return Some(BodyError::Idle(self.limit));
             }
-            timer.as_mut().reset(Instant::now() + (limit - still));
+            timer.as_mut().reset(Instant::now() + step);
         }
-        Poll::Pending
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_body_that_does_not_move_is_given_up() {
+        let mut patience = Patience::new(Duration::from_secs(4));
+        let moves = Cell::new(3);
+        let moved = || moves.replace(moves.get() - 1) > 0;
+        let begun = Instant::now();
+        let error = poll_fn(|cx| patience.wait(cx, moved).map_or(Poll::Pending, Poll::Ready)).await;
+        assert!(matches!(error, BodyError::Idle(_)));
+        assert_eq!(begun.elapsed().as_secs(), 3 + 4);
     }
 }

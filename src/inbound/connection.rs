@@ -74,7 +74,7 @@ pub fn accept(worker: &Rc<Inbound>, entrance: Entrance, accepted: Accepted) {
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let Accepted { stream, client, load } = accepted;
-        let open = worker.shared.drain.open();
+        let open = worker.doorway.enter();
         let (listener, port) = match entrance {
             Entrance::Port(listener, port) => (listener, Some(port)),
             Entrance::Transparent(listener) => (listener, original(&worker, &stream)),
@@ -135,7 +135,7 @@ async fn mesh(
     mut caller: Caller,
     stream: Prefixed<TcpStream>,
     entry: Entry,
-    mut open: Open,
+    open: Open,
 ) -> std::io::Result<()> {
     let Some((session, peer, alpn)) = shake_hands(worker, &caller, stream).await else {
         return Ok(());
@@ -148,11 +148,11 @@ async fn mesh(
     match alpn {
         Alpn::H2 => {
             let lifetime = lifetime(worker, ends);
-            http(worker, caller, near, Spoken::Http2, entry, &mut open, Some(lifetime)).await;
+            http(worker, caller, near, Spoken::Http2, entry, &open, Some(lifetime)).await;
             Ok(())
         }
         Alpn::H1 => {
-            http(worker, caller, near, Spoken::Http1, entry, &mut open, None).await;
+            http(worker, caller, near, Spoken::Http1, entry, &open, None).await;
             Ok(())
         }
         Alpn::Tcp => converse(worker, caller, near, entry, open).await,
@@ -199,7 +199,7 @@ async fn converse(
     caller: Caller,
     near: Near,
     entry: Entry,
-    mut open: Open,
+    open: Open,
 ) -> std::io::Result<()> {
     let permit = worker.shared.access.decide(caller.peer.as_ref().map(|peer| &peer.id));
     let (heard, mut io) = near.into_parts();
@@ -239,7 +239,7 @@ async fn converse(
         }
     };
     drop(dialled);
-    http(worker, caller, opaque(heard, io), spoken, entry, &mut open, None).await;
+    http(worker, caller, opaque(heard, io), spoken, entry, &open, None).await;
     Ok(())
 }
 
@@ -249,7 +249,7 @@ async fn http(
     near: Near,
     spoken: Spoken,
     entry: Entry,
-    open: &mut Open,
+    open: &Open,
     lifetime: Option<Duration>,
 ) {
     let (speaks, label) = match spoken {

@@ -60,7 +60,7 @@ pub async fn serve(worker: &Rc<Inbound>, conn: &Rc<Conn>, request: Request<Incom
 /// The process drains, or the peer's certificate has ended: the connection goes with this answer.
 fn is_leaving(worker: &Inbound, caller: &Caller) -> bool {
     let ended = |peer: &crate::tls::Peer| peer.not_after <= SystemTime::now();
-    worker.shared.drain.phase() > Phase::Serving || caller.peer.as_ref().is_some_and(ended)
+    worker.doorway.phase() > Phase::Serving || caller.peer.as_ref().is_some_and(ended)
 }
 
 async fn forward(
@@ -79,7 +79,8 @@ async fn forward(
     }
     let upgrade = prepare(worker, conn, exchange, &mut parts, seen);
     if let Some(switch) = switch::asked(&parts, upgrade) {
-        return stream::switching(worker, conn, exchange, permit, parts, &switch).await;
+        let switching = stream::switching(worker, conn, exchange, permit, parts, &switch);
+        return Box::pin(switching).await;
     }
     parts.extensions.remove::<OnUpgrade>();
     let body = request_body(conn, exchange, incoming);
@@ -140,7 +141,7 @@ fn prepare(
     }
     let request_id = {
         let mut rng = worker.rng.borrow_mut();
-        request_id::ensure(&mut parts.headers, SystemTime::now(), &mut || rng.next_u64())
+        request_id::ensure(&mut parts.headers, clock::wall_at(exchange.started_us), &mut || rng.next_u64())
     };
     let formats = &worker.shared.propagation;
     let context =
@@ -150,7 +151,7 @@ fn prepare(
     }
     if exchange.is_logged() {
         let _ = exchange.detail.set(Box::new(Detail {
-            time: SystemTime::now(),
+            time: clock::wall_at(exchange.started_us),
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             host: parts.headers.get(header::HOST).cloned(),
@@ -188,15 +189,17 @@ async fn to_app(
     let came_as = parts.version;
     let restored = carriage::restored(&mut parts.headers, seen, came_as, port.protocol);
     let pool = worker.dialer.pool(port.app.slot);
-    let begun_us = clock::now_us();
+    let begun_us = exchange.started_us;
     let sent = if restored.version == Version::HTTP_2 {
         carriage::to_http2(&mut parts, &port.authority, false)
             .map_err(|why| Failure::new(Reason::BadRequest, why))?;
-        worker.dialer.http2(&pool, port.far(), Request::from_parts(parts, body), None).await
+        worker.dialer.http2(&pool, port.far(), Request::from_parts(parts, body), begun_us, None).await
     } else {
         carriage::to_http1(&mut parts, restored);
+        let spare = (safe && body.is_empty()).then(|| headers::copy(&parts));
+        let again = || spare.map(|parts| Request::from_parts(parts, Body::empty()));
         let request = Request::from_parts(parts, body);
-        worker.dialer.http1(&pool, port.far(), request, safe, None).await
+        worker.dialer.http1(&pool, port.far(), request, safe, again, begun_us, None).await
     };
     let (response, via) = sent.map_err(|missed| explain(conn, missed))?;
     exchange.upstream_us.set(Some(clock::now_us() - begun_us));

@@ -66,7 +66,7 @@ pub async fn opaque(
     near: Near,
     far: Option<(Stream, Bytes)>,
     entry: Entry,
-    mut open: Open,
+    open: Open,
 ) -> std::io::Result<()> {
     entry.set_speaks(Speaks::Tcp);
     let _permit: Permit = match permit {

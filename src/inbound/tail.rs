@@ -9,6 +9,7 @@ use crate::dial::Via;
 use crate::http::patience::Patience;
 use crate::http::{BodyError, Tail, classify};
 use crate::model::Reason;
+use crate::runtime::clock;
 use crate::telemetry::exchange::Exchange;
 
 /// The tail of a request's body.
@@ -19,7 +20,7 @@ pub struct RequestTail {
 
 impl Tail for RequestTail {
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
-        self.patience.wait(cx, self.exchange.touched_us())
+        self.patience.wait(cx, || self.exchange.moved())
     }
 
     fn data(&mut self, bytes: usize) {
@@ -47,7 +48,7 @@ impl Tail for ResponseTail {
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
-        self.patience.wait(cx, self.exchange.touched_us())
+        self.patience.wait(cx, || self.exchange.moved())
     }
 
     fn data(&mut self, bytes: usize) {
@@ -63,7 +64,11 @@ impl Tail for ResponseTail {
     fn end(&mut self, error: Option<&BodyError>) {
         self.ended = true;
         match error {
-            None => self.via.finish(),
+            None => {
+                let now_us = clock::now_us();
+                self.exchange.set_ended(now_us);
+                self.via.finish(now_us);
+            }
             Some(BodyError::Idle(_)) => self.exchange.blame(Reason::IdleTimeout),
             Some(_) => self.exchange.blame(Reason::UpstreamReset),
         }

@@ -15,7 +15,7 @@ use crate::access::Policy;
 use crate::dial::Dialer;
 use crate::intercept::OriginalDst;
 use crate::model::{Direction, Protocol};
-use crate::runtime::Drain;
+use crate::runtime::{Doorway, Drain};
 use crate::runtime::clock::Rng;
 use crate::serve::Ledger;
 use crate::telemetry::Propagation;
@@ -49,6 +49,7 @@ pub struct Shared {
 /// One worker's inbound wing.
 pub struct Inbound {
     pub shared: Arc<Shared>,
+    pub doorway: Rc<Doorway>,
     pub dialer: Dialer,
     pub sinks: Rc<Sinks>,
     pub rng: RefCell<Rng>,
@@ -61,11 +62,17 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    pub fn new(shared: Arc<Shared>, dialer: Dialer, sinks: Rc<Sinks>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        doorway: Rc<Doorway>,
+        dialer: Dialer,
+        sinks: Rc<Sinks>,
+    ) -> Self {
         Self {
             allowed: shared.metrics.decision("mesh-default", "allow"),
             denied: shared.metrics.decision("mesh-default", "deny"),
             shared,
+            doorway,
             dialer,
             sinks,
             rng: RefCell::new(Rng::from_system()),

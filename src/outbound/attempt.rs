@@ -41,14 +41,18 @@ pub struct Answered {
 ///
 /// # Errors
 /// The service has no endpoint, or no circuit lets the attempt through.
-pub fn choose(worker: &Outbound, target: &Arc<Target>, tried: &[u32]) -> Result<Trial, Failure> {
+pub fn choose(
+    worker: &Outbound,
+    target: &Arc<Target>,
+    tried: &[u32],
+    now_us: u64,
+) -> Result<Trial, Failure> {
     let service = &target.service;
     if service.endpoints.is_empty() {
         let sentence = format!("{} has no ready endpoint", target.label);
         return Err(Failure::new(Reason::NoEndpoints, sentence));
     }
     let policy = &service.policy.circuit;
-    let now_us = clock::now_us();
     let candidates =
         Candidates { endpoints: &service.endpoints, local: &target.local, tried };
     // Between choice and admission another worker may take the last probe: choose again.
@@ -73,7 +77,8 @@ pub fn far<'a>(target: &Target, endpoint: &'a Endpoint) -> Far<'a> {
     }
 }
 
-/// Sends the request on the trial's endpoint. `safe` requests may be sent twice.
+/// Sends the request on the trial's endpoint. `safe` requests may be sent twice; `again` makes
+/// another copy of one, if it can.
 ///
 /// # Errors
 /// [`Unanswered`], with the circuit already told.
@@ -83,9 +88,10 @@ pub async fn send(
     mut trial: Trial,
     request: Request<Body>,
     safe: bool,
+    again: impl FnOnce() -> Option<Request<Body>>,
+    begun_us: u64,
 ) -> Result<Answered, Unanswered> {
     let endpoint = Arc::clone(&trial.endpoint);
-    let begun_us = clock::now_us();
     let pool = worker.dialer.pool(endpoint.slot);
     let far = far(target, &endpoint);
     let bulkhead = Some(&*target.bulkhead);
@@ -94,7 +100,7 @@ pub async fn send(
         match carriage::to_http2(&mut parts, &target.authority, endpoint.identity.is_some()) {
             Ok(()) => {
                 let request = Request::from_parts(parts, body);
-                let sent = worker.dialer.http2(&pool, far, request, bulkhead).await;
+                let sent = worker.dialer.http2(&pool, far, request, begun_us, bulkhead).await;
                 sent.map_err(|missed| explain(target, &endpoint, missed))
             }
             Err(why) => Err((Failed::Other, Failure::new(Reason::BadRequest, why))),
@@ -104,7 +110,7 @@ pub async fn send(
             carriage::to_http1(&mut parts, carriage::Restored::http11());
         }
         let request = Request::from_parts(parts, body);
-        let sent = worker.dialer.http1(&pool, far, request, safe, bulkhead).await;
+        let sent = worker.dialer.http1(&pool, far, request, safe, again, begun_us, bulkhead).await;
         sent.map_err(|missed| explain(target, &endpoint, missed))
     };
     match sent {
@@ -112,17 +118,18 @@ pub async fn send(
             let now_us = clock::now_us();
             let took_us = now_us - begun_us;
             let (verdict, never_sent) = judge(target, &endpoint, &response);
-            trial.settle(worker, verdict);
+            trial.settle(worker, verdict, now_us);
             if verdict == Verdict::Success {
                 balance::observe(&endpoint.health, took_us, now_us);
             }
             Ok(Answered { response, via, trial, took_us, never_sent })
         }
         Err((failed, failure)) => {
-            trial.settle(worker, verdict_of(target, failed, failure.reason));
+            let now_us = clock::now_us();
+            trial.settle(worker, verdict_of(target, failed, failure.reason), now_us);
             if failure.reason != Reason::ClientClosed {
                 let text = failure.sentence().to_owned();
-                let error = LastError { reason: failure.reason, text, at_us: clock::now_us() };
+                let error = LastError { reason: failure.reason, text, at_us: now_us };
                 endpoint.health.note_error(error);
             }
             Err(Unanswered { failed, failure, slot: endpoint.slot })

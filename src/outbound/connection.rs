@@ -60,7 +60,7 @@ pub fn accept(worker: &Rc<Outbound>, entrance: Entrance, accepted: Accepted) {
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let Accepted { stream, client, load } = accepted;
-        let open = worker.shared.drain.open();
+        let open = worker.doorway.enter();
         let listener = match &entrance {
             Entrance::Transparent(listener) | Entrance::Upstream(listener, _) => *listener,
         };
@@ -202,7 +202,7 @@ async fn http(
     client: SocketAddr,
     spoken: Spoken,
     entry: Entry,
-    mut open: Open,
+    open: Open,
 ) {
     let (speaks, label) = match spoken {
         Spoken::Http2 => (Speaks::Http2, "http2"),
@@ -223,15 +223,17 @@ async fn http(
     let service = service_fn({
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
         move |request: Request<Incoming>| {
-            let (worker, conn) = (Rc::clone(&worker), Rc::clone(&conn));
-            async move { Ok::<_, std::convert::Infallible>(serve(&worker, &conn, request).await) }
+            let response = serve(&worker, &conn, request);
+            let f = async move { Ok::<_, std::convert::Infallible>(response.await) };
+            if std::env::var_os("SZ").is_some() { eprintln!("SZ {}", std::mem::size_of_val(&f)); }
+            f
         }
     });
     let served = match spoken {
-        Spoken::Http2 => serve_http::http2(near, service, &mut open, None).await,
+        Spoken::Http2 => serve_http::http2(near, service, &open, None).await,
         _ => {
             let gate = Rc::clone(&conn.gate);
-            serve_http::http1(near, gate, service, &conn.tunnels, &mut open).await
+            serve_http::http1(near, gate, service, &conn.tunnels, &open).await
         }
     };
     if let Err(error) = served {

@@ -1,6 +1,6 @@
 //! What a request's headers become before it leaves.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -8,6 +8,7 @@ use http::request::Parts;
 use super::worker::Outbound;
 use crate::http::deadline;
 use crate::http::headers::{self, Seen};
+use crate::runtime::clock;
 use crate::telemetry::exchange::{Detail, Exchange};
 use crate::telemetry::request_id;
 use crate::telemetry::trace_context::{self, TraceContext};
@@ -25,7 +26,7 @@ pub struct Prepared {
 /// Cleans the head, carries request id and trace context on, and notes what the log wants.
 pub fn prepare(worker: &Outbound, exchange: &Exchange, parts: &mut Parts, seen: Seen) -> Prepared {
     let logged = exchange.is_logged().then(|| Detail {
-        time: SystemTime::now(),
+        time: clock::wall_at(exchange.started_us),
         method: parts.method.clone(),
         uri: parts.uri.clone(),
         host: parts.headers.get(header::HOST).cloned(),
@@ -37,7 +38,7 @@ pub fn prepare(worker: &Outbound, exchange: &Exchange, parts: &mut Parts, seen: 
     strip_ours(parts, seen);
     let is_repeat = seen.has(Seen::ATTEMPT)
         || seen.has(Seen::TRACE_STATE) && trace_context::attempt(&parts.headers).is_some();
-    let request_id = ensure_id(worker, parts);
+    let request_id = ensure_id(worker, exchange, parts);
     let trace = carry_trace(worker, parts, seen);
     if let Some(mut detail) = logged {
         detail.request_id = Some(request_id);
@@ -62,9 +63,9 @@ fn strip_ours(parts: &mut Parts, seen: Seen) {
     }
 }
 
-fn ensure_id(worker: &Outbound, parts: &mut Parts) -> HeaderValue {
+fn ensure_id(worker: &Outbound, exchange: &Exchange, parts: &mut Parts) -> HeaderValue {
     let rng = &mut worker.rng.borrow_mut();
-    request_id::ensure(&mut parts.headers, SystemTime::now(), &mut || rng.next_u64())
+    request_id::ensure(&mut parts.headers, clock::wall_at(exchange.started_us), &mut || rng.next_u64())
 }
 
 fn carry_trace(worker: &Outbound, parts: &mut Parts, seen: Seen) -> Option<u128> {

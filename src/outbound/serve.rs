@@ -24,7 +24,8 @@ use crate::http::headers::{self, ATTEMPT, REASON, Seen};
 use crate::http::patience::Patience;
 use crate::http::replay::Replay;
 use crate::http::respond::{Failure, Shape, respond};
-use crate::http::{Body, Tail, classify, deadline, switch};
+use crate::http::switch::{self, Switch};
+use crate::http::{Body, Tail, classify, deadline};
 use crate::limit::RequestTicket;
 use crate::model::{Direction, Reason, ServiceName};
 use crate::retry;
@@ -36,61 +37,130 @@ use crate::telemetry::traffic::Spoken;
 /// Attempts that one request may make; far above any policy, so that `tried` needs no heap.
 const TRIED: usize = 8;
 
-/// Serves one request.
-pub async fn serve(worker: &Rc<Outbound>, conn: &Rc<Conn>, request: Request<Incoming>) -> Response<Body> {
-    let (parts, incoming) = request.into_parts();
-    let seen = Seen::scan(&parts.headers);
-    let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(&parts.headers);
-    let (spoken, shape) = if grpc { (Spoken::Grpc, Shape::Grpc) } else { (conn.spoken, Shape::Http) };
-    let exchange = Exchange::begin(&worker.sinks, Direction::Outbound, spoken, "none", clock::now_us);
-    let may_switch = parts.method == Method::CONNECT || seen.has(Seen::UPGRADE);
-    let mut response = match forward(worker, conn, &exchange, parts, seen, incoming).await {
-        Ok(response) => response,
-        Err(failure) => refuse(conn, &exchange, failure, shape),
-    };
-    if conn.spoken == Spoken::Http1 {
-        if may_switch {
-            if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
-        }
-        if worker.shared.drain.phase() > Phase::Serving && !response.status().is_informational() {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-    }
-    response
+/// A request that may go out. Boxed, so that the futures that pass it on stay small.
+struct Call {
+    resolved: Rc<Resolved>,
+    /// For the first attempt, with what hyper attached to it.
+    head: Option<Parts>,
+    /// For further attempts, where there may be any.
+    spare: Option<Parts>,
+    seen: Seen,
+    body: Source,
+    place: RequestTicket,
+    safe: bool,
+    max_retries: u32,
+    switch: Option<Switch>,
+    deadline: Option<Duration>,
 }
 
-async fn forward(
+/// Serves one request.
+pub fn serve(
     worker: &Rc<Outbound>,
     conn: &Rc<Conn>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Body>> + use<> {
+    let seen = Seen::scan(request.headers());
+    let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(request.headers());
+    let (spoken, shape) =
+        if grpc { (Spoken::Grpc, Shape::Grpc) } else { (conn.spoken, Shape::Http) };
+    let exchange =
+        Exchange::begin(&worker.sinks, Direction::Outbound, spoken, "none", clock::now_us);
+    let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
+    let admitted = admit(worker, conn, &exchange, request, seen);
+    let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
+    async move {
+        let answered = match admitted {
+            Ok(call) => forward(&worker, &conn, &exchange, call).await,
+            Err(failure) => Err(failure),
+        };
+        let response = answered.unwrap_or_else(|f| refuse(&conn, &exchange, f, shape));
+        leave(&worker, &conn, may_switch, response)
+    }
+}
+
+/// Everything that is decided before the first byte goes out; none of it waits.
+fn admit(
+    worker: &Outbound,
+    conn: &Conn,
     exchange: &Rc<Exchange>,
-    mut parts: Parts,
+    request: Request<Incoming>,
     seen: Seen,
-    incoming: Incoming,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Box<Call>, Failure> {
+    let (mut parts, incoming) = request.into_parts();
     check(conn, &parts, seen)?;
     let resolved = destination(worker, conn, &parts)?;
     let rule = resolved.target.routes.resolve(&parts).map_err(Failure::plain)?;
     exchange.set_meter(Rc::clone(&resolved.meters[rule]));
     let place = resolved.target.bulkhead.try_admit().map_err(Failure::plain)?;
-    let prepared = prepare(worker, exchange, &mut parts, seen);
-    if prepared.deadline == Some(Duration::ZERO) {
+    let Prepared { upgrade, deadline, is_repeat } = prepare(worker, exchange, &mut parts, seen);
+    if deadline == Some(Duration::ZERO) {
         return Err(Failure::plain(Reason::DeadlinePassed));
     }
     resolved.target.budget.deposit(exchange.started_us);
-    if let Some(switch) = switch::asked(&parts, prepared.upgrade.clone()) {
-        return stream::switching(worker, conn, exchange, &resolved, parts, &switch, place).await;
+    let switch = switch::asked(&parts, upgrade);
+    if switch.is_none() && seen.has(Seen::UPGRADE) {
+        parts.extensions.remove::<OnUpgrade>();
     }
-    parts.extensions.remove::<OnUpgrade>();
-    let body = Body::incoming(incoming);
-    let until = prepared.deadline.map(|left| Instant::now() + left);
-    let attempts = attempts(worker, exchange, &resolved, parts, seen, body, &prepared, until);
-    let answered = match until {
-        None => attempts.await,
-        Some(until) => timeout_at(until, attempts)
-            .await
-            .unwrap_or_else(|_| Err(Failure::plain(Reason::DeadlinePassed))),
+    let policy = &resolved.target.service.policy.retry;
+    let max_retries = if is_repeat { 0 } else { policy.max_retries };
+    let safe = classify::is_idempotent(&parts.method);
+    let body = Source::new(exchange, &resolved, Body::incoming(incoming), max_retries);
+    let repeatable = switch.is_none() && (max_retries > 0 || safe);
+    Ok(Box::new(Call {
+        spare: repeatable.then(|| headers::copy(&parts)),
+        head: Some(parts),
+        resolved,
+        seen,
+        body,
+        place,
+        safe,
+        max_retries,
+        switch,
+        deadline,
+    }))
+}
+
+/// Attempts within the caller's deadline, and makes the answer the caller's.
+async fn forward(
+    worker: &Rc<Outbound>,
+    conn: &Rc<Conn>,
+    exchange: &Rc<Exchange>,
+    mut call: Box<Call>,
+) -> Result<Response<Body>, Failure> {
+    if let (Some(switch), Some(parts)) = (&call.switch, call.head.take_if(|_| call.switch.is_some())) {
+        let place = call.place;
+        let switching =
+            stream::switching(worker, conn, exchange, &call.resolved, parts, switch, place);
+        return Box::pin(switching).await;
+    }
+    let answered = match call.deadline {
+        None => attempts(worker, exchange, &mut call, None).await,
+        Some(left) => {
+            let until = Instant::now() + left;
+            timeout_at(until, Box::pin(attempts(worker, exchange, &mut call, Some(until))))
+                .await
+                .unwrap_or_else(|_| Err(Failure::plain(Reason::DeadlinePassed)))
+        }
     }?;
-    Ok(answer(conn, exchange, &resolved, answered, place))
+    Ok(answer(conn, exchange, *call, answered))
+}
+
+/// What every answer needs that leaves on an HTTP/1 connection.
+fn leave(
+    worker: &Outbound,
+    conn: &Conn,
+    may_switch: bool,
+    mut response: Response<Body>,
+) -> Response<Body> {
+    if conn.spoken == Spoken::Http1 {
+        if may_switch {
+            if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
+        }
+        if worker.doorway.phase() > Phase::Serving && !response.status().is_informational() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    response
 }
 
 /// What the guard, or the rules of HTTP/2, found wrong.
@@ -152,52 +222,52 @@ fn by_host(worker: &Outbound, parts: &Parts) -> Result<Rc<Resolved>, Failure> {
 }
 
 /// Attempts until one is answered, or none may follow.
-#[allow(clippy::too_many_arguments, reason = "one caller; a struct would only rename them")]
 async fn attempts(
     worker: &Outbound,
-    exchange: &Rc<Exchange>,
-    resolved: &Resolved,
-    parts: Parts,
-    seen: Seen,
-    body: Body,
-    prepared: &Prepared,
+    exchange: &Exchange,
+    call: &mut Call,
     until: Option<Instant>,
 ) -> Result<Answered, Failure> {
-    let target = &resolved.target;
+    let target = &call.resolved.target;
     let policy = &target.service.policy.retry;
-    let safe = classify::is_idempotent(&parts.method);
-    let max = if prepared.is_repeat { 0 } else { policy.max_retries };
-    let mut source = Source::new(exchange, resolved, body, max);
-    let mut spare = Some(parts);
     let (mut tried, mut count) = ([0u32; TRIED], 0usize);
     loop {
-        let trial = attempt::choose(worker, target, &tried[..count.min(TRIED)])?;
-        let may_follow = (count as u32) < max && source.can_repeat();
-        let mut head = if may_follow { spare.clone() } else { spare.take() }
-            .unwrap_or_else(|| Request::new(()).into_parts().0);
-        write_attempt(&mut head, seen, count as u32 + 1, until);
+        let begun_us = if count == 0 { exchange.started_us } else { clock::now_us() };
+        let trial = attempt::choose(worker, target, &tried[..count.min(TRIED)], begun_us)?;
+        let may_follow = (count as u32) < call.max_retries && call.body.can_repeat();
+        let Some(mut head) = call.head.take().or_else(|| call.spare.as_ref().map(headers::copy))
+        else {
+            return Err(Failure::plain(Reason::Internal));
+        };
+        write_attempt(&mut head, call.seen, count as u32 + 1, until);
         note(exchange, &trial.endpoint, count as u32 + 1);
-        let request = Request::from_parts(head, source.attempt());
-        let sent = attempt::send(worker, target, trial, request, safe).await;
+        let request = Request::from_parts(head, call.body.attempt());
+        let again = || {
+            let repeated = call.spare.as_ref().filter(|_| matches!(call.body, Source::Empty));
+            repeated.map(|parts| Request::from_parts(headers::copy(parts), Body::empty()))
+        };
+        let sent = attempt::send(worker, target, trial, request, call.safe, again, begun_us).await;
         let (failed, slot) = match &sent {
-            Ok(answered) if answered.never_sent => (retry::Failed::NeverSent, answered.trial.endpoint.slot),
+            Ok(answered) if answered.never_sent => {
+                (retry::Failed::NeverSent, answered.trial.endpoint.slot)
+            }
             Ok(_) => return sent.map_err(|unanswered| unanswered.failure),
             Err(Unanswered { failed, slot, .. }) => (*failed, *slot),
         };
-        let meter = exchange.meter();
-        if !may_follow || !source.can_repeat() {
-            meter.inspect(|meter| meter.not_repeatable.inc());
+        let refused = if !may_follow || !call.body.can_repeat() {
+            exchange.meter().map(|meter| &meter.not_repeatable)
+        } else if !retry::may_repeat(failed, call.safe, policy) {
+            exchange.meter().map(|meter| &meter.not_allowed)
+        } else if !target.budget.try_withdraw(clock::now_us()) {
+            exchange.meter().map(|meter| &meter.over_budget)
+        } else {
+            None
+        };
+        if let Some(refused) = refused {
+            refused.inc();
             return sent.map_err(|unanswered| unanswered.failure);
         }
-        if !retry::may_repeat(failed, safe, policy) {
-            meter.inspect(|meter| meter.not_allowed.inc());
-            return sent.map_err(|unanswered| unanswered.failure);
-        }
-        if !target.budget.try_withdraw(clock::now_us()) {
-            meter.inspect(|meter| meter.over_budget.inc());
-            return sent.map_err(|unanswered| unanswered.failure);
-        }
-        meter.inspect(|meter| meter.retried.inc());
+        exchange.meter().inspect(|meter| meter.retried.inc());
         drop(sent);
         tried[count.min(TRIED - 1)] = slot;
         count += 1;
@@ -242,19 +312,18 @@ impl Source {
         }
     }
 
+    /// The answer was taken: nothing need be kept for another attempt.
+    fn settle(&self) {
+        if let Source::Replay(replay) = self {
+            replay.settle();
+        }
+    }
+
     fn attempt(&mut self) -> Body {
         match self {
             Source::Empty => Body::empty(),
             Source::Once(body) => body.take().unwrap_or_default(),
             Source::Replay(replay) => replay.attempt(),
-        }
-    }
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        if let Source::Replay(replay) = self {
-            replay.settle();
         }
     }
 }
@@ -277,10 +346,10 @@ fn write_attempt(head: &mut Parts, seen: Seen, attempt: u32, until: Option<Insta
 fn answer(
     conn: &Conn,
     exchange: &Rc<Exchange>,
-    resolved: &Resolved,
+    call: Call,
     answered: Answered,
-    place: RequestTicket,
 ) -> Response<Body> {
+    call.body.settle();
     let Answered { response, via, trial, took_us, .. } = answered;
     let (mut parts, incoming) = response.into_parts();
     exchange.status.set(parts.status.as_u16());
@@ -288,11 +357,11 @@ fn answer(
     clean_answer(exchange, &mut parts.headers, trial.endpoint.identity.is_some());
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     let body = Body::incoming(incoming);
-    let patience = Patience::new(resolved.target.service.policy.timeouts.idle);
+    let patience = Patience::new(call.resolved.target.service.policy.timeouts.idle);
     let mut tail = ResponseTail {
         exchange: Rc::clone(exchange),
         via,
-        held: (trial, place),
+        held: (trial, call.place),
         patience,
         ended: false,
     };

@@ -73,17 +73,17 @@ pub async fn dial(worker: &Outbound, resolved: &Resolved) -> Result<FarEnd, Fail
     let place = target.bulkhead.try_connect().map_err(Failure::plain)?;
     let (mut tried, mut last) = (Vec::new(), None);
     for _ in 0..=target.service.policy.retry.max_retries {
-        let mut trial = match choose(worker, target, &tried) {
+        let mut trial = match choose(worker, target, &tried, clock::now_us()) {
             Ok(trial) => trial,
             Err(failure) => return Err(last.unwrap_or(failure)),
         };
         match worker.dialer.tcp(far(target, &trial.endpoint)).await {
             Ok(stream) => {
-                trial.settle(worker, Verdict::Success);
+                trial.settle(worker, Verdict::Success, clock::now_us());
                 return Ok(FarEnd { stream, trial, _place: place });
             }
             Err(error) => {
-                trial.settle(worker, Verdict::Failure);
+                trial.settle(worker, Verdict::Failure, clock::now_us());
                 last = Some(not_dialled(target, &trial.endpoint, &error).1);
                 tried.push(trial.endpoint.slot);
             }
@@ -117,7 +117,7 @@ pub async fn opaque(
     worker: &Outbound,
     opaque: Opaque,
     entry: &Entry,
-    mut open: Open,
+    open: Open,
 ) -> std::io::Result<()> {
     let Opaque { near, resolved, far, first } = opaque;
     entry.set_speaks(Speaks::Tcp);
@@ -169,7 +169,7 @@ pub async fn pass(
     near: Near,
     address: SocketAddr,
     entry: &Entry,
-    mut open: Open,
+    open: Open,
 ) {
     let timeout = crate::model::Timeouts::default();
     let far = crate::dial::Far { address, identity: None, connect_timeout: timeout.connect };
@@ -210,7 +210,7 @@ pub async fn switching(
         (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
     };
     switch::write_request(&mut parts, switch, key);
-    let mut trial = choose(worker, target, &[])?;
+    let mut trial = choose(worker, target, &[], exchange.started_us)?;
     let endpoint = std::sync::Arc::clone(&trial.endpoint);
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(endpoint.address));
@@ -221,11 +221,11 @@ pub async fn switching(
     let meshed = endpoint.identity.is_some();
     let (head, tunnel) = match sent {
         Err(missed) => {
-            trial.settle(worker, Verdict::Failure);
+            trial.settle(worker, Verdict::Failure, clock::now_us());
             return Err(attempt::explain(target, &endpoint, missed).1);
         }
         Ok(Switched::Refused(response)) => {
-            trial.settle(worker, Verdict::Success);
+            trial.settle(worker, Verdict::Success, clock::now_us());
             exchange.status.set(response.status().as_u16());
             let (mut head, body) = response.into_parts();
             clean_answer(exchange, &mut head.headers, meshed);
@@ -235,7 +235,7 @@ pub async fn switching(
         }
         Ok(Switched::Granted(head, tunnel)) => (head, tunnel),
     };
-    trial.settle(worker, Verdict::Success);
+    trial.settle(worker, Verdict::Success, clock::now_us());
     let (mut head, ()) = head.into_parts();
     exchange.status.set(head.status.as_u16());
     let protocol = head.headers.get(http::header::UPGRADE).cloned();

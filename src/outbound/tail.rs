@@ -35,13 +35,12 @@ impl Trial {
     }
 
     /// Tells the circuit how it went.
-    pub fn settle(&mut self, worker: &Outbound, verdict: Verdict) {
+    pub fn settle(&mut self, worker: &Outbound, verdict: Verdict, now_us: u64) {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
         let service = &self.target.service;
         let policy = &service.policy.circuit;
-        let now_us = clock::now_us();
         let changed = circuit::settle(
             &self.endpoint,
             &service.endpoints,
@@ -91,7 +90,7 @@ pub struct RequestTail {
 
 impl Tail for RequestTail {
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
-        self.patience.wait(cx, self.exchange.touched_us())
+        self.patience.wait(cx, || self.exchange.moved())
     }
 
     fn data(&mut self, bytes: usize) {
@@ -117,7 +116,7 @@ pub struct ResponseTail {
 
 impl Tail for ResponseTail {
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
-        self.patience.wait(cx, self.exchange.touched_us())
+        self.patience.wait(cx, || self.exchange.moved())
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
@@ -137,7 +136,11 @@ impl Tail for ResponseTail {
     fn end(&mut self, error: Option<&BodyError>) {
         self.ended = true;
         match error {
-            None => self.via.finish(),
+            None => {
+                let now_us = clock::now_us();
+                self.exchange.set_ended(now_us);
+                self.via.finish(now_us);
+            }
             Some(BodyError::Idle(_)) => self.exchange.blame(Reason::IdleTimeout),
             Some(_) => self.exchange.blame(Reason::UpstreamReset),
         }

@@ -13,7 +13,7 @@ use super::snapshot::{Snapshot, Target};
 use crate::dial::Dialer;
 use crate::intercept::OriginalDst;
 use crate::model::{Direction, ServiceName};
-use crate::runtime::Drain;
+use crate::runtime::{Doorway, Drain};
 use crate::runtime::clock::Rng;
 use crate::serve::Ledger;
 use crate::telemetry::Propagation;
@@ -37,6 +37,7 @@ pub struct Shared {
 /// One worker's outbound wing.
 pub struct Outbound {
     pub shared: Arc<Shared>,
+    pub doorway: Rc<Doorway>,
     pub dialer: Dialer,
     pub sinks: Rc<Sinks>,
     pub rng: RefCell<Rng>,
@@ -55,10 +56,16 @@ pub struct Resolved {
 }
 
 impl Outbound {
-    pub fn new(shared: Arc<Shared>, dialer: Dialer, sinks: Rc<Sinks>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        doorway: Rc<Doorway>,
+        dialer: Dialer,
+        sinks: Rc<Sinks>,
+    ) -> Self {
         let snapshot = Cache::new(Arc::clone(&shared.snapshot));
         Self {
             shared,
+            doorway,
             dialer,
             sinks,
             rng: RefCell::new(Rng::from_system()),

@@ -3,7 +3,11 @@
 //! Cores take such a moment as an argument, so that tests give it; only async glue calls `now_us`.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Wall-clock microseconds since 1970 at moment 0; 0 before the first look.
+static WALL_OFFSET_US: AtomicU64 = AtomicU64::new(0);
 
 fn epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
@@ -13,6 +17,23 @@ fn epoch() -> Instant {
 /// Microseconds since the process first looked at the clock; never goes back.
 pub fn now_us() -> u64 {
     as_us(epoch().elapsed())
+}
+
+/// The wall-clock time of a moment of [`now_us`], for ids and log lines: as exact as the last
+/// [`refresh_wall`], without asking the system.
+pub fn wall_at(moment_us: u64) -> SystemTime {
+    if WALL_OFFSET_US.load(Ordering::Relaxed) == 0 {
+        refresh_wall();
+    }
+    let wall_us = WALL_OFFSET_US.load(Ordering::Relaxed) + moment_us;
+    SystemTime::UNIX_EPOCH + Duration::from_micros(wall_us)
+}
+
+/// Takes in that somebody may have set the clock; each worker's tick calls it.
+pub fn refresh_wall() {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let wall_us = since.map_or(0, as_us);
+    WALL_OFFSET_US.store(wall_us.saturating_sub(now_us()), Ordering::Relaxed);
 }
 
 /// A duration in whole microseconds.

@@ -4,8 +4,11 @@
 //! only ever move forward: serving, draining (both directions still work, HTTP/2 peers are told to
 //! go elsewhere, HTTP/1 answers say `Connection: close`), closing (what is left is cut).
 
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -34,11 +37,27 @@ struct Shared {
     last_opened_us: AtomicU64,
 }
 
+/// A worker's open connections, so that each can be told to leave without watching for it.
+#[derive(Debug)]
+pub struct Doorway {
+    drain: Drain,
+    phase: Cell<Phase>,
+    inside: RefCell<Vec<Weak<Leaving>>>,
+}
+
 /// Held by a connection for as long as it is open.
 #[derive(Debug)]
 pub struct Open {
     shared: Arc<Shared>,
-    phase: watch::Receiver<Phase>,
+    leaving: Rc<Leaving>,
+}
+
+/// What a connection is told; a connection that is polled looks at a cell, and is woken when the
+/// cell changes.
+#[derive(Debug)]
+struct Leaving {
+    phase: Cell<Phase>,
+    waker: RefCell<Option<Waker>>,
 }
 
 impl Default for Drain {
@@ -48,13 +67,6 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Counts a connection in.
-    pub fn open(&self) -> Open {
-        self.shared.open.fetch_add(1, Ordering::AcqRel);
-        self.shared.last_opened_us.store(clock::now_us(), Ordering::Relaxed);
-        Open { shared: Arc::clone(&self.shared), phase: self.phase.subscribe() }
-    }
-
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
@@ -104,16 +116,75 @@ impl Drain {
     }
 }
 
-impl Open {
-    pub fn phase(&self) -> Phase {
-        *self.phase.borrow()
+impl Doorway {
+    /// A worker's doorway; it tells its connections what the process does from now on.
+    pub fn new(drain: Drain) -> Rc<Self> {
+        let doorway = Rc::new(Self {
+            drain: drain.clone(),
+            phase: Cell::new(drain.phase()),
+            inside: RefCell::default(),
+        });
+        let told = Rc::clone(&doorway);
+        tokio::task::spawn_local(async move {
+            for phase in [Phase::Draining, Phase::Closing] {
+                drain.reached(phase).await;
+                told.tell(phase);
+            }
+        });
+        doorway
     }
 
-    /// Waits until the process is at least in `phase`.
-    pub async fn reached(&mut self, phase: Phase) {
-        if self.phase.wait_for(|now| *now >= phase).await.is_err() {
-            std::future::pending::<()>().await; // the process's own end comes first
+    /// Counts a connection in.
+    pub fn enter(&self) -> Open {
+        let shared = Arc::clone(&self.drain.shared);
+        shared.open.fetch_add(1, Ordering::AcqRel);
+        shared.last_opened_us.store(clock::now_us(), Ordering::Relaxed);
+        let phase = self.phase.clone();
+        let leaving = Rc::new(Leaving { phase, waker: RefCell::default() });
+        let mut inside = self.inside.borrow_mut();
+        if inside.len() == inside.capacity() {
+            inside.retain(|leaving| leaving.strong_count() > 0);
         }
+        inside.push(Rc::downgrade(&leaving));
+        Open { shared, leaving }
+    }
+
+    /// What connections were told last.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    fn tell(&self, phase: Phase) {
+        self.phase.set(phase);
+        for leaving in self.inside.borrow().iter().filter_map(Weak::upgrade) {
+            leaving.phase.set(phase);
+            if let Some(waker) = leaving.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Open {
+    pub fn phase(&self) -> Phase {
+        self.leaving.phase.get()
+    }
+
+    /// Waits until the process is at least in `phase`. One waiter at a time.
+    pub async fn reached(&self, phase: Phase) {
+        std::future::poll_fn(|cx| self.poll_reached(cx, phase)).await;
+    }
+
+    /// Ready when the process is at least in `phase`.
+    pub fn poll_reached(&self, cx: &Context<'_>, phase: Phase) -> Poll<()> {
+        if self.leaving.phase.get() >= phase {
+            return Poll::Ready(());
+        }
+        let mut waker = self.leaving.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 

@@ -11,7 +11,7 @@ mod settings;
 pub mod socket;
 pub mod workers;
 
-pub use drain::{Drain, Open, Phase};
+pub use drain::{Doorway, Drain, Open, Phase};
 pub use prefixed::Prefixed;
 pub use readiness::Readiness;
 pub use settings::{DrainSettings, Settings};

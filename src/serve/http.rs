@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub async fn http1<IO, S>(
     gate: Rc<Gate>,
     service: S,
     tunnels: &Tunnels,
-    open: &mut Open,
+    open: &Open,
 ) -> Result<(), hyper::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
@@ -54,16 +55,13 @@ where
         .auto_date_header(false)
         .max_header_size(MAX_HEADERS);
     let mut connection = builder.serve_connection(io, service);
-    let served = {
-        let mut closing = pin!(open.reached(Phase::Closing));
-        poll_fn(|cx| {
-            if closing.as_mut().poll(cx).is_ready() {
-                return std::task::Poll::Ready(None);
-            }
-            Pin::new(&mut connection).poll(cx).map(Some)
-        })
-        .await
-    };
+    let served = poll_fn(|cx| {
+        if open.poll_reached(cx, Phase::Closing).is_ready() {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut connection).poll(cx).map(Some)
+    })
+    .await;
     let Some(served) = served else { return Ok(()) };
     served?;
     let Some(tunnel) = tunnels.take() else { return Ok(()) };
@@ -79,7 +77,7 @@ where
 pub async fn http2<IO, S>(
     io: Prefixed<IO>,
     service: S,
-    open: &mut Open,
+    open: &Open,
     lifetime: Option<Duration>,
 ) -> Result<(), hyper::Error>
 where

@@ -68,7 +68,7 @@ impl Tunnels {
 }
 
 impl Tunnel {
-    pub(super) async fn relay<IO>(self, mut near: IO, tunnels: &Tunnels, open: &mut Open)
+    pub(super) async fn relay<IO>(self, mut near: IO, tunnels: &Tunnels, open: &Open)
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {

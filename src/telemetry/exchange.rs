@@ -51,7 +51,8 @@ pub struct Exchange {
     pub attempts: Cell<u32>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
-    touched_us: Cell<u64>,
+    moved: Cell<bool>,
+    ended_us: Cell<Option<u64>>,
     pub upstream_us: Cell<Option<u64>>,
     pub endpoint: Cell<Option<SocketAddr>>,
     pub peer: RefCell<Option<SpiffeId>>,
@@ -81,7 +82,8 @@ impl Exchange {
             attempts: Cell::new(0),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
-            touched_us: Cell::new(now_us()),
+            moved: Cell::new(false),
+            ended_us: Cell::new(None),
             upstream_us: Cell::new(None),
             endpoint: Cell::new(None),
             peer: RefCell::new(None),
@@ -106,13 +108,13 @@ impl Exchange {
     /// `bytes` came from downstream.
     pub fn count_in(&self, bytes: usize) {
         self.bytes_in.set(self.bytes_in.get() + bytes as u64);
-        self.touched_us.set((self.now_us)());
+        self.moved.set(true);
     }
 
     /// `bytes` went downstream.
     pub fn count_out(&self, bytes: usize) {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
-        self.touched_us.set((self.now_us)());
+        self.moved.set(true);
     }
 
     /// An opaque connection ended; these are all its bytes.
@@ -124,9 +126,14 @@ impl Exchange {
         }
     }
 
-    /// When a byte last went by, in either direction.
-    pub fn touched_us(&self) -> u64 {
-        self.touched_us.get()
+    /// Whether a byte went by, in either direction, since this was last asked.
+    pub fn moved(&self) -> bool {
+        self.moved.replace(false)
+    }
+
+    /// When the last byte was through, on the clock of `started_us`.
+    pub fn set_ended(&self, now_us: u64) {
+        self.ended_us.set(Some(now_us));
     }
 
     /// Why a proxy answered or closed; the first reason counts.
@@ -172,7 +179,8 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let took = Duration::from_micros((self.now_us)().saturating_sub(self.started_us));
+        let ended_us = self.ended_us.get().unwrap_or_else(self.now_us);
+        let took = Duration::from_micros(ended_us.saturating_sub(self.started_us));
         if self.status.get() == 0 && self.spoken != Spoken::Tcp {
             self.blame(Reason::ClientClosed);
             self.status.set(499);

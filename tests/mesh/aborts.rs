@@ -123,7 +123,7 @@ fn a_request_that_breaks_off_is_an_error_for_the_app() {
             each_way(App::ok, |mesh, app| {
                 let mut wire = mesh.connect();
                 wire.send(beginning);
-                eventually("the app has the beginning", || app.connections() == 1);
+                eventually("the app has the beginning", || app.begun() == 1);
                 match end {
                     End::Close => drop(wire),
                     End::Reset => wire.reset(),

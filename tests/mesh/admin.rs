@@ -148,7 +148,6 @@ fn metrics_have_every_family_that_traffic_touches() {
         "outrigger_bytes_total",
         "outrigger_retries_total",
         "outrigger_endpoints",
-        "outrigger_circuit_transitions_total",
         "outrigger_certificate_expiry_timestamp_seconds",
         "outrigger_certificate_rotations_total",
         "outrigger_build_info",

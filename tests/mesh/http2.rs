@@ -73,9 +73,9 @@ async fn bodies_and_trailers_pass_between_http_2_ends() {
 }
 
 #[tokio::test]
-async fn an_http_1_app_serves_http_2_callers() {
+async fn an_app_that_declares_http_1_serves_http_2_callers() {
     let app = App::http(|request| App::answer(&request.body));
-    let mesh = Pair::of(&app).start();
+    let mesh = Pair::of(&app).declared("http").start();
     let client = H2Client::connect(mesh.service).await;
     let body = pattern(100_000);
     let answer = client.ask(request("POST", "/x?y"), &body).await;
@@ -97,7 +97,7 @@ async fn an_http_1_app_serves_http_2_callers() {
 #[tokio::test]
 async fn cookies_in_crumbs_are_one_header_for_an_http_1_app() {
     let app = App::ok();
-    let mesh = Pair::of(&app).start();
+    let mesh = Pair::of(&app).declared("http").start();
     let client = H2Client::connect(mesh.service).await;
     let mut crumbs = request("GET", "/");
     crumbs
@@ -118,10 +118,10 @@ async fn streams_of_one_connection_do_not_wait_for_each_other() {
         }
         App::answer(request.target())
     });
-    let mesh = Pair::of(&app).start();
+    let mesh = Pair::of(&app).declared("http").start();
     let client = H2Client::connect(mesh.service).await;
     let (slow, _send) = client.open(request("GET", "/slow"), true).await;
-    app.await_requests(1);
+    soon("the app has the request", || app.begun() == 1).await;
     let begun = std::time::Instant::now();
     for _ in 0..20 {
         assert_eq!(
@@ -143,7 +143,7 @@ async fn a_stream_that_is_not_read_stalls_no_other() {
         "/big" => App::answer(vec![b'x'; 16 * 1024 * 1024]),
         _ => App::answer("small"),
     });
-    let mesh = Pair::of(&app).start();
+    let mesh = Pair::of(&app).declared("http").start();
     let client = H2Client::connect(mesh.service).await;
     let (big, _send) = client.open(request("GET", "/big"), true).await;
     let unread = head(big).await;
@@ -165,7 +165,7 @@ async fn an_answer_that_breaks_off_is_a_stream_error() {
         std::thread::sleep(Duration::from_millis(50));
     });
     for pair in [Pair::bare as fn(_) -> Pair, Pair::at] {
-        let mesh = pair(app.address).start();
+        let mesh = pair(app.address).declared("http").start();
         let client = H2Client::connect(mesh.service).await;
         let (answer, _send) = client.open(request("GET", "/"), true).await;
         let mut body = head(answer).await.into_body();
@@ -204,11 +204,11 @@ async fn a_stream_of_the_app_that_is_reset_is_an_error_for_an_http_1_caller() {
 async fn a_request_that_its_caller_resets_is_an_error_for_the_app() {
     for pair in [Pair::bare as fn(_) -> Pair, Pair::at] {
         let app = App::ok();
-        let mesh = pair(app.address).start();
+        let mesh = pair(app.address).declared("http").start();
         let client = H2Client::connect(mesh.service).await;
         let (_answer, mut send) = client.open(request("POST", "/"), false).await;
         send_all(&mut send, b"half", false).await;
-        soon("the app has the beginning", || app.connections() == 1).await;
+        soon("the app has the beginning", || app.begun() == 1).await;
         send.send_reset(h2::Reason::CANCEL);
         soon("the app sees the end", || !app.broken().is_empty()).await;
         assert!(app.requests().is_empty());
@@ -234,7 +234,7 @@ async fn expect_100_and_connection_headers_do_not_reach_an_http_2_app() {
 #[tokio::test]
 async fn pseudo_headers_that_play_tricks_are_refused() {
     let app = App::ok();
-    let mesh = Pair::of(&app).start();
+    let mesh = Pair::of(&app).declared("http").start();
     // h2's client builds no such thing: frames by hand, one HEADERS of literals each.
     let tricks: [(&str, &[(&str, &str)]); 6] = [
         (
@@ -326,7 +326,7 @@ async fn pseudo_headers_that_play_tricks_are_refused() {
 #[tokio::test]
 async fn many_streams_at_once_are_all_served() {
     let app = App::http(|request| App::answer(request.target()));
-    let mesh = Pair::of(&app).start();
+    let mesh = Pair::of(&app).declared("http").start();
     let client = H2Client::connect(mesh.service).await;
     let calls: Vec<_> = (0..200)
         .map(|n| {
@@ -349,7 +349,7 @@ async fn a_rapid_reset_flood_ends_in_bounded_memory() {
         std::thread::sleep(Duration::from_millis(5));
         App::answer("ok")
     });
-    let mesh = Pair::of(&app).start();
+    let mesh = Pair::of(&app).declared("http").start();
     let client = H2Client::connect(mesh.service).await;
     for _ in 0..5000 {
         let Ok(mut send) = client.0.clone().ready().await else {
@@ -375,10 +375,10 @@ async fn draining_sends_goaway_and_open_streams_finish() {
         std::thread::sleep(Duration::from_secs(1));
         App::answer("done")
     });
-    let mut mesh = Pair::of(&app).start();
+    let mut mesh = Pair::of(&app).declared("http").start();
     let client = H2Client::connect(mesh.service).await;
     let (answer, _send) = client.open(request("GET", "/"), true).await;
-    app.await_requests(1);
+    soon("the app has the request", || app.begun() == 1).await;
     mesh.outbound.sigterm();
     assert_eq!(reply(answer).await.body, b"done");
     let gone = tokio::time::timeout(SOON, async {
@@ -394,7 +394,7 @@ async fn draining_sends_goaway_and_open_streams_finish() {
 fn an_empty_data_frame_is_no_message() {
     // Kept apart from h2's own coalescing: the body's only frame is empty and ends the stream.
     let app = App::http(|request| App::answer(request.body.len().to_string()));
-    let mesh = Pair::of(&app).start();
+    let mesh = Pair::of(&app).declared("http").start();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -406,4 +406,17 @@ fn an_empty_data_frame_is_no_message() {
         assert_eq!(reply(answer).await.body, b"0");
     });
     eventually("one request", || app.requests().len() == 1);
+}
+
+#[tokio::test]
+async fn http_2_on_an_undeclared_port_is_http_2_for_the_app() {
+    let app = echo();
+    for pair in [Pair::bare as fn(_) -> Pair, Pair::at] {
+        let mesh = pair(app.address).start();
+        let client = H2Client::connect(mesh.service).await;
+        assert_eq!(
+            client.ask(request("POST", "/"), b"hello").await.body,
+            b"hello"
+        );
+    }
 }

@@ -8,8 +8,8 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::task::spawn_local;
-use tonic::codegen::tokio_stream::{self, Stream, StreamExt};
 use tonic::codegen::Service;
+use tonic::codegen::tokio_stream::{self, Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{accept, peer};
@@ -25,8 +25,12 @@ pub(super) mod wire {
 }
 
 /// What there is, and what it costs in cents.
-const PRICES: [(&str, u64); 4] =
-    [("rope", 1_250), ("paddle", 4_900), ("sail", 32_000), ("outrigger", 98_000)];
+const PRICES: [(&str, u64); 4] = [
+    ("rope", 1_250),
+    ("paddle", 4_900),
+    ("sail", 32_000),
+    ("outrigger", 98_000),
+];
 
 /// The app.
 #[derive(Clone)]
@@ -37,7 +41,10 @@ pub(super) struct Book {
 
 impl Book {
     pub(super) fn new(name: String, tally: &Tally) -> Book {
-        Book { name: name.into(), callers: tally.to("prices") }
+        Book {
+            name: name.into(),
+            callers: tally.to("prices"),
+        }
     }
 
     fn observe<T>(&self, request: Request<T>) -> T {
@@ -54,7 +61,11 @@ impl Book {
     }
 
     fn says(&self, name: &str, cents: u64) -> Price {
-        Price { name: name.into(), cents, by: self.name.to_string() }
+        Price {
+            name: name.into(),
+            cents,
+            by: self.name.to_string(),
+        }
     }
 }
 
@@ -87,7 +98,9 @@ impl Prices for Book {
     async fn follow(&self, request: Request<Streaming<Item>>) -> Result<Response<Answers>, Status> {
         let book = self.clone();
         let items = self.observe(request);
-        Ok(Response::new(Box::pin(items.map(move |item| book.price(&item?)))))
+        Ok(Response::new(Box::pin(
+            items.map(move |item| book.price(&item?)),
+        )))
     }
 }
 
@@ -99,9 +112,8 @@ pub(super) async fn serve(listener: TcpListener, book: Book) {
         // Only costs latency.
         let _ = stream.set_nodelay(true);
         let server = server.clone();
-        let service = service_fn(move |request: http::Request<Incoming>| {
-            server.clone().call(request)
-        });
+        let service =
+            service_fn(move |request: http::Request<Incoming>| server.clone().call(request));
         let mut connection = http2::Builder::new(OnWorker);
         connection.timer(WorkerTimer);
         // A broken connection is its caller's to report.

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
 
+use super::channel::Channel;
 use super::http_server::App;
 use super::prices::wire::prices_client::PricesClient;
 use super::prices::wire::{Catalogue, Item, Price};
@@ -31,11 +31,10 @@ pub(super) struct Web {
 impl Web {
     /// `orders` and `prices` are where they are called.
     pub(super) fn new(orders: SocketAddr, prices: SocketAddr, tally: &Tally) -> Web {
-        let endpoint = Endpoint::from_shared(format!("http://{prices}"))
-            .expect("an address makes a legal URI");
+        let origin = Uri::from_static("http://prices.shop:50051");
         Web {
             orders: Client::new(orders, "orders.shop"),
-            prices: PricesClient::new(endpoint.connect_lazy()),
+            prices: PricesClient::with_origin(Channel::new(prices), origin),
             callers: tally.to("web"),
             to_orders: tally.to("orders"),
             to_prices: tally.to("prices"),
@@ -57,17 +56,32 @@ impl Web {
     }
 
     async fn catalogue(&self, headers: &HeaderMap) -> Result<String, CallError> {
-        let answers = self.prices.clone().list(with(Catalogue {}, headers)).await?.into_inner();
+        let answers = self
+            .prices
+            .clone()
+            .list(with(Catalogue {}, headers))
+            .await?
+            .into_inner();
         all(answers).await
     }
 
     async fn basket(&self, headers: &HeaderMap) -> Result<String, CallError> {
-        let total = self.prices.clone().total(with(basket(), headers)).await?.into_inner();
+        let total = self
+            .prices
+            .clone()
+            .total(with(basket(), headers))
+            .await?
+            .into_inner();
         Ok(show(&total))
     }
 
     async fn follow(&self, headers: &HeaderMap) -> Result<String, CallError> {
-        let answers = self.prices.clone().follow(with(basket(), headers)).await?.into_inner();
+        let answers = self
+            .prices
+            .clone()
+            .follow(with(basket(), headers))
+            .await?
+            .into_inner();
         all(answers).await
     }
 }
@@ -88,7 +102,10 @@ impl App for Web {
             "/catalogue" => self.to_prices.timed(self.catalogue(headers)).await,
             "/basket" => self.to_prices.timed(self.basket(headers)).await,
             "/follow" => self.to_prices.timed(self.follow(headers)).await,
-            _ => self.checkout(path.strip_prefix("/checkout/")?, headers).await,
+            _ => {
+                self.checkout(path.strip_prefix("/checkout/")?, headers)
+                    .await
+            }
         })
     }
 }

@@ -19,9 +19,17 @@ pub struct App {
 struct Seen {
     requests: Mutex<Vec<Message>>,
     broken: Mutex<Vec<Broken>>,
+    begun: AtomicUsize,
     connections: AtomicUsize,
     open: AtomicUsize,
     closed: AtomicBool,
+}
+
+impl Seen {
+    fn rest_of(&self, mut request: Message, wire: &mut Wire) -> Result<Message, Broken> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        wire.body(&mut request, false).map(|()| request)
+    }
 }
 
 impl App {
@@ -34,7 +42,10 @@ impl App {
     pub fn http(answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::listen(move |mut wire, seen| {
             loop {
-                let request = match wire.message(false) {
+                let request = match wire
+                    .head()
+                    .and_then(|request| seen.rest_of(request, &mut wire))
+                {
                     Ok(request) => request,
                     Err(Broken::Closed) => return,
                     Err(broken) => return lock(&seen.broken).push(broken),
@@ -103,6 +114,11 @@ impl App {
     /// How requests ended that did not come whole.
     pub fn broken(&self) -> Vec<Broken> {
         lock(&self.seen.broken).clone()
+    }
+
+    /// Requests whose head has come.
+    pub fn begun(&self) -> usize {
+        self.seen.begun.load(Ordering::SeqCst)
     }
 
     pub fn connections(&self) -> usize {

@@ -213,6 +213,10 @@ impl ServerCertVerifier for Gullible {
 }
 
 impl ClientCertVerifier for Gullible {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
