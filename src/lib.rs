@@ -7,9 +7,10 @@
 //!
 //! | floor | rooms | what they are for |
 //! |---|---|---|
-//! | 8 | `cli` `demo` | arguments, and a mesh to look at |
-//! | 7 | [`app`] | wiring: builds rooms, owns the drain |
-//! | 6 | [`config`] [`admin`] | settings in, live state out |
+//! | 9 | `cli` | arguments in, exit codes out |
+//! | 8 | [`app`] `demo` | wiring: builds rooms, owns the drain; a mesh to look at |
+//! | 7 | [`config`] | every room's settings, from files, environment and flags |
+//! | 6 | [`admin`] | live state out |
 //! | 5 | [`inbound`] [`outbound`] | the two wings; they never meet |
 //! | 4 | [`serve`] [`dial`] [`agent`] | connections from the near side, to the far side; where identity and the picture of the mesh come from |
 //! | 3 | [`tls`] [`route`] [`access`] [`balance`] [`circuit`] [`retry`] [`limit`] | decisions, each a synchronous core |
@@ -46,7 +47,7 @@ pub mod circuit;
 pub mod cli;
 #[cfg(feature = "proxy")]
 pub mod config;
-#[cfg(feature = "control")]
+#[cfg(all(feature = "proxy", feature = "control"))]
 pub mod demo;
 #[cfg(feature = "proxy")]
 pub mod detect;

@@ -8,7 +8,10 @@ use http::{Method, Request, StatusCode, header};
 const OPEN: [&str; 3] = ["/live", "/ready", "/metrics"];
 
 /// Refuses what must not be answered, with the sentence that says why.
-pub fn check<B>(request: &Request<B>, client: SocketAddr) -> Result<(), (StatusCode, &'static str)> {
+pub fn check<B>(
+    request: &Request<B>,
+    client: SocketAddr,
+) -> Result<(), (StatusCode, &'static str)> {
     if OPEN.contains(&request.uri().path()) && request.method() == Method::GET {
         return Ok(());
     }
@@ -16,7 +19,10 @@ pub fn check<B>(request: &Request<B>, client: SocketAddr) -> Result<(), (StatusC
         return Err((StatusCode::FORBIDDEN, "this path answers requests from this machine only"));
     }
     if !is_local_host(request) {
-        return Err((StatusCode::FORBIDDEN, "Host must be an address or localhost, not a name that anyone can point here"));
+        return Err((
+            StatusCode::FORBIDDEN,
+            "Host must be an address or localhost, not a name that anyone can point here",
+        ));
     }
     if request.method() == Method::POST && request.headers().contains_key(header::ORIGIN) {
         return Err((StatusCode::FORBIDDEN, "changes are not taken from web pages"));
@@ -26,7 +32,9 @@ pub fn check<B>(request: &Request<B>, client: SocketAddr) -> Result<(), (StatusC
 
 fn is_local_host<B>(request: &Request<B>) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(host) = request.uri().authority().map(|a| a.as_str()).or(host) else { return true };
+    let Some(host) = request.uri().authority().map(|a| a.as_str()).or(host) else {
+        return true;
+    };
     if host.parse::<SocketAddr>().is_ok() {
         return true;
     }

@@ -45,7 +45,9 @@ pub fn endpoints(view: &View) -> Value {
     targets.sort_by(|a, b| a.label.cmp(&b.label));
     let endpoints: Vec<Value> = targets
         .into_iter()
-        .flat_map(|target| target.service.endpoints.iter().map(move |e| endpoint(target, e, now_us)))
+        .flat_map(|target| {
+            target.service.endpoints.iter().map(move |e| endpoint(target, e, now_us))
+        })
         .collect();
     json!({"version": snapshot.version, "endpoints": endpoints})
 }
@@ -118,7 +120,7 @@ pub fn certificates(view: &View) -> Value {
 }
 
 fn timestamp(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).map_or_else(|_| "out of range".into(), |time| time.to_string())
+    jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 pub fn connections(view: &View) -> Value {
@@ -149,7 +151,7 @@ pub fn index(view: &View) -> String {
     let state = match view.drain.phase() {
         Phase::Serving if view.readiness.missing().is_empty() => "ready".to_owned(),
         Phase::Serving => format!("waiting for {}", view.readiness.missing().join(", ")),
-        Phase::Draining | Phase::Closing => "draining".to_owned(),
+        Phase::Draining | Phase::Refusing | Phase::Closing => "draining".to_owned(),
     };
     let identity = view.credentials.load_full();
     let identity = identity.as_ref().map_or("none", |credentials| credentials.svid().id().as_str());
@@ -162,10 +164,16 @@ pub fn index(view: &View) -> String {
         ("open connections", view.drain.open_connections().to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    let rows: String =
-        rows.iter().map(|(k, v)| format!("<tr><th>{k}<td>{}", escaped(v))).collect();
+    let rows: String = rows.iter().map(|(k, v)| format!("<tr><th>{k}<td>{}", escaped(v))).collect();
     let links = [
-        "/services", "/endpoints", "/connections", "/certs", "/config", "/metrics", "/ready", "/log",
+        "/services",
+        "/endpoints",
+        "/connections",
+        "/certs",
+        "/config",
+        "/metrics",
+        "/ready",
+        "/log",
     ];
     let links: String =
         links.iter().map(|path| format!("<li><a href=\"{path}\">{path}</a>")).collect();

@@ -28,7 +28,9 @@ pub async fn serve(listener: TcpListener, view: View) {
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
         // Never closed.
-        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, client)) => {
                 let view = view.clone();
@@ -96,7 +98,10 @@ fn ready(view: &View) -> Response<Body> {
     if missing.is_empty() {
         return text(StatusCode::OK, "ready\n");
     }
-    text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready, still missing: {}\n", missing.join(", ")))
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("not ready, still missing: {}\n", missing.join(", ")),
+    )
 }
 
 fn metrics(view: &View, request: &Request<Incoming>) -> Response<Body> {
@@ -114,9 +119,8 @@ fn command(view: &View, command: Command, said: &str) -> Response<Body> {
 }
 
 fn set_log(view: &View, query: Option<&str>) -> Response<Body> {
-    let level = query.and_then(|query| {
-        query.split('&').find_map(|pair| pair.strip_prefix("level="))
-    });
+    let level =
+        query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("level=")));
     let Some(level) = level else {
         return text(StatusCode::BAD_REQUEST, "say which level: POST /log?level=debug\n");
     };

@@ -12,8 +12,6 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 15000)),
-        }
+        Settings { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 15000)) }
     }
 }

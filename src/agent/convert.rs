@@ -69,7 +69,9 @@ impl Mapper {
             let mut endpoints = Vec::new();
             let mut protocol = port.protocol;
             for workload in workloads.iter().filter(|w| selects(service, w)) {
-                let Some(target) = target(&port.target, workload) else { continue };
+                let Some(target) = target(&port.target, workload) else {
+                    continue;
+                };
                 if protocol == Protocol::Auto {
                     protocol = target.protocol;
                 }
@@ -213,11 +215,17 @@ spec: {address: 127.0.0.3, ports: [{name: http, port: 8080}]}
         let mesh = mapper.map(&resources(), &hosts);
         let name = ServiceName::parse("web.shop:80", "default").expect("a name");
         let endpoints = &mesh.services[&name].endpoints;
-        let seen: Vec<_> = endpoints.iter().map(|e| (e.address.to_string(), e.identity.clone().map(|i| i.to_string()))).collect();
-        assert_eq!(seen, [
-            ("127.0.0.1:18080".into(), Some("spiffe://cluster.local/ns/shop/sa/web".into())),
-            ("127.0.0.2:8080".into(), None),
-        ]);
+        let seen: Vec<_> = endpoints
+            .iter()
+            .map(|e| (e.address.to_string(), e.identity.clone().map(|i| i.to_string())))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("127.0.0.1:18080".into(), Some("spiffe://cluster.local/ns/shop/sa/web".into())),
+                ("127.0.0.2:8080".into(), None),
+            ]
+        );
         assert!(mesh.by_cluster_ip(([10, 0, 0, 7], 80).into()).is_some());
         assert!(mesh.by_cluster_ip(([10, 0, 0, 7], 81).into()).is_none());
         assert!(mesh.instances.contains_key(&([127, 0, 0, 1], 8080).into()));
@@ -229,7 +237,10 @@ spec: {address: 127.0.0.3, ports: [{name: http, port: 8080}]}
         let name = ServiceName::parse("web.shop:80", "default").expect("a name");
         let first = mapper.map(&resources(), &Resolved::new());
         let second = mapper.map(&resources(), &Resolved::new());
-        assert!(Arc::ptr_eq(&first.services[&name].endpoints[0], &second.services[&name].endpoints[0]));
+        assert!(Arc::ptr_eq(
+            &first.services[&name].endpoints[0],
+            &second.services[&name].endpoints[0]
+        ));
         assert!(second.version > first.version);
     }
 }

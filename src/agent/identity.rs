@@ -95,7 +95,10 @@ async fn watch(
             Err(error) => {
                 if changed || !failing {
                     metrics.failed.inc();
-                    error!("the identity files changed and can't be used, the old certificate stays: {}", chain(&error));
+                    error!(
+                        "the identity files changed and can't be used, the old certificate stays: {}",
+                        chain(&error)
+                    );
                 }
                 failing = true;
             }
@@ -104,12 +107,16 @@ async fn watch(
 }
 
 fn warn_of_end(published: &ArcSwapOption<Credentials>, warned: &mut bool) {
-    let Some(credentials) = published.load_full() else { return };
+    let Some(credentials) = published.load_full() else {
+        return;
+    };
     let left = credentials.svid().not_after().duration_since(SystemTime::now());
     if left.is_ok_and(|left| left > WARN_BEFORE) || std::mem::replace(warned, true) {
         return;
     }
-    warn!("the certificate ends within an hour and its files were not replaced; without a new one, traffic will be refused");
+    warn!(
+        "the certificate ends within an hour and its files were not replaced; without a new one, traffic will be refused"
+    );
 }
 
 impl Metrics {

@@ -63,7 +63,10 @@ fn report(faults: &[Fault]) {
     for fault in faults {
         error!("{fault}");
     }
-    error!(faults = faults.len(), "the resources changed and can't be used; the last good ones stay");
+    error!(
+        faults = faults.len(),
+        "the resources changed and can't be used; the last good ones stay"
+    );
 }
 
 /// Asks for every host name; one that can't be answered keeps its last addresses.

@@ -102,7 +102,8 @@ pub async fn launch(
     let drain = Drain::default();
     let ledger = Ledger::default();
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let writer = Writer::stdout(&registry).map_err(|error| vec![fault("telemetry.accessLog", &error)])?;
+    let writer =
+        Writer::stdout(&registry).map_err(|error| vec![fault("telemetry.accessLog", &error)])?;
     let workload: Arc<str> =
         format!("{}.{}", config.workload.service_account, config.workload.namespace).into();
     let own_ports = own_ports(config);
@@ -131,7 +132,7 @@ pub async fn launch(
         }),
         credentials: Arc::clone(&credentials),
         feed: writer.feed(),
-        access_log: config.telemetry.access_log.clone(),
+        access_log: config.telemetry.access_log,
         metrics,
     };
     let count = config.runtime.workers.map_or_else(default_workers, usize::from);
@@ -142,7 +143,9 @@ pub async fn launch(
         Ok(()) => readiness.have("certificate"),
         Err(found) => faults.push(found),
     }
-    let (Some(admin), true) = (admin, faults.is_empty()) else { return Err(faults) };
+    let (Some(admin), true) = (admin, faults.is_empty()) else {
+        return Err(faults);
+    };
     watch_resources(config, live.resources.subscribe(), resources, &snapshot, &readiness);
     register_endpoints(&registry, &snapshot);
     let (sender, commands) = mpsc::channel(8);
@@ -166,7 +169,8 @@ pub async fn launch(
     }
     readiness.have("listeners");
     let drain_settings = live.drain.subscribe();
-    let watch = reload::watch(options, loaded, log, view, workers.clone(), live, Rc::clone(&reload));
+    let watch =
+        reload::watch(options, loaded, log, view, workers.clone(), live, Rc::clone(&reload));
     tokio::task::spawn_local(watch);
     info!(workers = count, "ready");
     Ok(Launched { drain, drain_settings, commands, reload, workers, writer: Some(writer) })
@@ -205,7 +209,8 @@ fn own_ports(config: &Config) -> Vec<u16> {
 /// The cgroup's cpu limit rounded up, at most 4; 1 without a limit.
 fn default_workers() -> usize {
     let limit = |text: String| {
-        let (quota, period) = text.trim().split_once(' ').map(|(q, p)| (q.to_owned(), p.to_owned()))?;
+        let (quota, period) =
+            text.trim().split_once(' ').map(|(q, p)| (q.to_owned(), p.to_owned()))?;
         let (quota, period): (f64, f64) = (quota.parse().ok()?, period.parse().ok()?);
         Some((quota / period).ceil() as usize)
     };
@@ -220,7 +225,9 @@ fn watch_identity(
     registry: &Registry,
     workers: &Workers<Plane>,
 ) -> Result<(), Fault> {
-    let Some(settings) = settings else { return Ok(()) };
+    let Some(settings) = settings else {
+        return Ok(());
+    };
     let workers = workers.clone();
     let renewed = move || {
         for index in 0..workers.count() {
@@ -228,9 +235,14 @@ fn watch_identity(
         }
     };
     let trust_domain = config.trust_domain.clone();
-    let watch =
-        agent::watch_identity(settings, trust_domain, Arc::clone(credentials), registry, Box::new(renewed))
-            .map_err(|error| fault("identity", &error))?;
+    let watch = agent::watch_identity(
+        settings,
+        trust_domain,
+        Arc::clone(credentials),
+        registry,
+        Box::new(renewed),
+    )
+    .map_err(|error| fault("identity", &error))?;
     tokio::task::spawn_local(watch);
     Ok(())
 }

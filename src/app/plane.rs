@@ -13,8 +13,8 @@ use crate::dial::Dialer;
 use crate::inbound::{self, AppPort, Inbound};
 use crate::model::Direction;
 use crate::outbound::{self, Outbound};
-use crate::runtime::{Doorway, Drain, clock};
 use crate::runtime::workers::Workers;
+use crate::runtime::{Doorway, Drain, clock};
 use crate::serve::accept;
 use crate::telemetry::access_log::{AccessLog, Feed};
 use crate::telemetry::exchange::Sinks;
@@ -137,8 +137,12 @@ pub fn open(
             let plane = Rc::clone(plane);
             tokio::task::spawn_local(async move {
                 loop {
-                    let Ok(again) = listener.try_clone() else { return };
-                    let Ok(listener) = TcpListener::from_std(again) else { return };
+                    let Ok(again) = listener.try_clone() else {
+                        return;
+                    };
+                    let Ok(listener) = TcpListener::from_std(again) else {
+                        return;
+                    };
                     let door = door.clone();
                     let serve = move |plane: &Rc<Plane>, accepted| match &door {
                         Door::Inbound(entrance) => {
@@ -152,7 +156,9 @@ pub fn open(
                         accept::run(listener, all.clone(), drain.clone(), Rc::clone(&plane), serve);
                     match tokio::task::spawn_local(run).await {
                         Ok(()) => return,
-                        Err(error) => tracing::error!(%error, "an accept loop failed and begins again"),
+                        Err(error) => {
+                            tracing::error!(%error, "an accept loop failed and begins again")
+                        }
                     }
                 }
             });

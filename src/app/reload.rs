@@ -76,7 +76,10 @@ pub async fn watch(
                 for fault in &faults {
                     error!("{fault}");
                 }
-                error!(faults = faults.len(), "the configuration changed and can't be used; the old one stays");
+                error!(
+                    faults = faults.len(),
+                    "the configuration changed and can't be used; the old one stays"
+                );
             }
         }
     }
@@ -105,12 +108,12 @@ fn take(
         error!(%error, "the log level stays");
     }
     for index in 0..workers.count() {
-        let settings = new.telemetry.access_log.clone();
+        let settings = new.telemetry.access_log;
         workers.try_send(index, Box::new(move |plane: &Rc<Plane>| plane.log.configure(&settings)));
     }
     live.take(new);
     current.log.level = new.log.level;
-    current.telemetry.access_log = new.telemetry.access_log.clone();
+    current.telemetry.access_log = new.telemetry.access_log;
     current.resources = new.resources.clone();
     current.drain = new.drain;
     if current.identity.is_some() && new.identity.is_some() {

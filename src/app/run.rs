@@ -28,7 +28,9 @@ impl Options {
     /// # Errors
     /// Every fault.
     pub fn load(&self) -> Result<Loaded, Vec<crate::resources::Fault>> {
-        config::load(self.config.as_deref(), std::env::vars(), &self.flags)
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+        config::load(self.config.as_deref(), environment, &self.flags)
     }
 }
 
@@ -85,10 +87,7 @@ fn refuse(faults: &[crate::resources::Fault]) -> ExitCode {
 }
 
 /// Serves until a signal or the admin port says to leave, then drains. A second word is final.
-async fn until_told(
-    mut launched: Launched,
-    signals: &mut Signals,
-) -> ExitCode {
+async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
     let first = loop {
         tokio::select! {
             command = launched.commands.recv() => break command.unwrap_or(Command::Shutdown),

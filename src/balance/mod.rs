@@ -11,5 +11,5 @@ mod p2c;
 #[cfg(test)]
 mod tests;
 
-pub use ewma::{observe, estimate_us};
+pub use ewma::{estimate_us, observe};
 pub use p2c::{Candidates, pick};

@@ -1,3 +1,5 @@
+//! Cases of balancing: shares, preferences, and what is never picked.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 

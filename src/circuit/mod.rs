@@ -167,7 +167,12 @@ pub fn give_back(health: &EndpointHealth) {
     while let word = Word::from(bits)
         && word.phase == Phase::HalfOpen
     {
-        match health.circuit.compare_exchange_weak(bits, word.without_probe().into(), AcqRel, Acquire) {
+        match health.circuit.compare_exchange_weak(
+            bits,
+            word.without_probe().into(),
+            AcqRel,
+            Acquire,
+        ) {
             Ok(_) => return,
             Err(seen) => bits = seen,
         }

@@ -1,10 +1,14 @@
+//! Cases of circuits: opening, probing, growing, and the floor.
+
 use super::*;
 
 const SECOND: u64 = 1_000_000;
 
 fn endpoints(n: u16) -> Vec<Arc<Endpoint>> {
     (0..n)
-        .map(|i| Arc::new(Endpoint::new(([127, 0, 0, 1], 1000 + i).into(), None, "w".into(), None, 1)))
+        .map(|i| {
+            Arc::new(Endpoint::new(([127, 0, 0, 1], 1000 + i).into(), None, "w".into(), None, 1))
+        })
         .collect()
 }
 
@@ -32,7 +36,8 @@ fn opens_after_five_failures_in_a_row_and_closes_after_a_good_probe() {
     assert_eq!(state(health, later), CircuitState::HalfOpen);
     assert_eq!(admit(health, &policy, later), Some(Pass::Probe));
     assert_eq!(admit(health, &policy, later), None, "one probe at a time");
-    let closed = settle(&all[0], &all, Pass::Probe, Verdict::Success, &policy, later, &mut Rng::seeded(1));
+    let closed =
+        settle(&all[0], &all, Pass::Probe, Verdict::Success, &policy, later, &mut Rng::seeded(1));
     assert_eq!(closed, Some(Transition::Closed));
     assert_eq!(admit(health, &policy, later), Some(Pass::Normal));
 }
@@ -41,7 +46,15 @@ fn opens_after_five_failures_in_a_row_and_closes_after_a_good_probe() {
 fn a_success_between_starts_the_count_anew() {
     let all = endpoints(2);
     fail(&all, 0, 4, 0);
-    settle(&all[0], &all, Pass::Normal, Verdict::Success, &Circuit::default(), 0, &mut Rng::seeded(1));
+    settle(
+        &all[0],
+        &all,
+        Pass::Normal,
+        Verdict::Success,
+        &Circuit::default(),
+        0,
+        &mut Rng::seeded(1),
+    );
     assert_eq!(fail(&all, 0, 4, 0), None);
 }
 

@@ -23,7 +23,12 @@ impl Word {
     pub const CLOSED: u64 = 0;
 
     pub fn open(until_us: u64, reopened: u8) -> Self {
-        Self { phase: Phase::Open, reopened: reopened.min(63), probes: 0, until_ms: until_us / 1000 }
+        Self {
+            phase: Phase::Open,
+            reopened: reopened.min(63),
+            probes: 0,
+            until_ms: until_us / 1000,
+        }
     }
 
     pub fn until_us(self) -> u64 {

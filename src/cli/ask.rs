@@ -78,35 +78,15 @@ impl Query {
             Query::Endpoints(target) => ("/endpoints", Some("endpoints"), target),
             Query::Certs(target) => ("/certs", None, target),
             Query::Connections(target) => ("/connections", Some("connections"), target),
-            Query::Log {
-                level: None,
-                target,
-            } => ("/log", None, target),
-            Query::Log {
-                level: Some(level),
-                target,
-            } => {
+            Query::Log { level: None, target } => ("/log", None, target),
+            Query::Log { level: Some(level), target } => {
                 // What no level's name has can't be one, and must not become another query.
                 let plain: String = level.chars().filter(char::is_ascii_alphanumeric).collect();
                 let path = format!("/log?level={plain}");
-                return (
-                    Question {
-                        method: Method::POST,
-                        path,
-                        list: None,
-                    },
-                    *target,
-                );
+                return (Question { method: Method::POST, path, list: None }, *target);
             }
         };
-        (
-            Question {
-                method: Method::GET,
-                path: path.into(),
-                list,
-            },
-            *target,
-        )
+        (Question { method: Method::GET, path: path.into(), list }, *target)
     }
 }
 
@@ -120,11 +100,7 @@ enum Error {
     #[error("{0} gave no answer within {PATIENCE:?}")]
     Silent(SocketAddr),
     #[error("{address} refused: {status}: {body}")]
-    Refused {
-        address: SocketAddr,
-        status: StatusCode,
-        body: String,
-    },
+    Refused { address: SocketAddr, status: StatusCode, body: String },
     #[error("the question can't be asked")]
     Question(#[source] http::Error),
     #[error("no runtime")]
@@ -165,17 +141,12 @@ async fn ask(address: SocketAddr, question: &Question) -> Result<Bytes, Error> {
         return Ok(body);
     }
     let body = String::from_utf8_lossy(&body).trim_end().to_owned();
-    Err(Error::Refused {
-        address,
-        status,
-        body,
-    })
+    Err(Error::Refused { address, status, body })
 }
 
 async fn exchange(address: SocketAddr, question: &Question) -> Result<(StatusCode, Bytes), Error> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|error| Error::Unreachable(address, error))?;
+    let stream =
+        TcpStream::connect(address).await.map_err(|error| Error::Unreachable(address, error))?;
     let broken = |error| Error::Broken(address, error);
     let (mut send, connection) = http1::handshake(HyperIo(stream)).await.map_err(broken)?;
     // Its error is also the exchange's.
@@ -198,20 +169,13 @@ mod tests {
 
     fn target() -> Target {
         let admin = SocketAddr::from(([127, 0, 0, 1], 15000));
-        Target {
-            admin,
-            output: Output {
-                format: Format::Table,
-            },
-        }
+        Target { admin, output: Output { format: Format::Table } }
     }
 
     #[test]
     fn only_a_new_level_is_posted() {
-        let log = |level: Option<&str>| Query::Log {
-            level: level.map(str::to_owned),
-            target: target(),
-        };
+        let log =
+            |level: Option<&str>| Query::Log { level: level.map(str::to_owned), target: target() };
         let rows = [
             (Query::Certs(target()), Method::GET, "/certs"),
             (log(None), Method::GET, "/log"),
@@ -237,9 +201,6 @@ mod tests {
     #[test]
     fn an_answer_that_is_no_json_is_shown() {
         assert_eq!(show(b"info\n", None, Format::Table), "info\n");
-        assert_eq!(
-            show(b"{\"level\":\"info\"}", None, Format::Yaml),
-            "level: info\n"
-        );
+        assert_eq!(show(b"{\"level\":\"info\"}", None, Format::Yaml), "level: info\n");
     }
 }

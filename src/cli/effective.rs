@@ -19,11 +19,7 @@ pub(super) fn validate(sources: Sources) -> ExitCode {
         Ok(loaded) => {
             let written = emit(&loaded.to_yaml());
             let faults = faults_of_files(&loaded.config, SystemTime::now());
-            if faults.is_empty() {
-                written
-            } else {
-                refuse(&faults)
-            }
+            if faults.is_empty() { written } else { refuse(&faults) }
         }
     }
 }
@@ -31,12 +27,8 @@ pub(super) fn validate(sources: Sources) -> ExitCode {
 /// Everything wrong with the resources and the identity that `config` names.
 fn faults_of_files(config: &Config, now: SystemTime) -> Vec<String> {
     let resources = resources::read(&config.resources, &config.workload.namespace);
-    let mut faults: Vec<String> = resources
-        .err()
-        .unwrap_or_default()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let mut faults: Vec<String> =
+        resources.err().unwrap_or_default().iter().map(ToString::to_string).collect();
     if let Some(files) = &config.identity {
         let parts = faults_of_parts(files);
         // Only files that are sound by themselves can be judged together.
@@ -54,12 +46,8 @@ type Check = fn(&[u8]) -> Result<(), identity::Error>;
 
 fn faults_of_parts(files: &tls::Settings) -> Vec<String> {
     let parts: [(&str, &Path, Check); 3] = [
-        ("identity.certificate", &files.certificate, |pem| {
-            identity::certificates(pem).map(drop)
-        }),
-        ("identity.key", &files.key, |pem| {
-            identity::private_key(pem).map(drop)
-        }),
+        ("identity.certificate", &files.certificate, |pem| identity::certificates(pem).map(drop)),
+        ("identity.key", &files.key, |pem| identity::private_key(pem).map(drop)),
         ("identity.trustBundle", &files.trust_bundle, |pem| {
             TrustBundle::from_pem(pem, 0).map(drop)
         }),
@@ -94,12 +82,7 @@ mod tests {
         });
         let loaded = config::load(None, std::iter::empty(), &flags).expect("the flags are sound");
         let faults = faults_of_files(&loaded.config, SystemTime::now());
-        for name in [
-            "no/such/folder",
-            "no/such.crt",
-            "no/such.key",
-            "no/such.pem",
-        ] {
+        for name in ["no/such/folder", "no/such.crt", "no/such.key", "no/such.pem"] {
             let naming = faults.iter().filter(|fault| fault.contains(name)).count();
             assert_eq!(naming, 1, "{name} in {faults:?}");
         }

@@ -31,14 +31,7 @@ pub(super) fn ports(resource: &Resource) -> Vec<u16> {
     }
 }
 
-fn metadata(
-    Metadata {
-        name,
-        namespace,
-        labels,
-        at: _,
-    }: &Metadata,
-) -> Value {
+fn metadata(Metadata { name, namespace, labels, at: _ }: &Metadata) -> Value {
     object([
         ("name", Some(json!(name))),
         ("namespace", Some(json!(namespace))),
@@ -47,42 +40,19 @@ fn metadata(
 }
 
 fn service_spec(
-    Service {
-        metadata: _,
-        selector,
-        cluster_ips,
-        headless,
-        ports,
-    }: &Service,
+    Service { metadata: _, selector, cluster_ips, headless, ports }: &Service,
 ) -> Value {
     let addresses: Vec<Value> = cluster_ips.iter().map(|ip| json!(ip.to_string())).collect();
-    let first = if *headless {
-        Some(json!("None"))
-    } else {
-        addresses.first().cloned()
-    };
+    let first = if *headless { Some(json!("None")) } else { addresses.first().cloned() };
     object([
         ("selector", unless_empty(selector)),
         ("clusterIP", first),
-        (
-            "clusterIPs",
-            (addresses.len() > 1).then(|| Value::from(addresses)),
-        ),
-        (
-            "ports",
-            (!ports.is_empty()).then(|| ports.iter().map(service_port).collect()),
-        ),
+        ("clusterIPs", (addresses.len() > 1).then(|| Value::from(addresses))),
+        ("ports", (!ports.is_empty()).then(|| ports.iter().map(service_port).collect())),
     ])
 }
 
-fn service_port(
-    ServicePort {
-        name,
-        port,
-        target,
-        protocol,
-    }: &ServicePort,
-) -> Value {
+fn service_port(ServicePort { name, port, target, protocol }: &ServicePort) -> Value {
     let target = match target {
         TargetPort::Number(number) => json!(number),
         TargetPort::Name(name) => json!(name),
@@ -96,41 +66,21 @@ fn service_port(
 }
 
 fn workload_spec(workload: &Workload) -> Value {
-    let Workload {
-        metadata: _,
-        address,
-        service_account,
-        zone,
-        weight,
-        ports,
-    } = workload;
+    let Workload { metadata: _, address, service_account, zone, weight, ports } = workload;
     let address = match address {
         Address::Ip(ip) => ip.to_string(),
         Address::Host(name) => name.clone(),
     };
     object([
         ("address", Some(json!(address))),
-        (
-            "serviceAccount",
-            service_account.as_ref().map(|account| json!(account)),
-        ),
+        ("serviceAccount", service_account.as_ref().map(|account| json!(account))),
         ("zone", zone.as_ref().map(|zone| json!(zone))),
         ("weight", Some(json!(weight))),
-        (
-            "ports",
-            (!ports.is_empty()).then(|| ports.iter().map(workload_port).collect()),
-        ),
+        ("ports", (!ports.is_empty()).then(|| ports.iter().map(workload_port).collect())),
     ])
 }
 
-fn workload_port(
-    WorkloadPort {
-        name,
-        port,
-        mesh_port,
-        protocol,
-    }: &WorkloadPort,
-) -> Value {
+fn workload_port(WorkloadPort { name, port, mesh_port, protocol }: &WorkloadPort) -> Value {
     object([
         ("name", name.as_ref().map(|name| json!(name))),
         ("port", Some(json!(port))),
@@ -148,8 +98,6 @@ fn unless_empty(labels: &Labels) -> Option<Value> {
 }
 
 fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
-    let fields = fields
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     fields.collect::<Map<_, _>>().into()
 }

@@ -32,9 +32,7 @@ pub(super) fn render(value: &Value, list: Option<&str>, format: Format) -> Strin
         Format::Json => format!("{value:#}\n"),
         Format::Yaml => yaml::yaml(value),
         Format::Table => {
-            let rows = list
-                .and_then(|list| value.get(list))
-                .and_then(Value::as_array);
+            let rows = list.and_then(|list| value.get(list)).and_then(Value::as_array);
             match (rows, list) {
                 (Some(rows), Some(list)) if rows.is_empty() => format!("no {list}\n"),
                 (Some(rows), _) => table::table(rows),
@@ -81,10 +79,7 @@ mod tests {
             render(&value, None, Format::Table),
             "FIELD      VALUE\nlist[0].a  1\none.b      2,3\ntwo[0].c   -\n"
         );
-        assert_eq!(
-            render(&json!({"list": []}), Some("list"), Format::Table),
-            "no list\n"
-        );
+        assert_eq!(render(&json!({"list": []}), Some("list"), Format::Table), "no list\n");
         let text = render(&value, Some("list"), Format::Json);
         assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
     }

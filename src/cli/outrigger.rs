@@ -56,10 +56,7 @@ It needs nothing else installed, and leaves nothing behind. Exit code 1 if a req
         /// The shell
         shell: Shell,
     },
-    #[command(
-        hide = true,
-        after_help = "Example:\n  outrigger sidecar --config sidecar.yaml"
-    )]
+    #[command(hide = true, after_help = "Example:\n  outrigger sidecar --config sidecar.yaml")]
     Sidecar(Sources),
 }
 
@@ -88,17 +85,9 @@ struct Proxy {
 /// The whole program.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Demo(Demo {
-            length,
-            rate,
-            json,
-            keep,
-        }) => demo::run(&demo::Options {
-            length,
-            rate,
-            json,
-            keep,
-        }),
+        Command::Demo(Demo { length, rate, json, keep }) => {
+            demo::run(&demo::Options { length, rate, json, keep })
+        }
         Command::Validate(validate) => validate.run(),
         Command::Proxy(Proxy { query }) => ask::run(&query),
         Command::Version => version("outrigger"),
@@ -129,9 +118,7 @@ mod tests {
 
     fn walk(command: &clap::Command, visit: &mut dyn FnMut(&clap::Command)) {
         visit(command);
-        command
-            .get_subcommands()
-            .for_each(|command| walk(command, visit));
+        command.get_subcommands().for_each(|command| walk(command, visit));
     }
 
     #[test]
@@ -139,13 +126,8 @@ mod tests {
         let command = Arguments::command();
         command.clone().debug_assert();
         walk(&command, &mut |command| {
-            let help = command
-                .get_after_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            let examples = help
-                .lines()
-                .filter_map(|line| line.strip_prefix("  outrigger "));
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.lines().filter_map(|line| line.strip_prefix("  outrigger "));
             let (name, mut count) = (command.get_name(), 0);
             for example in examples {
                 let line = example.split_whitespace();
@@ -168,11 +150,7 @@ mod tests {
             ("-1s", None),
         ];
         for (text, millis) in rows {
-            assert_eq!(
-                duration(text).ok(),
-                millis.map(Duration::from_millis),
-                "{text}"
-            );
+            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
         }
     }
 

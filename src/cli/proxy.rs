@@ -71,13 +71,8 @@ mod tests {
         let command = Arguments::command();
         command.clone().debug_assert();
         for command in std::iter::once(&command).chain(command.get_subcommands()) {
-            let help = command
-                .get_after_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            let lines = help
-                .lines()
-                .filter(|line| line.starts_with("  outrigger-proxy"));
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines = help.lines().filter(|line| line.starts_with("  outrigger-proxy"));
             for line in lines.clone() {
                 let read = Arguments::try_parse_from(line.split_whitespace());
                 assert!(read.is_ok(), "{line}: {read:?}");
@@ -94,9 +89,7 @@ mod tests {
         ] {
             let arguments = Arguments::try_parse_from(line).expect("legal");
             let command = arguments.command.unwrap_or(Command::Run(arguments.sources));
-            let Command::Run(sources) = command else {
-                panic!("{line:?} is {command:?}")
-            };
+            let Command::Run(sources) = command else { panic!("{line:?} is {command:?}") };
             let options = sources.options();
             assert_eq!(options.config.as_deref(), Some("x".as_ref()));
             assert_eq!(options.flags.len(), 1);
@@ -116,12 +109,8 @@ mod tests {
         let Some(Command::Validate(sources)) = Arguments::parse_from(line).command else {
             panic!("not validate")
         };
-        let flags: Vec<_> = sources
-            .options()
-            .flags
-            .into_iter()
-            .map(|f| (f.name, f.path, f.text))
-            .collect();
+        let flags: Vec<_> =
+            sources.options().flags.into_iter().map(|f| (f.name, f.path, f.text)).collect();
         let row = |name: &str, path: &str, text: &str| (name.into(), path.into(), text.into());
         assert_eq!(
             flags,

@@ -52,11 +52,7 @@ fn show(resources: &[Resource], format: Format) -> String {
         return output::render(&json!({ "resources": rows }), Some("resources"), format);
     }
     let items: Vec<Value> = resources.iter().map(manifest::manifest).collect();
-    output::render(
-        &json!({"apiVersion": "v1", "kind": "List", "items": items}),
-        None,
-        format,
-    )
+    output::render(&json!({"apiVersion": "v1", "kind": "List", "items": items}), None, format)
 }
 
 fn row(resource: &Resource) -> Value {
@@ -118,10 +114,7 @@ spec:
         let text = show(&read, Format::Table);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
-        assert!(
-            lines[1].contains("web") && lines[1].contains("80,81"),
-            "{text}"
-        );
+        assert!(lines[1].contains("web") && lines[1].contains("80,81"), "{text}");
         assert!(lines[3].ends_with("shop.yaml:15"), "{text}");
     }
 }

@@ -52,14 +52,9 @@ impl Sources {
         let named = named
             .into_iter()
             .filter_map(|(name, path, text)| Some(flag(name.into(), path.into(), text?)));
-        let set = self
-            .set
-            .into_iter()
-            .map(|(path, text)| flag(format!("--set {path}"), path, text));
-        app::Options {
-            config: self.config,
-            flags: named.chain(set).collect(),
-        }
+        let set =
+            self.set.into_iter().map(|(path, text)| flag(format!("--set {path}"), path, text));
+        app::Options { config: self.config, flags: named.chain(set).collect() }
     }
 }
 

@@ -33,10 +33,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         admin,
         runtime,
         drain,
-        telemetry: telemetry::Settings {
-            access_log,
-            propagation,
-        },
+        telemetry: telemetry::Settings { access_log, propagation },
         log: LogSettings { level, format },
     } = old;
     // Other paths can be read again; whether there is an identity at all
@@ -46,10 +43,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         ("identity", *identity != new.identity && !rebuilt),
         ("resources", *resources != new.resources),
         ("drain", *drain != new.drain),
-        (
-            "telemetry.accessLog",
-            *access_log != new.telemetry.access_log,
-        ),
+        ("telemetry.accessLog", *access_log != new.telemetry.access_log),
         ("log.level", *level != new.log.level),
     ];
     let restart = [
@@ -60,21 +54,11 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         ("outbound", *outbound != new.outbound),
         ("admin", *admin != new.admin),
         ("workers", *runtime != new.runtime),
-        (
-            "telemetry.traces",
-            *propagation != new.telemetry.propagation,
-        ),
+        ("telemetry.traces", *propagation != new.telemetry.propagation),
         ("log.format", *format != new.log.format),
     ];
     let differing = |parts: &[(&'static str, bool)]| {
-        parts
-            .iter()
-            .filter(|(_, differs)| *differs)
-            .map(|(name, _)| *name)
-            .collect()
+        parts.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
     };
-    Changes {
-        live: differing(&live),
-        restart: differing(&restart),
-    }
+    Changes { live: differing(&live), restart: differing(&restart) }
 }

@@ -12,24 +12,14 @@ use crate::resources::{Fault, Node, Origin, Value};
 pub(super) fn across(config: &Config, tree: &Node, decoder: &mut Decoder) {
     let listeners = listeners(config, tree);
     for (index, this) in listeners.iter().enumerate() {
-        if let Some(other) = listeners[..index]
-            .iter()
-            .find(|o| overlap(o.address, this.address))
-        {
+        if let Some(other) = listeners[..index].iter().find(|o| overlap(o.address, this.address)) {
             let Place { path, at, address } = this;
             let message = if other.address == *address {
                 format!("{address} is also {} ({})", other.path, other.at)
             } else {
-                format!(
-                    "{address} overlaps {} of {} ({})",
-                    other.address, other.path, other.at
-                )
+                format!("{address} overlaps {} of {} ({})", other.address, other.path, other.at)
             };
-            decoder.extend([Fault {
-                at: at.clone(),
-                path: path.clone(),
-                message,
-            }]);
+            decoder.extend([Fault { at: at.clone(), path: path.clone(), message }]);
         }
     }
     for (index, port) in config.inbound.ports.iter().enumerate() {
@@ -39,11 +29,7 @@ pub(super) fn across(config: &Config, tree: &Node, decoder: &mut Decoder) {
                 "{} is the sidecar's own listener {}: requests would go round; name the app's port",
                 port.app, own.path
             );
-            decoder.extend([Fault {
-                at: place.at,
-                path: place.path,
-                message,
-            }]);
+            decoder.extend([Fault { at: place.at, path: place.path, message }]);
         }
     }
 }
@@ -62,11 +48,7 @@ impl Place {
         let plain = path.strip_suffix("[0]").filter(|_| node.is_none());
         let node = node.or_else(|| plain.and_then(|plain| lookup(tree, plain)));
         let at = node.map(|node| node.at.clone()).unwrap_or_default();
-        Place {
-            path: plain.unwrap_or(&path).to_owned(),
-            at,
-            address,
-        }
+        Place { path: plain.unwrap_or(&path).to_owned(), at, address }
     }
 }
 
@@ -74,34 +56,14 @@ fn listeners(config: &Config, tree: &Node) -> Vec<Place> {
     let mut all = vec![("admin.listen".to_owned(), config.admin.listen)];
     let mut add = |list: &str, field: &str, addresses: &mut dyn Iterator<Item = SocketAddr>| {
         all.extend(
-            addresses
-                .enumerate()
-                .map(|(i, address)| (format!("{list}[{i}]{field}"), address)),
+            addresses.enumerate().map(|(i, address)| (format!("{list}[{i}]{field}"), address)),
         );
     };
-    add(
-        "inbound.listen",
-        "",
-        &mut config.inbound.listen.iter().copied(),
-    );
-    add(
-        "inbound.ports",
-        ".listen",
-        &mut config.inbound.ports.iter().map(|port| port.listen),
-    );
-    add(
-        "outbound.listen",
-        "",
-        &mut config.outbound.listen.iter().copied(),
-    );
-    add(
-        "outbound.upstreams",
-        ".listen",
-        &mut config.outbound.upstreams.iter().map(|u| u.listen),
-    );
-    all.into_iter()
-        .map(|(path, address)| Place::find(tree, path, address))
-        .collect()
+    add("inbound.listen", "", &mut config.inbound.listen.iter().copied());
+    add("inbound.ports", ".listen", &mut config.inbound.ports.iter().map(|port| port.listen));
+    add("outbound.listen", "", &mut config.outbound.listen.iter().copied());
+    add("outbound.upstreams", ".listen", &mut config.outbound.upstreams.iter().map(|u| u.listen));
+    all.into_iter().map(|(path, address)| Place::find(tree, path, address)).collect()
 }
 
 /// Whether both can't be listened on. `[::]` takes IPv4 too; port 0 is never
@@ -115,15 +77,14 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 
 /// The node at a path like `inbound.ports[0].app`.
 fn lookup<'n>(tree: &'n Node, path: &str) -> Option<&'n Node> {
-    path.split('.')
-        .try_fold(tree, |node, step| match step.strip_suffix(']') {
-            None => node.field(step),
-            Some(step) => {
-                let (name, index) = step.split_once('[')?;
-                let Value::List(items) = &node.field(name)?.value else {
-                    return None;
-                };
-                items.get(index.parse::<usize>().ok()?)
-            }
-        })
+    path.split('.').try_fold(tree, |node, step| match step.strip_suffix(']') {
+        None => node.field(step),
+        Some(step) => {
+            let (name, index) = step.split_once('[')?;
+            let Value::List(items) = &node.field(name)?.value else {
+                return None;
+            };
+            items.get(index.parse::<usize>().ok()?)
+        }
+    })
 }

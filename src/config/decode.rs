@@ -15,19 +15,13 @@ use crate::{admin, inbound, outbound, runtime, telemetry, tls};
 pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
     let mut fields = Fields::open(node, decoder)?;
     let workload = fields.required("workload", workload);
-    let namespace = workload
-        .as_ref()
-        .map_or("default", |workload| &workload.namespace);
+    let namespace = workload.as_ref().map_or("default", |workload| &workload.namespace);
     let trust_domain = fields.required("trustDomain", trust_domain);
     fields.refused(&["controlPlane"], NO_CONTROL_PLANE);
     let identity = fields.optional("identity", identity);
-    let resources = fields.optional("resources", |node, decoder| {
-        one_or_list(node, decoder, path)
-    });
+    let resources = fields.optional("resources", |node, decoder| one_or_list(node, decoder, path));
     let inbound = fields.optional("inbound", inbound).unwrap_or_default();
-    let outbound = fields.required("outbound", |node, decoder| {
-        outbound(node, decoder, namespace)
-    });
+    let outbound = fields.required("outbound", |node, decoder| outbound(node, decoder, namespace));
     let admin = fields.required("admin", admin);
     let workers = fields.optional("workers", integer(1..=256));
     let drain = fields.required("drain", drain);
@@ -42,9 +36,7 @@ pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
         inbound,
         outbound: outbound?,
         admin: admin?,
-        runtime: runtime::Settings {
-            workers: workers.and_then(|count| u16::try_from(count).ok()),
-        },
+        runtime: runtime::Settings { workers: workers.and_then(|count| u16::try_from(count).ok()) },
         drain: drain?,
         telemetry: telemetry?,
         log: log?,
@@ -78,11 +70,7 @@ fn identity(node: &Node, decoder: &mut Decoder) -> Option<tls::Settings> {
     let key = fields.required("key", path);
     let trust_bundle = fields.required("trustBundle", path);
     fields.close();
-    Some(tls::Settings {
-        certificate: certificate?,
-        key: key?,
-        trust_bundle: trust_bundle?,
-    })
+    Some(tls::Settings { certificate: certificate?, key: key?, trust_bundle: trust_bundle? })
 }
 
 fn inbound(node: &Node, decoder: &mut Decoder) -> Option<inbound::Settings> {
@@ -90,10 +78,7 @@ fn inbound(node: &Node, decoder: &mut Decoder) -> Option<inbound::Settings> {
     let listen = fields.optional("listen", |node, d| one_or_list(node, d, socket_address));
     let ports = fields.optional("ports", inbound_ports);
     fields.close();
-    Some(inbound::Settings {
-        listen: listen.unwrap_or_default(),
-        ports: ports.unwrap_or_default(),
-    })
+    Some(inbound::Settings { listen: listen.unwrap_or_default(), ports: ports.unwrap_or_default() })
 }
 
 fn inbound_ports(node: &Node, decoder: &mut Decoder) -> Option<Vec<inbound::Port>> {
@@ -104,22 +89,12 @@ fn inbound_ports(node: &Node, decoder: &mut Decoder) -> Option<Vec<inbound::Port
         let app = fields.required("app", socket_address);
         let protocol = fields.optional("protocol", protocol).unwrap_or_default();
         if app.is_some_and(|app| app.port() == 0 || app.ip().is_unspecified()) {
-            fields.fault(
-                "app",
-                "must be the one address and port where the app listens",
-            );
+            fields.fault("app", "must be the one address and port where the app listens");
         }
         fields.close();
-        Some(inbound::Port {
-            name,
-            listen: listen?,
-            app: app?,
-            protocol,
-        })
+        Some(inbound::Port { name, listen: listen?, app: app?, protocol })
     })?;
-    distinct(node, decoder, &ports, |port| {
-        port.name.as_ref().map(|name| ("name", name.clone()))
-    });
+    distinct(node, decoder, &ports, |port| port.name.as_ref().map(|name| ("name", name.clone())));
     Some(ports)
 }
 
@@ -127,14 +102,9 @@ fn outbound(node: &Node, decoder: &mut Decoder, namespace: &str) -> Option<outbo
     let mut fields = Fields::open(node, decoder)?;
     let listen = fields.optional("listen", |node, d| one_or_list(node, d, socket_address));
     let upstreams = fields.optional("upstreams", |node, decoder| {
-        list(node, decoder, |node, decoder| {
-            upstream(node, decoder, namespace)
-        })
+        list(node, decoder, |node, decoder| upstream(node, decoder, namespace))
     });
-    let words = &[
-        ("pass", outbound::Unknown::Pass),
-        ("deny", outbound::Unknown::Deny),
-    ];
+    let words = &[("pass", outbound::Unknown::Pass), ("deny", outbound::Unknown::Deny)];
     let unknown = fields.required("unknown", choice(words));
     fields.close();
     Some(outbound::Settings {
@@ -149,10 +119,7 @@ fn upstream(node: &Node, decoder: &mut Decoder, namespace: &str) -> Option<outbo
     let listen = fields.required("listen", socket_address);
     let service = fields.required("service", service_name(namespace));
     fields.close();
-    Some(outbound::Upstream {
-        listen: listen?,
-        service: service?,
-    })
+    Some(outbound::Upstream { listen: listen?, service: service? })
 }
 
 fn admin(node: &Node, decoder: &mut Decoder) -> Option<admin::Settings> {
@@ -174,10 +141,7 @@ fn drain(node: &Node, decoder: &mut Decoder) -> Option<runtime::DrainSettings> {
         }
     }
     fields.close();
-    Some(runtime::DrainSettings {
-        minimum: minimum?,
-        deadline: deadline?,
-    })
+    Some(runtime::DrainSettings { minimum: minimum?, deadline: deadline? })
 }
 
 fn telemetry(node: &Node, decoder: &mut Decoder) -> Option<telemetry::Settings> {
@@ -185,26 +149,16 @@ fn telemetry(node: &Node, decoder: &mut Decoder) -> Option<telemetry::Settings> 
     let access_log = fields.required("accessLog", access_log);
     let propagation = fields.required("traces", traces);
     fields.close();
-    Some(telemetry::Settings {
-        access_log: access_log?,
-        propagation: propagation?,
-    })
+    Some(telemetry::Settings { access_log: access_log?, propagation: propagation? })
 }
 
 fn access_log(node: &Node, decoder: &mut Decoder) -> Option<AccessLog> {
     let mut fields = Fields::open(node, decoder)?;
-    let words = &[
-        ("json", LogFormat::Json),
-        ("text", LogFormat::Text),
-        ("off", LogFormat::Off),
-    ];
+    let words = &[("json", LogFormat::Json), ("text", LogFormat::Text), ("off", LogFormat::Off)];
     let format = fields.required("format", choice(words));
     let sample = fields.required("sample", ratio);
     fields.close();
-    Some(AccessLog {
-        format: format?,
-        sample: sample?,
-    })
+    Some(AccessLog { format: format?, sample: sample? })
 }
 
 fn traces(node: &Node, decoder: &mut Decoder) -> Option<Vec<Propagation>> {
@@ -216,11 +170,8 @@ fn traces(node: &Node, decoder: &mut Decoder) -> Option<Vec<Propagation>> {
 }
 
 fn propagation(node: &Node, decoder: &mut Decoder) -> Option<Vec<Propagation>> {
-    const WORDS: &[(&str, Propagation)] = &[
-        ("w3c", Propagation::W3c),
-        ("b3", Propagation::B3),
-        ("b3multi", Propagation::B3Multi),
-    ];
+    const WORDS: &[(&str, Propagation)] =
+        &[("w3c", Propagation::W3c), ("b3", Propagation::B3), ("b3multi", Propagation::B3Multi)];
     let formats = one_or_list(node, decoder, choice(WORDS))?;
     if let Value::List(nodes) = &node.value {
         for (index, format) in formats.iter().enumerate() {
@@ -236,13 +187,8 @@ fn propagation(node: &Node, decoder: &mut Decoder) -> Option<Vec<Propagation>> {
 fn log(node: &Node, decoder: &mut Decoder) -> Option<LogSettings> {
     let mut fields = Fields::open(node, decoder)?;
     let level = fields.required("level", choice(Level::WORDS));
-    let style = fields.required(
-        "format",
-        choice(&[("text", LogStyle::Text), ("json", LogStyle::Json)]),
-    );
+    let style =
+        fields.required("format", choice(&[("text", LogStyle::Text), ("json", LogStyle::Json)]));
     fields.close();
-    Some(LogSettings {
-        level: level?,
-        format: style?,
-    })
+    Some(LogSettings { level: level?, format: style? })
 }

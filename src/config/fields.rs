@@ -57,9 +57,7 @@ pub(super) const FIELDS: &[(&str, Shape)] = &[
 static SETTABLE: LazyLock<Vec<(String, String, Shape)>> = LazyLock::new(|| {
     let mut all: Vec<(String, String, Shape)> = Vec::new();
     for (path, shape) in FIELDS {
-        let sections = path
-            .match_indices('.')
-            .map(|(at, _)| (&path[..at], Shape::Yaml));
+        let sections = path.match_indices('.').map(|(at, _)| (&path[..at], Shape::Yaml));
         for (path, shape) in sections.chain([(*path, *shape)]) {
             if all.iter().all(|(known, ..)| known != path) {
                 all.push((path.to_owned(), variable(path), shape));
@@ -71,10 +69,7 @@ static SETTABLE: LazyLock<Vec<(String, String, Shape)>> = LazyLock::new(|| {
 
 /// The shape of a field or section; `None` when there is none of this path.
 pub(super) fn by_path(path: &str) -> Option<Shape> {
-    SETTABLE
-        .iter()
-        .find(|(known, ..)| known == path)
-        .map(|(.., shape)| *shape)
+    SETTABLE.iter().find(|(known, ..)| known == path).map(|(.., shape)| *shape)
 }
 
 /// The path and shape that an environment variable sets.
@@ -97,14 +92,9 @@ pub(super) fn variables() -> impl Iterator<Item = &'static str> {
 /// the order they were written.
 pub(super) fn rank(path: &str) -> usize {
     let below = |field: &str| {
-        field
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        field.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    FIELDS
-        .iter()
-        .position(|(field, _)| below(field))
-        .unwrap_or(FIELDS.len())
+    FIELDS.iter().position(|(field, _)| below(field)).unwrap_or(FIELDS.len())
 }
 
 /// `controlPlane.tokenFile` → `OUTRIGGER_CONTROL_PLANE__TOKEN_FILE`
@@ -131,10 +121,7 @@ mod tests {
     fn variables_follow_from_paths() {
         let rows = [
             ("admin.listen", "OUTRIGGER_ADMIN__LISTEN"),
-            (
-                "controlPlane.tokenFile",
-                "OUTRIGGER_CONTROL_PLANE__TOKEN_FILE",
-            ),
+            ("controlPlane.tokenFile", "OUTRIGGER_CONTROL_PLANE__TOKEN_FILE"),
             ("resources", "OUTRIGGER_RESOURCES"),
             ("telemetry.accessLog", "OUTRIGGER_TELEMETRY__ACCESS_LOG"),
         ];

@@ -27,15 +27,8 @@ log: {level: info, format: text}
 /// The built-in layer.
 pub(super) fn defaults(host_name: &str) -> Node {
     let documents = yaml::parse(DEFAULTS, &Origin::Default).unwrap_or_default();
-    let mut tree = documents
-        .into_iter()
-        .next()
-        .unwrap_or(Node::null(Origin::Default));
-    set(
-        &mut tree,
-        "workload.name",
-        Node::text(host_name, Origin::Default),
-    );
+    let mut tree = documents.into_iter().next().unwrap_or(Node::null(Origin::Default));
+    set(&mut tree, "workload.name", Node::text(host_name, Origin::Default));
     tree
 }
 
@@ -46,10 +39,7 @@ pub(super) fn file(path: &Path, decoder: &mut Decoder) -> Option<Node> {
     let yaml::Stream { documents, faults } = yaml::read(&text, &at);
     decoder.extend(faults);
     if let Some(second) = documents.get(1) {
-        decoder.fault(
-            &second.at,
-            "a configuration is one document; remove the `---`",
-        );
+        decoder.fault(&second.at, "a configuration is one document; remove the `---`");
     }
     let mut tree = documents.into_iter().next()?;
     if !matches!(tree.value, Value::Map(_) | Value::Null) {
@@ -71,10 +61,7 @@ fn field_mut<'n>(node: &'n mut Node, name: &str) -> Option<&'n mut Node> {
     let Value::Map(entries) = &mut node.value else {
         return None;
     };
-    entries
-        .iter_mut()
-        .find(|(key, _)| key.name == name)
-        .map(|(_, node)| node)
+    entries.iter_mut().find(|(key, _)| key.name == name).map(|(_, node)| node)
 }
 
 fn rebase(node: &mut Node, folder: &Path) {
@@ -88,10 +75,7 @@ fn rebase(node: &mut Node, folder: &Path) {
 /// Joins without the `./` that people write; `..` stays, it may cross a link.
 fn join(folder: &Path, text: &str) -> String {
     let joined = folder.join(text);
-    let clean: PathBuf = joined
-        .components()
-        .filter(|c| *c != Component::CurDir)
-        .collect();
+    let clean: PathBuf = joined.components().filter(|c| *c != Component::CurDir).collect();
     let slash = if text.ends_with('/') { "/" } else { "" };
     match clean.to_string_lossy() {
         empty if empty.is_empty() => ".".into(),
@@ -136,9 +120,7 @@ fn is_service_link(name: &str, text: &str) -> bool {
     name.contains("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
         || (name.ends_with("_PORT") && text.contains("://"))
-        || name
-            .split_once("_PORT_")
-            .is_some_and(|(_, rest)| numbered(rest))
+        || name.split_once("_PORT_").is_some_and(|(_, rest)| numbered(rest))
 }
 
 /// The flags' layer; a later flag goes over an earlier one.
@@ -168,15 +150,8 @@ fn apply(
     match value(shape, text, &at) {
         Ok(node) => set(layer, path, node),
         Err(faults) => decoder.extend(faults.into_iter().map(|fault| {
-            let dot = if fault.path.is_empty() || fault.path.starts_with('[') {
-                ""
-            } else {
-                "."
-            };
-            Fault {
-                path: format!("{path}{dot}{}", fault.path),
-                ..fault
-            }
+            let dot = if fault.path.is_empty() || fault.path.starts_with('[') { "" } else { "." };
+            Fault { path: format!("{path}{dot}{}", fault.path), ..fault }
         })),
     }
 }
@@ -204,14 +179,8 @@ fn value(shape: Shape, text: &str, at: &Origin) -> Result<Node, Vec<Fault>> {
 fn set(tree: &mut Node, path: &str, node: Node) {
     let upper = path.rsplit('.').fold(node, |node, name| {
         let at = node.at.clone();
-        let key = Key {
-            name: name.to_owned(),
-            at: at.clone(),
-        };
-        Node {
-            value: Value::Map(vec![(key, node)]),
-            at,
-        }
+        let key = Key { name: name.to_owned(), at: at.clone() };
+        Node { value: Value::Map(vec![(key, node)]), at }
     });
     overlay(tree, upper);
 }
@@ -236,11 +205,6 @@ pub(super) fn overlay(lower: &mut Node, upper: Node) {
             }
         }
         (below, Value::Map(_)) if !matches!(below, Value::Null) => {}
-        (_, value) => {
-            *lower = Node {
-                value,
-                at: upper.at,
-            }
-        }
+        (_, value) => *lower = Node { value, at: upper.at },
     }
 }

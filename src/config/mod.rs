@@ -184,10 +184,7 @@ fn load_on(
     match config {
         Some(config) if decoder.is_clean() => {
             print::arrange(&mut tree, "");
-            Ok(Loaded {
-                config,
-                effective: tree,
-            })
+            Ok(Loaded { config, effective: tree })
         }
         _ => Err(decoder.finish()),
     }
@@ -197,9 +194,5 @@ fn load_on(
 fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim().to_ascii_lowercase();
-    if is_dns_subdomain(&name) {
-        name
-    } else {
-        "localhost".into()
-    }
+    if is_dns_subdomain(&name) { name } else { "localhost".into() }
 }

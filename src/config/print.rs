@@ -20,18 +20,14 @@ pub(super) fn arrange(node: &mut Node, path: &str) {
         };
         entries.retain(|(_, node)| !node.is_null());
         entries.sort_by_key(|(key, _)| fields::rank(&below(&key.name)));
-        entries
-            .iter_mut()
-            .for_each(|(key, node)| arrange(node, &below(&key.name)));
+        entries.iter_mut().for_each(|(key, node)| arrange(node, &below(&key.name)));
     }
 }
 
 pub(super) fn yaml(tree: &Node) -> String {
     let mut lines = Vec::new();
     if let Value::Map(entries) = &tree.value {
-        entries
-            .iter()
-            .for_each(|(key, node)| entry(&mut lines, "", 0, &key.name, node));
+        entries.iter().for_each(|(key, node)| entry(&mut lines, "", 0, &key.name, node));
     }
     let mut text = String::new();
     for (line, origin) in lines {
@@ -63,9 +59,7 @@ fn entry(lines: &mut Lines, lead: &str, depth: usize, key: &str, node: &Node) {
 fn block(lines: &mut Lines, depth: usize, node: &Node) {
     match &node.value {
         Value::Map(entries) => {
-            entries
-                .iter()
-                .for_each(|(key, node)| entry(lines, "", depth, &key.name, node));
+            entries.iter().for_each(|(key, node)| entry(lines, "", depth, &key.name, node));
         }
         Value::List(items) => items.iter().for_each(|node| item(lines, depth, node)),
         _ => {}
@@ -80,11 +74,7 @@ fn item(lines: &mut Lines, depth: usize, node: &Node) {
         }
         (Value::Map(entries), None) => {
             for (index, (key, node)) in entries.iter().enumerate() {
-                let (lead, depth) = if index == 0 {
-                    ("- ", depth)
-                } else {
-                    ("", depth + 1)
-                };
+                let (lead, depth) = if index == 0 { ("- ", depth) } else { ("", depth + 1) };
                 entry(lines, lead, depth, &key.name, node);
             }
         }
@@ -115,18 +105,13 @@ fn flow(node: &Node) -> Option<String> {
 /// Other programs may read it too: what YAML 1.1 took for a boolean is quoted.
 fn scalar_text(text: &str) -> String {
     let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-');
-    let old_boolean = ["y", "n", "yes", "no", "on", "off"]
-        .iter()
-        .any(|word| text.eq_ignore_ascii_case(word));
+    let old_boolean =
+        ["y", "n", "yes", "no", "on", "off"].iter().any(|word| text.eq_ignore_ascii_case(word));
     let bare = text.bytes().all(safe)
         && !text.starts_with('-')
         && !old_boolean
         && matches!(schema::resolve(text), Value::String(_));
-    if bare {
-        text.to_owned()
-    } else {
-        serde_json::Value::from(text).to_string()
-    }
+    if bare { text.to_owned() } else { serde_json::Value::from(text).to_string() }
 }
 
 pub(super) fn json(node: &Node) -> serde_json::Value {
@@ -138,9 +123,7 @@ pub(super) fn json(node: &Node) -> serde_json::Value {
         Value::String(text) => text.as_str().into(),
         Value::List(items) => items.iter().map(json).collect(),
         Value::Map(entries) => {
-            let fields = entries
-                .iter()
-                .map(|(key, node)| (key.name.clone(), json(node)));
+            let fields = entries.iter().map(|(key, node)| (key.name.clone(), json(node)));
             fields.collect::<Map<_, _>>().into()
         }
     }

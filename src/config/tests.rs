@@ -45,10 +45,7 @@ impl Drop for Sidecar {
 }
 
 fn pairs(environment: &[(&str, &str)]) -> Vec<(String, String)> {
-    environment
-        .iter()
-        .map(|(name, text)| ((*name).into(), (*text).into()))
-        .collect()
+    environment.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect()
 }
 
 fn flags(flags: &[(&str, &str, &str)]) -> Vec<Flag> {
@@ -70,30 +67,16 @@ fn load_all(
 ) -> Result<Loaded, Vec<String>> {
     let sidecar = Sidecar::new(file);
     let environment = pairs(environment).into_iter();
-    load_on(
-        "web-host",
-        Some(&sidecar.file()),
-        environment,
-        &flags(given),
-    )
-    .map_err(|faults| {
-        faults
-            .iter()
-            .map(|f| sidecar.shown(&f.to_string()))
-            .collect()
-    })
+    load_on("web-host", Some(&sidecar.file()), environment, &flags(given))
+        .map_err(|faults| faults.iter().map(|f| sidecar.shown(&f.to_string())).collect())
 }
 
 fn config(file: &str) -> Config {
-    load_all(file, &[], &[])
-        .unwrap_or_else(|faults| panic!("{file}: {faults:#?}"))
-        .config
+    load_all(file, &[], &[]).unwrap_or_else(|faults| panic!("{file}: {faults:#?}")).config
 }
 
 fn default_config() -> Config {
-    load_on("web-host", None, std::iter::empty(), &[])
-        .expect("the defaults are sound")
-        .config
+    load_on("web-host", None, std::iter::empty(), &[]).expect("the defaults are sound").config
 }
 
 #[test]
@@ -111,18 +94,9 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(config.runtime, runtime::Settings::default());
     assert_eq!(config.drain, runtime::DrainSettings::default());
     assert_eq!(config.telemetry, telemetry::Settings::default());
-    assert_eq!(
-        config.log,
-        LogSettings {
-            level: Level::Info,
-            format: LogStyle::Text
-        }
-    );
+    assert_eq!(config.log, LogSettings { level: Level::Info, format: LogStyle::Text });
     assert_eq!(config, self::config(""));
-    assert_eq!(
-        config,
-        self::config("log:\n# level: debug\nadmin:\nidentity: ~\n")
-    );
+    assert_eq!(config, self::config("log:\n# level: debug\nadmin:\nidentity: ~\n"));
 }
 
 const FULL: &str = r#"
@@ -200,25 +174,17 @@ fn every_field_of_the_file_arrives() {
             }],
             unknown: outbound::Unknown::Deny,
         },
-        admin: admin::Settings {
-            listen: address("[::1]:15000"),
-        },
+        admin: admin::Settings { listen: address("[::1]:15000") },
         runtime: runtime::Settings { workers: Some(2) },
         drain: runtime::DrainSettings {
             minimum: Duration::from_secs(1),
             deadline: Duration::from_secs(60),
         },
         telemetry: telemetry::Settings {
-            access_log: AccessLog {
-                format: LogFormat::Off,
-                sample: 0.5,
-            },
+            access_log: AccessLog { format: LogFormat::Off, sample: 0.5 },
             propagation: vec![Propagation::B3Multi],
         },
-        log: LogSettings {
-            level: Level::Debug,
-            format: LogStyle::Json,
-        },
+        log: LogSettings { level: Level::Debug, format: LogStyle::Json },
     };
     assert_eq!(config, expected);
 }
@@ -234,21 +200,11 @@ fn flag_goes_over_environment_over_file_over_default() {
     let flag = [("--log-level", "log.level", "trace")];
     assert_eq!(config("").log.level, Level::Info);
     assert_eq!(config(file).log.level, Level::Warn);
-    let level = |env, flags| {
-        load_all(file, env, flags)
-            .expect("all are sound")
-            .config
-            .log
-            .level
-    };
+    let level = |env, flags| load_all(file, env, flags).expect("all are sound").config.log.level;
     assert_eq!(level(&env, &[]), Level::Error);
     assert_eq!(level(&env, &flag), Level::Trace);
     assert_eq!(level(&[], &flag), Level::Trace);
-    let labels = load_all(file, &env, &[])
-        .expect("all are sound")
-        .config
-        .workload
-        .labels;
+    let labels = load_all(file, &env, &[]).expect("all are sound").config.workload.labels;
     let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(labels, ["a=file", "b=env", "c=env"]);
 }
@@ -257,30 +213,10 @@ fn flag_goes_over_environment_over_file_over_default() {
 fn variables_hold_text_or_yaml() {
     type Show = fn(&Config) -> String;
     let rows: &[(&str, &str, Show, &str)] = &[
-        (
-            "ADMIN__LISTEN",
-            "[::]:15000",
-            |c| c.admin.listen.to_string(),
-            "[::]:15000",
-        ),
-        (
-            "ADMIN__LISTEN",
-            "'[::]:15000'",
-            |c| c.admin.listen.to_string(),
-            "[::]:15000",
-        ),
-        (
-            "ADMIN",
-            "{listen: '[::]:1'}",
-            |c| c.admin.listen.to_string(),
-            "[::]:1",
-        ),
-        (
-            "INBOUND__LISTEN",
-            "[::]:15006",
-            |c| format!("{:?}", c.inbound.listen),
-            "[[::]:15006]",
-        ),
+        ("ADMIN__LISTEN", "[::]:15000", |c| c.admin.listen.to_string(), "[::]:15000"),
+        ("ADMIN__LISTEN", "'[::]:15000'", |c| c.admin.listen.to_string(), "[::]:15000"),
+        ("ADMIN", "{listen: '[::]:1'}", |c| c.admin.listen.to_string(), "[::]:1"),
+        ("INBOUND__LISTEN", "[::]:15006", |c| format!("{:?}", c.inbound.listen), "[[::]:15006]"),
         (
             "OUTBOUND__LISTEN",
             "['[::1]:1', '127.0.0.1:1']",
@@ -293,31 +229,11 @@ fn variables_hold_text_or_yaml() {
             |c| format!("{:?}", c.resources),
             r#"["mesh/", "x.yaml"]"#,
         ),
-        (
-            "RESOURCES",
-            "mesh/",
-            |c| format!("{:?}", c.resources),
-            r#"["mesh/"]"#,
-        ),
+        ("RESOURCES", "mesh/", |c| format!("{:?}", c.resources), r#"["mesh/"]"#),
         ("WORKLOAD__NAME", "123", |c| c.workload.name.clone(), "123"),
-        (
-            "WORKLOAD__NAMESPACE",
-            "null",
-            |c| c.workload.namespace.clone(),
-            "null",
-        ),
-        (
-            "WORKLOAD__SERVICE_ACCOUNT",
-            "true",
-            |c| c.workload.service_account.clone(),
-            "true",
-        ),
-        (
-            "WORKERS",
-            "3",
-            |c| format!("{:?}", c.runtime.workers),
-            "Some(3)",
-        ),
+        ("WORKLOAD__NAMESPACE", "null", |c| c.workload.namespace.clone(), "null"),
+        ("WORKLOAD__SERVICE_ACCOUNT", "true", |c| c.workload.service_account.clone(), "true"),
+        ("WORKERS", "3", |c| format!("{:?}", c.runtime.workers), "Some(3)"),
         (
             "TELEMETRY__ACCESS_LOG__SAMPLE",
             "0.25",
@@ -330,12 +246,7 @@ fn variables_hold_text_or_yaml() {
             |c| format!("{:?}", c.telemetry.propagation),
             "[B3]",
         ),
-        (
-            "DRAIN__MINIMUM",
-            " 2s ",
-            |c| format!("{:?}", c.drain.minimum),
-            "2s",
-        ),
+        ("DRAIN__MINIMUM", " 2s ", |c| format!("{:?}", c.drain.minimum), "2s"),
         (
             "INBOUND__PORTS",
             "[{listen: '[::1]:1', app: '[::1]:2'}]",
@@ -346,9 +257,7 @@ fn variables_hold_text_or_yaml() {
     for (name, text, field, expected) in rows {
         let variable = format!("OUTRIGGER_{name}");
         let loaded = load_all("", &[(&variable, text)], &[]);
-        let config = loaded
-            .unwrap_or_else(|faults| panic!("{name}={text}: {faults:#?}"))
-            .config;
+        let config = loaded.unwrap_or_else(|faults| panic!("{name}={text}: {faults:#?}")).config;
         assert_eq!(field(&config), *expected, "{name}={text}");
     }
 }
@@ -360,18 +269,12 @@ fn what_kubernetes_says_about_services_of_our_name_is_not_ours() {
         ("OUTRIGGER_CONTROL_PLANE_SERVICE_PORT", "15010"),
         ("OUTRIGGER_CONTROL_PLANE_SERVICE_PORT_GRPC", "15010"),
         ("OUTRIGGER_CONTROL_PLANE_PORT", "tcp://10.0.0.1:15010"),
-        (
-            "OUTRIGGER_CONTROL_PLANE_PORT_15010_TCP",
-            "tcp://10.0.0.1:15010",
-        ),
+        ("OUTRIGGER_CONTROL_PLANE_PORT_15010_TCP", "tcp://10.0.0.1:15010"),
         ("OUTRIGGER_CONTROL_PLANE_PORT_15010_TCP_ADDR", "10.0.0.1"),
         ("OUTRIGGER_CONTROL_PLANE_PORT_15010_TCP_PORT", "15010"),
         ("OUTRIGGER_CONTROL_PLANE_PORT_15010_TCP_PROTO", "tcp"),
     ];
-    assert_eq!(
-        load_all("", &links, &[]).expect("they are ignored").config,
-        default_config()
-    );
+    assert_eq!(load_all("", &links, &[]).expect("they are ignored").config, default_config());
 }
 
 const PRINTED: &str = r#"workload:
@@ -441,12 +344,7 @@ outbound: {upstreams: []}
     // The folder's name made some lines longer before it was cut out.
     let squeezed = |text: &str| -> Vec<String> {
         text.lines()
-            .map(|line| {
-                line.split("  #")
-                    .map(str::trim_end)
-                    .collect::<Vec<_>>()
-                    .join("  #")
-            })
+            .map(|line| line.split("  #").map(str::trim_end).collect::<Vec<_>>().join("  #"))
             .collect()
     };
     assert_eq!(squeezed(&sidecar.shown(&printed)), squeezed(PRINTED));
@@ -480,34 +378,20 @@ fn changes_are_told_apart() {
         ("workers: 2", "workers: 3", &[], &["workers"]),
     ];
     let absolute = |text: &str| {
-        let paths = [
-            ("svid.pem", "/svid.pem"),
-            ("mesh/,", "/m/,"),
-            ("../more", "/more"),
-        ];
-        paths
-            .iter()
-            .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+        let paths = [("svid.pem", "/svid.pem"), ("mesh/,", "/m/,"), ("../more", "/more")];
+        paths.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     };
     for (from, to, live, restart) in rows {
         let anchored = absolute(FULL).replace("./keys", "/k");
         let old = config(&anchored);
-        let from = absolute(from)
-            .replace("./keys", "/k")
-            .replace("mesh/", "/m/");
+        let from = absolute(from).replace("./keys", "/k").replace("mesh/", "/m/");
         let text = anchored.replacen(&from, to, 1);
         assert_ne!(text, anchored, "{from}");
-        let expected = Changes {
-            live: live.to_vec(),
-            restart: restart.to_vec(),
-        };
+        let expected = Changes { live: live.to_vec(), restart: restart.to_vec() };
         assert_eq!(changes(&old, &config(&text)), expected, "{from} → {to}");
         assert!(changes(&old, &old).is_empty());
     }
-    let plain = Config {
-        identity: None,
-        ..base.clone()
-    };
+    let plain = Config { identity: None, ..base.clone() };
     assert_eq!(changes(&base, &plain).restart, ["identity"]);
 }
 
@@ -517,13 +401,10 @@ fn changes_are_told_apart() {
 fn every_listed_field_is_decoded() {
     for (path, _) in super::fields::FIELDS {
         let faults = load_all("", &[], &[("--x", path, "\"\"")]).expect_err(path);
-        let found = faults
-            .iter()
-            .any(|fault| fault.starts_with(&format!("--x: {path}:")));
+        let found = faults.iter().any(|fault| fault.starts_with(&format!("--x: {path}:")));
         let section = path.split_once('.').map_or(*path, |(section, _)| section);
-        let refused = faults
-            .iter()
-            .any(|fault| fault.contains(&format!("{section}: is not supported")));
+        let refused =
+            faults.iter().any(|fault| fault.contains(&format!("{section}: is not supported")));
         assert!(found || refused, "{path}: {faults:?}");
     }
 }

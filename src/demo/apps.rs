@@ -30,10 +30,7 @@ mod web;
 /// The system's, when a listener can't be used.
 pub(super) fn open(shop: &mut Shop, tally: &Arc<Tally>) -> io::Result<()> {
     for instance in &mut shop.instances {
-        let listener = instance
-            .inbound
-            .as_mut()
-            .and_then(|inbound| inbound.listener.take());
+        let listener = instance.inbound.as_mut().and_then(|inbound| inbound.listener.take());
         let Some(listener) = listener else { continue };
         listener.set_nonblocking(true)?;
         start(instance, TcpListener::from_std(listener)?, tally);
@@ -83,11 +80,8 @@ fn peer(headers: &HeaderMap) -> Option<&str> {
 
 /// What a well-behaved app passes on, so that the calls of one request can be found.
 fn passed_on(headers: &HeaderMap) -> HeaderMap {
-    let names = [
-        REQUEST_ID,
-        HeaderName::from_static("traceparent"),
-        HeaderName::from_static("tracestate"),
-    ];
+    let names =
+        [REQUEST_ID, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
     let found = names.into_iter().filter_map(|name| {
         let value = headers.get(&name)?.clone();
         Some((name, value))

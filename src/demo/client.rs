@@ -28,16 +28,9 @@ pub(super) enum CallError {
     #[error("the request can't be made")]
     Request(#[source] http::Error),
     #[error("it answered {status}{}: {body}", reason_text(.reason))]
-    Answer {
-        status: StatusCode,
-        reason: Option<String>,
-        body: String,
-    },
+    Answer { status: StatusCode, reason: Option<String>, body: String },
     #[error("it answered {}{}: {}", .status.code(), reason_text(.reason), .status.message())]
-    Grpc {
-        status: Box<tonic::Status>,
-        reason: Option<String>,
-    },
+    Grpc { status: Box<tonic::Status>, reason: Option<String> },
     #[error("the connection broke off")]
     Tcp(#[source] io::Error),
     #[error("{received:?} came back for {sent:?}")]
@@ -47,22 +40,14 @@ pub(super) enum CallError {
 }
 
 fn reason_text(reason: &Option<String>) -> String {
-    reason
-        .as_ref()
-        .map(|reason| format!(" ({reason})"))
-        .unwrap_or_default()
+    reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
 impl From<tonic::Status> for CallError {
     fn from(status: tonic::Status) -> CallError {
         let reason = status.metadata().get(REASON.as_str());
-        let reason = reason
-            .and_then(|reason| reason.to_str().ok())
-            .map(str::to_owned);
-        CallError::Grpc {
-            status: Box::new(status),
-            reason,
-        }
+        let reason = reason.and_then(|reason| reason.to_str().ok()).map(str::to_owned);
+        CallError::Grpc { status: Box::new(status), reason }
     }
 }
 
@@ -79,11 +64,7 @@ pub(super) struct Client {
 impl Client {
     /// `host` is who is meant, whatever listens at `address`.
     pub(super) fn new(address: SocketAddr, host: &str) -> Client {
-        Client {
-            address,
-            host: host.into(),
-            idle: Rc::default(),
-        }
+        Client { address, host: host.into(), idle: Rc::default() }
     }
 
     /// Status and body, whatever they are.
@@ -91,10 +72,7 @@ impl Client {
     /// # Errors
     /// When there is no answer.
     pub(super) async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), CallError> {
-        let (parts, body) = self
-            .exchange(Method::GET, path, &HeaderMap::new())
-            .await?
-            .into_parts();
+        let (parts, body) = self.exchange(Method::GET, path, &HeaderMap::new()).await?.into_parts();
         Ok((parts.status, body))
     }
 
@@ -112,10 +90,7 @@ impl Client {
         if parts.status.is_success() {
             return Ok(body);
         }
-        let reason = parts
-            .headers
-            .get(REASON)
-            .and_then(|reason| reason.to_str().ok());
+        let reason = parts.headers.get(REASON).and_then(|reason| reason.to_str().ok());
         Err(CallError::Answer {
             status: parts.status,
             reason: reason.map(str::to_owned),
@@ -131,9 +106,7 @@ impl Client {
     ) -> Result<Response<Bytes>, CallError> {
         let mut request = Request::new(Full::default());
         *request.method_mut() = method;
-        *request.uri_mut() = path
-            .parse()
-            .map_err(|e| CallError::Request(http::Error::from(e)))?;
+        *request.uri_mut() = path.parse().map_err(|e| CallError::Request(http::Error::from(e)))?;
         *request.headers_mut() = headers.clone();
         let host = HeaderValue::from_str(&self.host)
             .map_err(|error| CallError::Request(http::Error::from(error)))?;
@@ -164,9 +137,7 @@ impl Client {
                 return Ok(sender);
             }
         }
-        let stream = TcpStream::connect(self.address)
-            .await
-            .map_err(CallError::Connect)?;
+        let stream = TcpStream::connect(self.address).await.map_err(CallError::Connect)?;
         stream.set_nodelay(true).map_err(CallError::Connect)?;
         let (sender, connection) = handshake(HyperIo(stream)).await.map_err(CallError::Http)?;
         // Its error is also that of the exchange.

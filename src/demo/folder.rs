@@ -47,10 +47,7 @@ impl Folder {
         let name = format!("outrigger-demo-{}", uuid::Uuid::now_v7().simple());
         let path = std::env::temp_dir().join(name);
         // Fails when somebody else made it first.
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(doing("make a temporary folder"))?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(doing("make a temporary folder"))?;
         let folder = Folder(path);
         fs::create_dir(folder.0.join("mesh")).map_err(doing("make a temporary folder"))?;
         Ok(folder)
@@ -59,9 +56,8 @@ impl Folder {
     fn certify(&self, service: &Service, authority: &Authority) -> Result<(), Error> {
         let id = identity(service.name)?;
         let now = SystemTime::now();
-        let issued = authority
-            .issue(&id, now - BACKDATED, now + LIFETIME)
-            .map_err(Error::Certificate)?;
+        let issued =
+            authority.issue(&id, now - BACKDATED, now + LIFETIME).map_err(Error::Certificate)?;
         self.write(&format!("{}.crt", service.name), &issued.cert_pem)?;
         self.write(&format!("{}.key", service.name), &issued.key_pem)
     }
@@ -106,13 +102,7 @@ spec:
 "
         );
     }
-    for Instance {
-        service,
-        name,
-        inbound,
-        ..
-    } in &shop.instances
-    {
+    for Instance { service, name, inbound, .. } in &shop.instances {
         let Some(inbound) = inbound else { continue };
         let _ = write!(
             text,
@@ -136,13 +126,7 @@ spec:
 
 /// One sidecar's configuration.
 fn configuration(instance: &Instance) -> String {
-    let Instance {
-        service,
-        name,
-        admin,
-        inbound,
-        upstreams,
-    } = instance;
+    let Instance { service, name, admin, inbound, upstreams } = instance;
     let app = service.name;
     let mut text = format!(
         "workload: {{namespace: {NAMESPACE}, name: {name}, serviceAccount: {app}, labels: {{app: {app}}}}}
@@ -190,14 +174,8 @@ mod tests {
             let loaded = config::load(Some(&file), std::iter::empty(), &[]).expect("sound");
             let config = loaded.config;
             assert_eq!(config.admin.listen, instance.admin);
-            assert_eq!(
-                config.outbound.upstreams.len(),
-                instance.service.calls.len()
-            );
-            assert_eq!(
-                config.inbound.ports.len(),
-                usize::from(instance.inbound.is_some())
-            );
+            assert_eq!(config.outbound.upstreams.len(), instance.service.calls.len());
+            assert_eq!(config.inbound.ports.len(), usize::from(instance.inbound.is_some()));
             let read = resources::read(&config.resources, NAMESPACE).expect("sound");
             assert_eq!(read.len(), 4 + 7);
             let files = config.identity.expect("an identity");

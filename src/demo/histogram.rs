@@ -18,9 +18,7 @@ pub(super) struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Histogram {
-        Histogram {
-            buckets: [const { AtomicU64::new(0) }; PER_DOUBLING * (DOUBLINGS + 1)],
-        }
+        Histogram { buckets: [const { AtomicU64::new(0) }; PER_DOUBLING * (DOUBLINGS + 1)] }
     }
 }
 
@@ -33,11 +31,7 @@ impl Histogram {
 
     /// The value that a share of all (0 to 1) does not exceed; `None` when there is none.
     pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
-        let counts = || {
-            self.buckets
-                .iter()
-                .map(|bucket| bucket.load(Ordering::Relaxed))
-        };
+        let counts = || self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let total: u64 = counts().sum();
         let rank = ((total as f64 * share).ceil() as u64).clamp(1, total.max(1));
         let mut seen = 0;
@@ -76,10 +70,7 @@ mod tests {
             last = index;
             let top = highest(index);
             assert!(top >= micros, "{micros} in a bucket up to {top}");
-            assert!(
-                (top - micros) as f64 <= micros as f64 / 32.0,
-                "{micros} as {top}"
-            );
+            assert!((top - micros) as f64 <= micros as f64 / 32.0, "{micros} as {top}");
         }
         assert_eq!(last, Histogram::default().buckets.len() - 1);
     }

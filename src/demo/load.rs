@@ -22,14 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// In flight at most. Arbitrary: far more than a working mesh ever has.
 const IN_FLIGHT: u32 = 512;
 /// What is asked for, in turn: each shape of gRPC, and HTTP that leads to TCP.
-const PATHS: [&str; 6] = [
-    "/checkout/rope",
-    "/catalogue",
-    "/checkout/paddle",
-    "/basket",
-    "/checkout/sail",
-    "/follow",
-];
+const PATHS: [&str; 6] =
+    ["/checkout/rope", "/catalogue", "/checkout/paddle", "/basket", "/checkout/sail", "/follow"];
 
 /// Who asks, and how often.
 pub(super) struct Load {
@@ -42,12 +36,7 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn new(client: Client, tally: &Tally, rate: u32) -> Load {
         let places = Semaphore::new(IN_FLIGHT as usize);
-        Load {
-            client,
-            edge: tally.to("web"),
-            rate: rate.max(1),
-            places,
-        }
+        Load { client, edge: tally.to("web"), rate: rate.max(1), places }
     }
 
     /// Asks until `end`, waits for the last answer, and says how long that took.

@@ -70,20 +70,11 @@ enum Error {
     #[error("a workload of the shop can't have an identity")]
     Identity(#[source] NameError),
     #[error("the sidecar of {name} left ({status}) before it was ready; its log ends with\n{log}")]
-    Left {
-        name: String,
-        status: String,
-        log: String,
-    },
+    Left { name: String, status: String, log: String },
     #[error(
         "the sidecar of {name} is not ready after {waited:?}: {missing}; its log ends with\n{log}"
     )]
-    NotReady {
-        name: String,
-        waited: Duration,
-        missing: String,
-        log: String,
-    },
+    NotReady { name: String, waited: Duration, missing: String, log: String },
     #[error("it was told to end before everything was ready")]
     Interrupted,
 }
@@ -144,11 +135,7 @@ async fn trade(options: &Options, fleet: &mut Fleet, stop: &mut Stop) -> Result<
     if options.keep {
         say(&guide(&shop, fleet));
     }
-    let load = Load::new(
-        Client::new(shop.entrance(), "web.shop"),
-        &tally,
-        options.rate,
-    );
+    let load = Load::new(Client::new(shop.entrance(), "web.shop"), &tally, options.rate);
     let report = drive(options, load, &shop, &tally, fleet, stop).await;
     present(options, &report, fleet);
     if options.keep && !stop.was_told {
@@ -187,11 +174,7 @@ async fn drive(
 
 /// The result on standard output; what went wrong beside it.
 fn present(options: &Options, report: &Report, fleet: &Fleet) {
-    let text = if options.json {
-        report.json()
-    } else {
-        report.text()
-    };
+    let text = if options.json { report.json() } else { report.text() };
     // A reader that left early has seen what it wanted.
     let _ = io::stdout().write_all(text.as_bytes());
     for (name, log) in fleet.logs_of_lost() {
@@ -208,15 +191,10 @@ fn guide(shop: &Shop, fleet: &Fleet) -> String {
     }
     text.push_str("Ask a sidecar:\n");
     for (name, admin) in fleet.admins() {
-        text.push_str(&format!(
-            "  outrigger proxy endpoints --admin {admin}   # {name}\n"
-        ));
+        text.push_str(&format!("  outrigger proxy endpoints --admin {admin}   # {name}\n"));
     }
     if let Some(folder) = &fleet.folder {
-        text.push_str(&format!(
-            "Configuration and logs: {}\n\n",
-            folder.path().display()
-        ));
+        text.push_str(&format!("Configuration and logs: {}\n\n", folder.path().display()));
     }
     text
 }
@@ -243,10 +221,7 @@ impl Stop {
             signal(SignalKind::terminate())?,
             signal(SignalKind::hangup())?,
         ];
-        Ok(Stop {
-            signals,
-            was_told: false,
-        })
+        Ok(Stop { signals, was_told: false })
     }
 
     /// Waits for the next signal.

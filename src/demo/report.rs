@@ -46,11 +46,7 @@ impl Report {
             seconds: rounded(took.as_secs_f64()),
             p50_ms: millis(&web, 0.5),
             p99_ms: millis(&web, 0.99),
-            edges: tally
-                .edges
-                .iter()
-                .map(|edge| EdgeReport::new(edge))
-                .collect(),
+            edges: tally.edges.iter().map(|edge| EdgeReport::new(edge)).collect(),
             events: tally.events(),
             tally: Arc::clone(tally),
         }
@@ -86,9 +82,7 @@ impl Report {
         if !failures.is_empty() {
             text.push_str("\nThe first failures:\n");
         }
-        failures
-            .iter()
-            .for_each(|failure| text.push_str(&format!("  {failure}\n")));
+        failures.iter().for_each(|failure| text.push_str(&format!("  {failure}\n")));
         text
     }
 }
@@ -110,8 +104,7 @@ impl EdgeReport {
 }
 
 fn millis(edge: &Edge, share: f64) -> Option<f64> {
-    edge.quantile(share)
-        .map(|time| rounded(time.as_secs_f64() * 1e3))
+    edge.quantile(share).map(|time| rounded(time.as_secs_f64() * 1e3))
 }
 
 /// To three decimals.
@@ -128,36 +121,22 @@ mod tests {
     #[test]
     fn the_object_has_the_promised_names() {
         let tally = Tally::new();
-        tally
-            .to("web")
-            .record(Duration::from_millis(2), None::<&std::io::Error>);
-        tally
-            .to("web")
-            .observe(Some("spiffe://cluster.local/ns/shop/sa/shopper"));
+        tally.to("web").record(Duration::from_millis(2), None::<&std::io::Error>);
+        tally.to("web").observe(Some("spiffe://cluster.local/ns/shop/sa/shopper"));
         tally.happened("x".into());
         let report = Report::new(&tally, Duration::from_millis(1500));
         assert!(report.is_flawless());
         let value: Value = serde_json::from_str(&report.json()).expect("JSON");
         let names = |value: &Value| {
-            let mut names: Vec<String> = value
-                .as_object()
-                .expect("an object")
-                .keys()
-                .cloned()
-                .collect();
+            let mut names: Vec<String> =
+                value.as_object().expect("an object").keys().cloned().collect();
             names.sort();
             names.join(" ")
         };
-        assert_eq!(
-            names(&value),
-            "edges events failed p50_ms p99_ms requests seconds"
-        );
+        assert_eq!(names(&value), "edges events failed p50_ms p99_ms requests seconds");
         assert_eq!(names(&value["events"][0]), "at_ms what");
         let edge = &value["edges"][0];
-        assert_eq!(
-            names(edge),
-            "failed from mtls p50_ms p99_ms peer protocol requests to"
-        );
+        assert_eq!(names(edge), "failed from mtls p50_ms p99_ms peer protocol requests to");
         assert_eq!(value["seconds"], 1.5);
         assert_eq!(edge["mtls"], true);
         assert_eq!(edge["peer"], "spiffe://cluster.local/ns/shop/sa/shopper");
@@ -171,10 +150,6 @@ mod tests {
         tally.to("ledger").record(Duration::ZERO, Some(&error));
         let report = Report::new(&tally, Duration::ZERO);
         assert!(!report.is_flawless());
-        assert!(
-            report.text().contains("orders → ledger: broke"),
-            "{}",
-            report.text()
-        );
+        assert!(report.text().contains("orders → ledger: broke"), "{}", report.text());
     }
 }

@@ -23,13 +23,7 @@ pub(super) struct Service {
 }
 
 pub(super) const SERVICES: [Service; 5] = [
-    Service {
-        name: "shopper",
-        port: None,
-        protocol: "",
-        instances: 1,
-        calls: &["web"],
-    },
+    Service { name: "shopper", port: None, protocol: "", instances: 1, calls: &["web"] },
     Service {
         name: "web",
         port: Some(80),
@@ -37,27 +31,9 @@ pub(super) const SERVICES: [Service; 5] = [
         instances: 1,
         calls: &["orders", "prices"],
     },
-    Service {
-        name: "orders",
-        port: Some(80),
-        protocol: "http",
-        instances: 2,
-        calls: &["ledger"],
-    },
-    Service {
-        name: "prices",
-        port: Some(50051),
-        protocol: "grpc",
-        instances: 2,
-        calls: &[],
-    },
-    Service {
-        name: "ledger",
-        port: Some(7000),
-        protocol: "tcp",
-        instances: 2,
-        calls: &[],
-    },
+    Service { name: "orders", port: Some(80), protocol: "http", instances: 2, calls: &["ledger"] },
+    Service { name: "prices", port: Some(50051), protocol: "grpc", instances: 2, calls: &[] },
+    Service { name: "ledger", port: Some(7000), protocol: "tcp", instances: 2, calls: &[] },
 ];
 
 /// The service of a name that [`SERVICES`] mentions.
@@ -102,10 +78,7 @@ impl Shop {
     /// # Errors
     /// The system's, when it has no port left.
     pub(super) fn lay_out() -> io::Result<Shop> {
-        let mut shop = Shop {
-            instances: Vec::new(),
-            held: Vec::new(),
-        };
+        let mut shop = Shop { instances: Vec::new(), held: Vec::new() };
         for service in &SERVICES {
             for number in 1..=service.instances {
                 let name = format!("{}-{number}", service.name);
@@ -122,24 +95,13 @@ impl Shop {
             Some(_) => {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
                 let app = listener.local_addr()?;
-                Some(Inbound {
-                    app,
-                    mesh: self.hold()?,
-                    listener: Some(listener),
-                })
+                Some(Inbound { app, mesh: self.hold()?, listener: Some(listener) })
             }
         };
         let called = service.calls.iter().filter_map(|name| self::service(name));
-        let upstreams = called
-            .map(|called| Ok((called, self.hold()?)))
-            .collect::<io::Result<Vec<_>>>()?;
-        Ok(Instance {
-            service,
-            name,
-            admin: self.hold()?,
-            inbound,
-            upstreams,
-        })
+        let upstreams =
+            called.map(|called| Ok((called, self.hold()?))).collect::<io::Result<Vec<_>>>()?;
+        Ok(Instance { service, name, admin: self.hold()?, inbound, upstreams })
     }
 
     fn hold(&mut self) -> io::Result<SocketAddr> {
@@ -163,19 +125,14 @@ impl Shop {
 
     /// The instances of a service.
     pub(super) fn of(&self, service: &str) -> impl Iterator<Item = &Instance> {
-        self.instances
-            .iter()
-            .filter(move |instance| instance.service.name == service)
+        self.instances.iter().filter(move |instance| instance.service.name == service)
     }
 }
 
 impl Instance {
     /// Where this instance's sidecar takes calls for a service.
     pub(super) fn upstream(&self, service: &str) -> Option<SocketAddr> {
-        let found = self
-            .upstreams
-            .iter()
-            .find(|(called, _)| called.name == service);
+        let found = self.upstreams.iter().find(|(called, _)| called.name == service);
         found.map(|(_, address)| *address)
     }
 }
@@ -200,19 +157,9 @@ mod tests {
     fn no_address_is_given_twice() {
         let shop = Shop::lay_out().expect("ports");
         let mut all = Vec::new();
-        for Instance {
-            admin,
-            inbound,
-            upstreams,
-            ..
-        } in &shop.instances
-        {
+        for Instance { admin, inbound, upstreams, .. } in &shop.instances {
             all.push(*admin);
-            all.extend(
-                inbound
-                    .iter()
-                    .flat_map(|inbound| [inbound.app, inbound.mesh]),
-            );
+            all.extend(inbound.iter().flat_map(|inbound| [inbound.app, inbound.mesh]));
             all.extend(upstreams.iter().map(|(_, address)| *address));
         }
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());

@@ -79,17 +79,12 @@ impl Fleet {
 
     /// Each instance's name and admin address.
     pub(super) fn admins(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.sidecars
-            .iter()
-            .map(|sidecar| (sidecar.name.as_str(), sidecar.admin))
+        self.sidecars.iter().map(|sidecar| (sidecar.name.as_str(), sidecar.admin))
     }
 
     /// Those that left since the last time it was asked.
     pub(super) fn newly_lost(&mut self) -> Vec<String> {
-        let running = self
-            .sidecars
-            .iter_mut()
-            .filter(|sidecar| sidecar.status.is_none());
+        let running = self.sidecars.iter_mut().filter(|sidecar| sidecar.status.is_none());
         running
             .filter_map(|sidecar| {
                 let status = sidecar.poll()?;
@@ -100,10 +95,7 @@ impl Fleet {
 
     /// The end of the log of each that left by itself.
     pub(super) fn logs_of_lost(&self) -> impl Iterator<Item = (&str, String)> {
-        let lost = self
-            .sidecars
-            .iter()
-            .filter(|sidecar| sidecar.status.is_some());
+        let lost = self.sidecars.iter().filter(|sidecar| sidecar.status.is_some());
         lost.map(|sidecar| (sidecar.name.as_str(), tail(&sidecar.log)))
     }
 
@@ -138,30 +130,17 @@ impl Sidecar {
         let (out, err) = (open(())?, open(())?);
         let program = std::env::current_exe().map_err(doing("find its own executable"))?;
         let mut command = Command::new(program);
-        command
-            .arg("sidecar")
-            .arg("--config")
-            .arg(folder.join(format!("{name}.yaml")));
+        command.arg("sidecar").arg("--config").arg(folder.join(format!("{name}.yaml")));
         for (variable, _) in std::env::vars_os() {
             // They would go over the file.
             if variable.as_encoded_bytes().starts_with(b"OUTRIGGER_") {
                 command.env_remove(variable);
             }
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .process_group(0);
+        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         end_with_us(&mut command).map_err(doing("start a sidecar"))?;
         let child = command.spawn().map_err(doing("start a sidecar"))?;
-        Ok(Sidecar {
-            name,
-            admin: instance.admin,
-            log,
-            child,
-            status: None,
-        })
+        Ok(Sidecar { name, admin: instance.admin, log, child, status: None })
     }
 
     async fn ready(&mut self, begun: Instant) -> Result<(), Error> {
@@ -174,19 +153,10 @@ impl Sidecar {
             };
             let (name, log) = (self.name.clone(), tail(&self.log));
             if let Some(status) = self.poll() {
-                return Err(Error::Left {
-                    name,
-                    status: status.to_string(),
-                    log,
-                });
+                return Err(Error::Left { name, status: status.to_string(), log });
             }
             if begun.elapsed() > READY_WITHIN {
-                return Err(Error::NotReady {
-                    name,
-                    waited: READY_WITHIN,
-                    missing,
-                    log,
-                });
+                return Err(Error::NotReady { name, waited: READY_WITHIN, missing, log });
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -218,12 +188,8 @@ fn end_with_us(command: &mut Command) -> io::Result<()> {
     let parent = libc::pid_t::try_from(std::process::id()).map_err(io::Error::other)?;
     let prepare = move || {
         // SAFETY: two system calls that take and give numbers.
-        let (set, now) = unsafe {
-            (
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM),
-                libc::getppid(),
-            )
-        };
+        let (set, now) =
+            unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM), libc::getppid()) };
         match (set, now == parent) {
             (0, true) => Ok(()),
             // It died before the kernel was told.
@@ -242,9 +208,5 @@ fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
-    if last.is_empty() {
-        "(nothing)".into()
-    } else {
-        last.join("\n")
-    }
+    if last.is_empty() { "(nothing)".into() } else { last.join("\n") }
 }

@@ -35,19 +35,10 @@ impl Screen {
 
 /// The terminal's width.
 fn columns() -> usize {
-    let mut size = libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the call fills the struct it is given, which lives on.
     let known = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
-    if known == 0 && size.ws_col > 0 {
-        size.ws_col.into()
-    } else {
-        COLUMNS
-    }
+    if known == 0 && size.ws_col > 0 { size.ws_col.into() } else { COLUMNS }
 }
 
 /// What a terminal shows while the load runs.
@@ -70,11 +61,7 @@ pub(super) fn edges(tally: &Tally) -> String {
         "{:<7} {:<6} {:<8} {:>8} {:>6} {:>7} {:>7}  {}\n",
         "FROM", "TO", "PROTOCOL", "REQUESTS", "FAILED", "P50", "P99", "MTLS PEER"
     );
-    tally
-        .edges
-        .iter()
-        .map(|edge| line(edge))
-        .fold(head, |text, line| text + &line)
+    tally.edges.iter().map(|edge| line(edge)).fold(head, |text, line| text + &line)
 }
 
 fn line(edge: &Edge) -> String {
@@ -121,9 +108,6 @@ mod tests {
         for line in text.lines() {
             assert!(line.chars().count() <= 100, "{line}");
         }
-        assert!(
-            text.contains("shopper web    http            1      0   5.11s"),
-            "{text}"
-        );
+        assert!(text.contains("shopper web    http            1      0   5.11s"), "{text}");
     }
 }

@@ -50,10 +50,7 @@ impl Tally {
     /// With an edge for each call in the plan.
     pub(super) fn new() -> Arc<Tally> {
         let calls = |from: &'static super::shop::Service| {
-            let called = from
-                .calls
-                .iter()
-                .filter_map(|name| super::shop::service(name));
+            let called = from.calls.iter().filter_map(|name| super::shop::service(name));
             called.map(|to| Arc::new(Edge::new(from.name, to.name, to.protocol)))
         };
         Arc::new(Tally {
@@ -71,17 +68,11 @@ impl Tally {
 
     pub(super) fn happened(&self, what: String) {
         let at_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.happened
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Event { at_ms, what });
+        self.happened.lock().unwrap_or_else(PoisonError::into_inner).push(Event { at_ms, what });
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
-        self.happened
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.happened.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A few failures, in words.
@@ -125,12 +116,7 @@ impl Edge {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() < EXAMPLES {
-            failures.push(format!(
-                "{} → {}: {}",
-                self.from,
-                self.to,
-                super::explain(failure)
-            ));
+            failures.push(format!("{} → {}: {}", self.from, self.to, super::explain(failure)));
         }
     }
 
@@ -169,10 +155,7 @@ impl Edge {
     }
 
     fn failures(&self) -> Vec<String> {
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -205,11 +188,7 @@ mod tests {
     #[test]
     fn every_called_service_has_its_edge() {
         let tally = Tally::new();
-        let edges: Vec<_> = tally
-            .edges
-            .iter()
-            .map(|e| (e.from, e.to, e.protocol))
-            .collect();
+        let edges: Vec<_> = tally.edges.iter().map(|e| (e.from, e.to, e.protocol)).collect();
         assert_eq!(
             edges,
             [

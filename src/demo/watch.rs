@@ -33,10 +33,7 @@ impl Watch {
         let admin = |address: std::net::SocketAddr| Client::new(address, &address.to_string());
         Watch {
             ledger: tally.to("ledger"),
-            admins: shop
-                .of("ledger")
-                .map(|instance| admin(instance.admin))
-                .collect(),
+            admins: shop.of("ledger").map(|instance| admin(instance.admin)).collect(),
             screen: is_watched().then(Screen::default),
             rate: options.rate,
             tally,
@@ -108,10 +105,7 @@ mod tests {
             (nameless.to_owned(), false),
             (format!("{named},{nameless}"), false),
             (named.replace("inbound", "outbound"), false),
-            (
-                format!("{named},{}", nameless.replace("tcp", "unknown")),
-                true,
-            ),
+            (format!("{named},{}", nameless.replace("tcp", "unknown")), true),
             (String::new(), false),
         ];
         for (answer, mtls) in rows {

@@ -81,11 +81,9 @@ pub fn read(buf: &[u8]) -> Hello<'_> {
         Message::Not => Hello::Not,
         Message::TooLarge => Hello::TooLarge,
         Message::Whole(message) => match parse(&message) {
-            Some((server_name, alpn)) => Hello::Complete(ClientHello {
-                message,
-                server_name,
-                alpn,
-            }),
+            Some((server_name, alpn)) => {
+                Hello::Complete(ClientHello { message, server_name, alpn })
+            }
             None => Hello::Not,
         },
     }
@@ -150,17 +148,8 @@ enum Record {
 /// The record header at the start of `buf`, refused at the first byte that can't be one.
 fn record(buf: &[u8]) -> Record {
     // RFC 8446, section 5.1: the version is for middleboxes; 0x0301 in a first hello, later 0x0303.
-    let bounds = [
-        0x16..=0x16,
-        0x03..=0x03,
-        0x01..=0x03,
-        0..=(MAX_FRAGMENT_BYTES >> 8) as u8,
-    ];
-    if buf
-        .iter()
-        .zip(bounds)
-        .any(|(byte, bound)| !bound.contains(byte))
-    {
+    let bounds = [0x16..=0x16, 0x03..=0x03, 0x01..=0x03, 0..=(MAX_FRAGMENT_BYTES >> 8) as u8];
+    if buf.iter().zip(bounds).any(|(byte, bound)| !bound.contains(byte)) {
         return Record::Not;
     }
     let Some(&[_, _, _, high, low]) = buf.first_chunk() else {

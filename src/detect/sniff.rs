@@ -15,9 +15,8 @@ pub const MAX_REQUEST_LINE_BYTES: usize = 64 * 1024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// RFC 9110, section 9.3, and RFC 5789.
-const METHODS: [&[u8]; 9] = [
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-];
+const METHODS: [&[u8]; 9] =
+    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
 /// No registered method comes near; the longest, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD_BYTES: usize = 32;
@@ -79,30 +78,14 @@ pub fn sniff_final(buf: &[u8]) -> Sniff {
 /// A handshake record (RFC 8446, section 5.1) whose first message is a ClientHello. The fragment
 /// may be a single byte, so nothing after the message type can be asked for.
 fn tls(buf: &[u8]) -> Sniff {
-    let bounds = [
-        0x16..=0x16,
-        0x03..=0x03,
-        0x01..=0x03,
-        0x00..=0x40,
-        0x00..=0xff,
-        0x01..=0x01,
-    ];
-    let length = buf
-        .get(3..5)
-        .map(|length| u16::from_be_bytes([length[0], length[1]]));
-    if buf
-        .iter()
-        .zip(&bounds)
-        .any(|(byte, bound)| !bound.contains(byte))
+    let bounds = [0x16..=0x16, 0x03..=0x03, 0x01..=0x03, 0x00..=0x40, 0x00..=0xff, 0x01..=0x01];
+    let length = buf.get(3..5).map(|length| u16::from_be_bytes([length[0], length[1]]));
+    if buf.iter().zip(&bounds).any(|(byte, bound)| !bound.contains(byte))
         || length.is_some_and(|length| !(1..=1 << 14).contains(&length))
     {
         return Sniff::Opaque;
     }
-    if buf.len() < bounds.len() {
-        Sniff::NeedMore
-    } else {
-        Sniff::Tls
-    }
+    if buf.len() < bounds.len() { Sniff::NeedMore } else { Sniff::Tls }
 }
 
 fn http1(buf: &[u8]) -> Sniff {
@@ -134,10 +117,7 @@ enum End {
 
 impl<'a> Line<'a> {
     fn read(buf: &'a [u8]) -> Option<Self> {
-        let leading = buf
-            .iter()
-            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-            .count();
+        let leading = buf.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         if leading > MAX_LEADING_BYTES {
             return None;
         }
@@ -150,11 +130,7 @@ impl<'a> Line<'a> {
         let rest = match after {
             _ if !legal => return None,
             [] => {
-                return Some(Self {
-                    method,
-                    rest: None,
-                    end: End::Open,
-                });
+                return Some(Self { method, rest: None, end: End::Open });
             }
             [b' ' | b'\t', rest @ ..] if !method.is_empty() => rest,
             _ => return None,
@@ -164,11 +140,7 @@ impl<'a> Line<'a> {
             None if buf.len() >= MAX_REQUEST_LINE_BYTES => (rest, End::OutOfReach),
             None => (rest, End::Open),
         };
-        let line = Self {
-            method,
-            rest: Some(rest),
-            end,
-        };
+        let line = Self { method, rest: Some(rest), end };
         line.may_be_http(rest).then_some(line)
     }
 
@@ -183,16 +155,11 @@ impl<'a> Line<'a> {
     /// target, and `HTTP/` at the end or where it belongs.
     fn names_http(&self) -> bool {
         let rest = self.rest.unwrap_or_default();
-        let mut words = rest
-            .split(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
-            .filter(|word| !word.is_empty());
-        let is_version = |word: &[u8]| {
-            word.get(..5)
-                .is_some_and(|w| w.eq_ignore_ascii_case(b"HTTP/"))
-        };
-        let intended = METHODS
-            .iter()
-            .any(|method| method.eq_ignore_ascii_case(self.method))
+        let mut words =
+            rest.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|word| !word.is_empty());
+        let is_version =
+            |word: &[u8]| word.get(..5).is_some_and(|w| w.eq_ignore_ascii_case(b"HTTP/"));
+        let intended = METHODS.iter().any(|method| method.eq_ignore_ascii_case(self.method))
             || self.has_target(rest);
         intended
             && (words.clone().nth(1).is_some_and(is_version)
@@ -216,10 +183,8 @@ impl<'a> Line<'a> {
 
     /// Whether `rest` begins with a request target (RFC 9112, section 3.2) as far as it has come.
     fn has_target(&self, rest: &[u8]) -> bool {
-        let target = rest
-            .split(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
-            .next()
-            .unwrap_or_default();
+        let target =
+            rest.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).next().unwrap_or_default();
         let is_authority = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
         match target {
             [] => false,

@@ -10,13 +10,7 @@ use proptest::prelude::*;
 /// Bytes that stay near the interesting: cuts, joins and single changes of real beginnings.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let real = prop::sample::select(protocols::beginnings());
-    let near = (
-        real.clone(),
-        real,
-        0..400usize,
-        any::<u8>(),
-        any::<prop::sample::Index>(),
-    );
+    let near = (real.clone(), real, 0..400usize, any::<u8>(), any::<prop::sample::Index>());
     let near = near.prop_map(|(mut head, tail, cut, byte, at)| {
         head.truncate(cut);
         head.extend(tail);

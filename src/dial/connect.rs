@@ -1,7 +1,7 @@
 //! One connection to one address, in plaintext or over mutual TLS.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -36,13 +36,13 @@ pub(super) async fn connect(
             return Ok(Stream::Plain(stream));
         };
         let credentials = credentials.ok_or(DialError::NoCredentials)?;
+        if credentials.svid().not_after() <= SystemTime::now() {
+            return Err(DialError::Ended);
+        }
         let stream = socket::connect(far.address).await.map_err(DialError::Connect)?;
-        let (stream, _peer) = tls::connect(stream, credentials, alpn, identity)
-            .await
-            .map_err(DialError::Tls)?;
+        let (stream, _peer) =
+            tls::connect(stream, credentials, alpn, identity).await.map_err(DialError::Tls)?;
         Ok(Stream::Tls(Box::new(stream)))
     };
-    timeout(far.connect_timeout, all)
-        .await
-        .unwrap_or(Err(DialError::Timeout(far.connect_timeout)))
+    timeout(far.connect_timeout, all).await.unwrap_or(Err(DialError::Timeout(far.connect_timeout)))
 }

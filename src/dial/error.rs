@@ -7,7 +7,7 @@ use crate::http::respond::chain;
 use crate::http::{Body, BodyError};
 use crate::model::Reason;
 use crate::retry::Failed;
-use crate::tls::PeerError;
+use crate::tls::{self, PeerError};
 
 /// No connection.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,8 @@ pub enum DialError {
     Tls(#[source] PeerError),
     #[error("this sidecar has no certificate yet")]
     NoCredentials,
+    #[error("this sidecar's own certificate has ended: replace its identity files")]
+    Ended,
     #[error("the peer did not begin HTTP/2: {0}")]
     Http2(#[source] hyper::Error),
     #[error("{0}")]
@@ -34,7 +36,7 @@ impl DialError {
                 Reason::ConnectFailure
             }
             DialError::Tls(error) if error.is_wrong_identity() => Reason::PeerIdentityRefused,
-            DialError::Tls(_) => Reason::UpstreamTlsFailure,
+            DialError::Tls(_) | DialError::Ended => Reason::UpstreamTlsFailure,
             DialError::NoCredentials => Reason::NotReady,
             DialError::Limit(reason) => *reason,
         }
@@ -56,9 +58,20 @@ impl SendError {
         error: &hyper::Error,
         unsent: Option<http::Request<Body>>,
     ) -> SendError {
+        let unsent = unsent.map(Box::new);
+        // A TLS 1.3 server judges our certificate after we think that the handshake is over; its
+        // refusal comes with the first read, and nothing that we sent was read.
+        if let Some(refused) = cause::<io::Error>(error).and_then(refused_by_peer) {
+            let (failed, reason) = (Failed::Connect, Reason::UpstreamTlsFailure);
+            return SendError { failed, reason, sentence: refused.to_string(), unsent };
+        }
         let (failed, reason) = judge(error, unsent.is_some());
-        SendError { failed, reason, sentence: chain(error), unsent: unsent.map(Box::new) }
+        SendError { failed, reason, sentence: chain(error), unsent }
     }
+}
+
+fn refused_by_peer(error: &io::Error) -> Option<PeerError> {
+    Some(tls::classify(error)).filter(|error| matches!(error, PeerError::Refused(_)))
 }
 
 fn judge(error: &hyper::Error, unsent: bool) -> (Failed, Reason) {

@@ -10,9 +10,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use http::{Request, Response};
 
 use super::connect::Stream;
 use super::{DialError, Pool, SendError};
@@ -23,8 +23,8 @@ use crate::limit::ConnectionTicket;
 /// One connection and its place in the bulkhead.
 pub struct H1 {
     sender: SendRequest<Body>,
-    connection: Connection<HyperIo<Stream>, Body>,
-    over: bool,
+    /// `None` once it is over: what hyper still holds must come back to whoever waits for it.
+    connection: Option<Connection<HyperIo<Stream>, Body>>,
     pub(super) served: u32,
     pub(super) idle_since_us: u64,
     ticket: Option<ConnectionTicket>,
@@ -47,8 +47,7 @@ impl H1 {
             builder.handshake(HyperIo(stream)).await.map_err(DialError::Http2)?;
         Ok(Box::new(Self {
             sender,
-            connection,
-            over: false,
+            connection: Some(connection),
             served: 0,
             idle_since_us: 0,
             ticket,
@@ -58,12 +57,14 @@ impl H1 {
     /// True when it can take a request. That the far side has closed it meanwhile is found out by
     /// the request, which then was not sent and takes another connection.
     pub(super) fn is_ready(&self) -> bool {
-        !self.over && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
-        if !self.over && Pin::new(&mut self.connection).poll(cx).is_ready() {
-            self.over = true;
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.connection = None;
         }
     }
 
@@ -105,7 +106,9 @@ impl H1 {
         let Self { mut sender, connection, ticket, .. } = *self;
         tokio::task::spawn_local(async move {
             // Its errors reach the exchange or the tunnel, which report them.
-            let _ = connection.with_upgrades().await;
+            if let Some(connection) = connection {
+                let _ = connection.with_upgrades().await;
+            }
             drop(ticket);
         });
         sender.send_request(request).await.map_err(|error| SendError::from_hyper(&error, None))

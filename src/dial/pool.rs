@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
+use super::DialError;
 use super::connect::{Far, Stream, connect};
 use super::h1::H1;
 use super::h2::{H2, StreamLease};
-use super::DialError;
 use crate::limit::Bulkhead;
 use crate::runtime::clock::{self, Rng};
 use crate::tls::{Alpn, Credentials};
@@ -36,6 +36,8 @@ pub struct Dialer {
 /// The connections to one endpoint.
 #[derive(Default)]
 pub struct Pool {
+    /// Boxed, because each moves between pool and exchange at every request.
+    #[allow(clippy::vec_box, reason = "a connection is a kilobyte and its box moves as a pointer")]
     h1: RefCell<Vec<Box<H1>>>,
     h2: RefCell<Vec<Rc<H2>>>,
     /// One HTTP/2 connection is being made: others wait for it instead of making more.
@@ -193,11 +195,11 @@ impl Pool {
     }
 
     fn sweep(&self, now_us: u64) {
-        let fresh = |h1: &Box<H1>| now_us.saturating_sub(h1.idle_since_us) <= H1_IDLE_US;
-        self.h1.borrow_mut().retain(fresh);
-        self.h2.borrow_mut().retain(|h2| {
-            h2.may_stay(u32::MAX, now_us) && !h2.is_idle_since(now_us, H2_IDLE_US)
-        });
+        let fresh = |h1: &H1| now_us.saturating_sub(h1.idle_since_us) <= H1_IDLE_US;
+        self.h1.borrow_mut().retain(|h1| fresh(h1));
+        self.h2
+            .borrow_mut()
+            .retain(|h2| h2.may_stay(u32::MAX, now_us) && !h2.is_idle_since(now_us, H2_IDLE_US));
     }
 }
 

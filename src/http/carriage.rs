@@ -96,7 +96,9 @@ pub fn restored(headers: &mut HeaderMap, seen: Seen, came_as: Version, port: Pro
 /// that it had.
 pub fn to_http1(parts: &mut Parts, restored: Restored) {
     parts.version = restored.version;
-    let Some(authority) = parts.uri.authority() else { return };
+    let Some(authority) = parts.uri.authority() else {
+        return;
+    };
     if !parts.headers.contains_key(header::HOST)
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
@@ -115,7 +117,8 @@ fn join_cookies(headers: &mut HeaderMap) {
     if cookies.next().is_none() || cookies.next().is_none() {
         return;
     }
-    let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let all: Vec<&[u8]> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
     }
@@ -138,14 +141,50 @@ mod tests {
     fn what_went_in_comes_out() {
         let fallback = Authority::from_static("web.default");
         for (version, uri, host, declared, expected) in [
-            (Version::HTTP_11, "/x?y", Some("a:80"), Protocol::Auto, (Version::HTTP_11, "/x?y", Some("a:80"))),
+            (
+                Version::HTTP_11,
+                "/x?y",
+                Some("a:80"),
+                Protocol::Auto,
+                (Version::HTTP_11, "/x?y", Some("a:80")),
+            ),
             (Version::HTTP_10, "/", Some("a"), Protocol::Auto, (Version::HTTP_10, "/", Some("a"))),
-            (Version::HTTP_10, "/", None, Protocol::Auto, (Version::HTTP_10, "/", Some("web.default"))),
-            (Version::HTTP_11, "http://a/x", Some("a"), Protocol::Auto, (Version::HTTP_11, "http://a/x", Some("a"))),
+            (
+                Version::HTTP_10,
+                "/",
+                None,
+                Protocol::Auto,
+                (Version::HTTP_10, "/", Some("web.default")),
+            ),
+            (
+                Version::HTTP_11,
+                "http://a/x",
+                Some("a"),
+                Protocol::Auto,
+                (Version::HTTP_11, "http://a/x", Some("a")),
+            ),
             (Version::HTTP_11, "*", Some("a"), Protocol::Auto, (Version::HTTP_11, "*", Some("a"))),
-            (Version::HTTP_2, "http://a/x", None, Protocol::Http, (Version::HTTP_11, "/x", Some("a"))),
-            (Version::HTTP_2, "http://a/x", None, Protocol::Auto, (Version::HTTP_2, "http://a/x", None)),
-            (Version::HTTP_11, "/x", Some("a"), Protocol::Grpc, (Version::HTTP_2, "http://a/x", None)),
+            (
+                Version::HTTP_2,
+                "http://a/x",
+                None,
+                Protocol::Http,
+                (Version::HTTP_11, "/x", Some("a")),
+            ),
+            (
+                Version::HTTP_2,
+                "http://a/x",
+                None,
+                Protocol::Auto,
+                (Version::HTTP_2, "http://a/x", None),
+            ),
+            (
+                Version::HTTP_11,
+                "/x",
+                Some("a"),
+                Protocol::Grpc,
+                (Version::HTTP_2, "http://a/x", None),
+            ),
         ] {
             let mut parts = parts(version, uri, host);
             to_http2(&mut parts, &fallback, true).expect("can be carried");
@@ -156,7 +195,11 @@ mod tests {
                 to_http1(&mut parts, restored);
             }
             let host = parts.headers.get("host").and_then(|host| host.to_str().ok());
-            assert_eq!((parts.version, parts.uri.to_string().as_str(), host), expected, "{uri} {declared:?}");
+            assert_eq!(
+                (parts.version, parts.uri.to_string().as_str(), host),
+                expected,
+                "{uri} {declared:?}"
+            );
             assert!(!parts.headers.contains_key(CARRIED_HTTP));
         }
     }

@@ -100,10 +100,7 @@ impl Guard {
                 Err(rule) => {
                     let violation = Violation::new(rule, self.in_body());
                     self.state = State::Refused(violation);
-                    return Verdict {
-                        pass,
-                        then: Then::Refuse(violation),
-                    };
+                    return Verdict { pass, then: Then::Refuse(violation) };
                 }
             }
         }
@@ -189,11 +186,7 @@ impl Guard {
 
     fn enter_body(&mut self, framing: Framing) {
         self.requests += 1;
-        self.after = if framing.switches {
-            After::Hold
-        } else {
-            After::NextHead
-        };
+        self.after = if framing.switches { After::Hold } else { After::NextHead };
         match framing.body {
             Body::Length(0) => self.leave_body(),
             Body::Length(bytes) => self.state = State::Length(bytes),

@@ -186,7 +186,9 @@ impl<IO> Guarded<IO> {
     }
 
     fn obey_switch(&mut self) {
-        let Some(switch) = self.gate.switch.take() else { return };
+        let Some(switch) = self.gate.switch.take() else {
+            return;
+        };
         match switch {
             Switch::Tunnel => {
                 self.guard.tunnel();
@@ -293,7 +295,7 @@ impl<IO: AsyncRead + Unpin> Read for Guarded<IO> {
                 return Poll::Ready(Ok(()));
             }
             match this.state {
-                State::Over => return Poll::Ready(over(&this.gate)),
+                State::Over => return over(&this.gate),
                 State::Refused(sent) => {
                     let n = (STAND_IN.len() - sent).min(cursor.remaining());
                     cursor.put_slice(&STAND_IN[sent..sent + n]);
@@ -330,10 +332,15 @@ impl<IO: AsyncRead + Unpin> Read for Guarded<IO> {
 }
 
 /// After a broken body the parser gets an error, so that it can't take the end for a clean one.
-fn over(gate: &Gate) -> io::Result<()> {
+/// After a refused head it gets nothing: an end would look as if the caller had gone before it had
+/// its answer, and that answer closes the connection anyway.
+fn over(gate: &Gate) -> Poll<io::Result<()>> {
     match gate.body.get() {
-        Some(violation) => Err(io::Error::new(io::ErrorKind::InvalidData, violation.sentence())),
-        None => Ok(()),
+        Some(violation) => {
+            let kind = io::ErrorKind::InvalidData;
+            Poll::Ready(Err(io::Error::new(kind, violation.sentence())))
+        }
+        None => Poll::Pending,
     }
 }
 

@@ -139,8 +139,18 @@ fn is_protected(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(
         name,
-        "host" | "content-length" | "te" | "transfer-encoding" | "authorization" | "cookie"
-            | "content-type" | "x-request-id" | "traceparent" | "tracestate" | "b3" | "trailer"
+        "host"
+            | "content-length"
+            | "te"
+            | "transfer-encoding"
+            | "authorization"
+            | "cookie"
+            | "content-type"
+            | "x-request-id"
+            | "traceparent"
+            | "tracestate"
+            | "b3"
+            | "trailer"
     ) || name.starts_with("x-outrigger-")
         || name.starts_with("x-b3-")
         || name.starts_with("x-forwarded-")
@@ -155,6 +165,13 @@ pub fn lists(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
             item.trim_ascii().eq_ignore_ascii_case(token)
         })
     })
+}
+
+/// Removes from trailers what only a head may say, and only a sidecar.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    for name in [PEER, REASON, ATTEMPT, DEADLINE, CARRIED_HTTP] {
+        trailers.remove(name);
+    }
 }
 
 /// A head that can be sent once more, without what hyper attached to it.
@@ -220,16 +237,39 @@ mod tests {
         for (given, left, upgrade) in [
             (vec![("accept", "*/*")], vec!["accept"], None),
             (vec![("connection", "close"), ("keep-alive", "5"), ("a", "1")], vec!["a"], None),
-            (vec![("connection", "x-a, X-B"), ("x-a", "1"), ("x-b", "1"), ("x-c", "1")], vec!["x-c"], None),
-            (vec![("connection", "host, x-outrigger-peer"), ("host", "a"), ("x-outrigger-peer", "p")],
-             vec!["host", "x-outrigger-peer"], None),
+            (
+                vec![("connection", "x-a, X-B"), ("x-a", "1"), ("x-b", "1"), ("x-c", "1")],
+                vec!["x-c"],
+                None,
+            ),
+            (
+                vec![
+                    ("connection", "host, x-outrigger-peer"),
+                    ("host", "a"),
+                    ("x-outrigger-peer", "p"),
+                ],
+                vec!["host", "x-outrigger-peer"],
+                None,
+            ),
             (vec![("te", "trailers"), ("a", "1")], vec!["a", "te"], None),
             (vec![("te", "gzip;q=0.5, trailers")], vec!["te"], None),
             (vec![("te", "gzip")], vec![], None),
             (vec![("connection", "Upgrade"), ("upgrade", "websocket")], vec![], Some("websocket")),
-            (vec![("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "AA")], vec![], None),
+            (
+                vec![
+                    ("connection", "upgrade, http2-settings"),
+                    ("upgrade", "h2c"),
+                    ("http2-settings", "AA"),
+                ],
+                vec![],
+                None,
+            ),
             (vec![("upgrade", "websocket")], vec![], None),
-            (vec![("connection", "content-length"), ("content-length", "3")], vec!["content-length"], None),
+            (
+                vec![("connection", "content-length"), ("content-length", "3")],
+                vec!["content-length"],
+                None,
+            ),
         ] {
             let mut headers = map(&given);
             let seen = Seen::scan(&headers);

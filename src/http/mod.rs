@@ -11,9 +11,9 @@ pub mod deadline;
 pub mod guard;
 pub mod guarded;
 pub mod headers;
+pub mod hyper_io;
 pub mod patience;
 pub mod replay;
-pub mod hyper_io;
 pub mod respond;
 pub mod switch;
 

@@ -56,30 +56,40 @@ impl Failure {
 const fn row(reason: Reason) -> (u16, u8, &'static str) {
     match reason {
         Reason::BadRequest => (400, 13, "the request breaks the rules of HTTP"),
-        Reason::HeadersTooLarge => (431, 13, "the request's headers are larger than 64 KiB or more than 100"),
+        Reason::HeadersTooLarge => {
+            (431, 13, "the request's headers are larger than 64 KiB or more than 100")
+        }
         Reason::HeaderTimeout => (408, 4, "the request's headers did not arrive within 10 s"),
         Reason::BodyTimeout => (408, 1, "the request's body stopped arriving"),
         Reason::NoRoute => (404, 12, "no route of the service matches the request"),
         Reason::NoBackends => (500, 14, "the route has no backend"),
         Reason::NoEndpoints => (503, 14, "the service has no ready endpoint"),
         Reason::CircuitOpen => (503, 14, "the circuit of every endpoint is open"),
-        Reason::OverflowConnections => (503, 14, "the service has as many connections as it may have"),
+        Reason::OverflowConnections => {
+            (503, 14, "the service has as many connections as it may have")
+        }
         Reason::OverflowPending => (503, 14, "too many requests already wait for a connection"),
-        Reason::OverflowRequests => (503, 14, "the service has as many requests under way as it may have"),
+        Reason::OverflowRequests => {
+            (503, 14, "the service has as many requests under way as it may have")
+        }
         Reason::QueueTimeout => (503, 14, "the request waited too long for a connection"),
         Reason::Overloaded => (503, 8, "the workload is overloaded and shed the request"),
         Reason::Draining => (503, 14, "the sidecar is shutting down"),
         Reason::NotReady => (503, 14, "the sidecar is not ready yet"),
         Reason::LoopDetected => (508, 13, "the request would come back to this sidecar for ever"),
         Reason::TlsHandshakeFailed => (503, 14, "the TLS handshake failed"),
-        Reason::MtlsRequired => (403, 7, "the workload takes mutual TLS only, and the caller came in plaintext"),
+        Reason::MtlsRequired => {
+            (403, 7, "the workload takes mutual TLS only, and the caller came in plaintext")
+        }
         Reason::Flood => (503, 8, "the connection was flooded"),
         Reason::ClientClosed => (499, 1, "the caller went away"),
         Reason::ConnectFailure => (503, 14, "no connection could be made"),
         Reason::UpstreamReset => (502, 14, "the connection broke before the answer came"),
         Reason::UpstreamProtocolError => (502, 13, "the answer breaks the rules of HTTP"),
         Reason::UpstreamTlsFailure => (503, 14, "the TLS handshake with the endpoint failed"),
-        Reason::PeerIdentityRefused => (503, 14, "the endpoint proved another identity than the one announced"),
+        Reason::PeerIdentityRefused => {
+            (503, 14, "the endpoint proved another identity than the one announced")
+        }
         Reason::PerTryTimeout => (504, 4, "no attempt was answered in its time"),
         Reason::ResponseTimeout => (504, 4, "the answer did not begin in time"),
         Reason::RequestTimeout => (504, 4, "the request took longer than it may"),
@@ -87,7 +97,9 @@ const fn row(reason: Reason) -> (u16, u8, &'static str) {
         Reason::IdleTimeout => (408, 1, "nothing moved for too long"),
         Reason::FaultInjected => (503, 14, "a fault was injected on purpose"),
         Reason::Denied => (403, 7, "the caller may not do this"),
-        Reason::DestinationDenied => (403, 7, "the destination is not part of the mesh, and others are denied"),
+        Reason::DestinationDenied => {
+            (403, 7, "the destination is not part of the mesh, and others are denied")
+        }
         Reason::PermissionWithdrawn => (403, 7, "the permission was withdrawn"),
         Reason::TokenMissing => (401, 16, "a token is required and none came"),
         Reason::TokenInvalid => (401, 16, "the token is not valid"),
@@ -183,7 +195,10 @@ mod tests {
             assert_eq!(plain.headers()[REASON], reason.as_str());
             assert_eq!(plain.status().as_u16(), status(reason));
             let grpc = respond(&failure, Shape::Grpc);
-            assert_eq!((grpc.status(), &grpc.headers()[GRPC_STATUS]), (StatusCode::OK, &HeaderValue::from(u16::from(grpc_code(reason)))));
+            assert_eq!(
+                (grpc.status(), &grpc.headers()[GRPC_STATUS]),
+                (StatusCode::OK, &HeaderValue::from(u16::from(grpc_code(reason))))
+            );
         }
     }
 

@@ -98,7 +98,8 @@ fn base64(key: [u8; 16]) -> HeaderValue {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = [b'='; 24];
     for (three, four) in key.chunks(3).zip(text.chunks_mut(4)) {
-        let bits = three.iter().fold(0u32, |bits, &b| bits << 8 | u32::from(b)) << (8 * (3 - three.len()));
+        let bits =
+            three.iter().fold(0u32, |bits, &b| bits << 8 | u32::from(b)) << (8 * (3 - three.len()));
         for (i, out) in four.iter_mut().enumerate().take(three.len() + 1) {
             *out = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize];
         }

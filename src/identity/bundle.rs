@@ -59,15 +59,9 @@ impl TrustBundle {
             roots.push(root);
         }
         if roots.is_empty() {
-            return Err(Error::NoCertificate {
-                found: "it is empty",
-            });
+            return Err(Error::NoCertificate { found: "it is empty" });
         }
-        Ok(Self {
-            roots,
-            generation,
-            anchors: Arc::new(anchors),
-        })
+        Ok(Self { roots, generation, anchors: Arc::new(anchors) })
     }
 
     pub fn roots(&self) -> &[Root] {
@@ -97,21 +91,13 @@ fn root(certificate: CertificateDer<'static>, position: usize) -> Result<Root, E
     }
     let serial = serial_text(parsed.raw_serial());
     let (not_before, not_after) = parse::validity(&parsed);
-    Ok(Root {
-        certificate,
-        subject,
-        serial,
-        not_before,
-        not_after,
-    })
+    Ok(Root { certificate, subject, serial, not_before, not_after })
 }
 
 fn add(anchors: &mut RootCertStore, root: &Root, position: usize) -> Result<(), Error> {
-    anchors
-        .add(root.certificate.clone())
-        .map_err(|source| Error::RootUnusable {
-            position,
-            subject: root.subject.clone(),
-            source: Box::new(source),
-        })
+    anchors.add(root.certificate.clone()).map_err(|source| Error::RootUnusable {
+        position,
+        subject: root.subject.clone(),
+        source: Box::new(source),
+    })
 }

@@ -37,10 +37,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let params = root_params(trust_domain, &key);
         let root_pem = params.self_signed(&key)?.pem();
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            root_pem,
-        })
+        Ok(Self { issuer: Issuer::new(params, key), root_pem })
     }
 
     /// The root certificate: what belongs in a trust bundle.
@@ -86,10 +83,8 @@ pub(crate) fn leaf_params(
     params.distinguished_name = common_name("workload".to_owned());
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     Ok(params)
 }

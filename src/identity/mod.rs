@@ -80,9 +80,6 @@ pub enum Error {
 impl Error {
     /// Whether the private key is what has to change, rather than the certificate.
     pub fn is_about_key(&self) -> bool {
-        matches!(
-            self,
-            Error::NoKey { .. } | Error::KeyUnusable(_) | Error::KeyMismatch
-        )
+        matches!(self, Error::NoKey { .. } | Error::KeyUnusable(_) | Error::KeyMismatch)
     }
 }

@@ -73,20 +73,13 @@ pub fn serial_text(serial: &[u8]) -> String {
     let start = serial.iter().position(|&byte| byte != 0);
     let bytes = start.map_or(&[0][..], |start| &serial[start..]);
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 pub(super) fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
     let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
     let (rest, certificate) = parser.parse(der).map_err(Error::Malformed)?;
-    if rest.is_empty() {
-        Ok(certificate)
-    } else {
-        Err(Error::Trailing(rest.len()))
-    }
+    if rest.is_empty() { Ok(certificate) } else { Err(Error::Trailing(rest.len())) }
 }
 
 pub(super) fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, Error> {
@@ -103,10 +96,7 @@ pub(super) fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, Error> {
 /// `notBefore` and `notAfter`.
 pub(super) fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
     let validity = certificate.validity();
-    (
-        system_time(validity.not_before),
-        system_time(validity.not_after),
-    )
+    (system_time(validity.not_before), system_time(validity.not_after))
 }
 
 fn only_uri<'a>(extensions: &[X509Extension<'a>]) -> Result<&'a str, Error> {
@@ -138,9 +128,5 @@ fn system_time(time: ASN1Time) -> SystemTime {
     let seconds = time.timestamp();
     let distance = Duration::from_secs(seconds.unsigned_abs());
     // X.509 times lie between the years 0 and 9999, which `SystemTime` holds on Unix.
-    if seconds < 0 {
-        UNIX_EPOCH - distance
-    } else {
-        UNIX_EPOCH + distance
-    }
+    if seconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
 }

@@ -42,16 +42,14 @@ pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
 }
 
 fn sections(pem: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, Error> {
-    <(SectionKind, Vec<u8>)>::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| {
-            Error::Pem(match error {
-                PemError::MissingSectionEnd { .. } => "its last section has no END line",
-                PemError::IllegalSectionStart { .. } => "a BEGIN line is malformed",
-                PemError::Base64Decode(_) => "a section is not base64",
-                _ => "a section can't be read",
-            })
+    <(SectionKind, Vec<u8>)>::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| {
+        Error::Pem(match error {
+            PemError::MissingSectionEnd { .. } => "its last section has no END line",
+            PemError::IllegalSectionStart { .. } => "a BEGIN line is malformed",
+            PemError::Base64Decode(_) => "a section is not base64",
+            _ => "a section can't be read",
         })
+    })
 }
 
 /// What a file holds instead of what was looked for.

@@ -44,22 +44,14 @@ impl Svid {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, Error> {
-        let leaf = chain.first().ok_or(Error::NoCertificate {
-            found: "it is empty",
-        })?;
+        let leaf = chain.first().ok_or(Error::NoCertificate { found: "it is empty" })?;
         let leaf = Leaf::from_der(leaf)?;
         if leaf.not_after <= leaf.not_before {
             return Err(Error::Validity);
         }
         let (id, serial) = (leaf.id()?, leaf.serial());
         let (not_before, not_after) = (leaf.not_before, leaf.not_after);
-        Ok(Self {
-            id,
-            serial,
-            not_before,
-            not_after,
-            certified: Arc::new(certify(chain, key)?),
-        })
+        Ok(Self { id, serial, not_before, not_after, certified: Arc::new(certify(chain, key)?) })
     }
 
     pub fn id(&self) -> &SpiffeId {
@@ -105,10 +97,7 @@ fn certify(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<CertifiedKey, Error> {
-    let key = default_provider()
-        .key_provider
-        .load_private_key(key)
-        .map_err(Error::KeyUnusable)?;
+    let key = default_provider().key_provider.load_private_key(key).map_err(Error::KeyUnusable)?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) => Ok(certified),

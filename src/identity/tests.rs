@@ -49,9 +49,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[test]
 fn an_svid_knows_what_was_issued() {
     let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    let issued = authority()
-        .issue(&web(), begin, begin + HOUR)
-        .expect("issued");
+    let issued = authority().issue(&web(), begin, begin + HOUR).expect("issued");
     let svid = Svid::from_pem(issued.cert_pem.as_bytes(), issued.key_pem.as_bytes())
         .expect("a right pair");
     assert_eq!(*svid.id(), web());
@@ -61,10 +59,7 @@ fn an_svid_knows_what_was_issued() {
     assert_eq!(leaf.serial(), svid.serial());
     assert!(svid.serial().len() >= 32, "{}", svid.serial());
     let debug = format!("{svid:?}");
-    assert!(
-        debug.contains("sa/web") && !debug.contains("key"),
-        "{debug}"
-    );
+    assert!(debug.contains("sa/web") && !debug.contains("key"), "{debug}");
 }
 
 #[test]
@@ -78,29 +73,14 @@ fn other_names_beside_the_one_uri_are_fine() {
 fn certificates_of_the_wrong_shape_are_refused() {
     type Bend = fn(&mut CertificateParams);
     let cases: [(&str, Bend, &str); 8] = [
-        (
-            "no alternative name",
-            |p| p.subject_alt_names.clear(),
-            "names no SPIFFE id",
-        ),
-        (
-            "a host name only",
-            |p| p.subject_alt_names = vec![dns("web.shop")],
-            "names no SPIFFE id",
-        ),
+        ("no alternative name", |p| p.subject_alt_names.clear(), "names no SPIFFE id"),
+        ("a host name only", |p| p.subject_alt_names = vec![dns("web.shop")], "names no SPIFFE id"),
         (
             "two ids",
-            |p| {
-                p.subject_alt_names
-                    .push(uri("spiffe://cluster.local/ns/a/sa/b"))
-            },
+            |p| p.subject_alt_names.push(uri("spiffe://cluster.local/ns/a/sa/b")),
             "names 2 URIs",
         ),
-        (
-            "the same id twice",
-            |p| p.subject_alt_names.push(uri(web().as_str())),
-            "names 2 URIs",
-        ),
+        ("the same id twice", |p| p.subject_alt_names.push(uri(web().as_str())), "names 2 URIs"),
         (
             "another scheme",
             |p| p.subject_alt_names = vec![uri("https://cluster.local/ns/shop/sa/web")],
@@ -126,11 +106,7 @@ fn certificates_of_the_wrong_shape_are_refused() {
         let issued = bent(bend);
         let error =
             Svid::from_pem(issued.cert_pem.as_bytes(), issued.key_pem.as_bytes()).expect_err(case);
-        assert!(
-            chain(&error).contains(expected),
-            "{case}: {}",
-            chain(&error)
-        );
+        assert!(chain(&error).contains(expected), "{case}: {}", chain(&error));
         assert!(!error.is_about_key(), "{case}");
     }
 }
@@ -143,29 +119,14 @@ fn files_that_are_not_a_pair_are_refused() {
     let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     let cases = [
         (cert, other.key_pem.as_str(), true, "not the certificate's"),
-        (
-            key,
-            cert,
-            false,
-            "only a private key: are two files swapped",
-        ),
-        (
-            cert,
-            cert,
-            true,
-            "only a certificate: are two files swapped",
-        ),
+        (key, cert, false, "only a private key: are two files swapped"),
+        (cert, cert, true, "only a certificate: are two files swapped"),
         ("", key, false, "it is empty"),
         (cert, " \n", true, "it is empty"),
         ("rubbish", key, false, "nothing in it is PEM"),
         (cert, &encrypted, true, "only an encrypted private key"),
         (&cut(cert), key, false, "no END line"),
-        (
-            "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n",
-            key,
-            false,
-            "not base64",
-        ),
+        ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", key, false, "not base64"),
         (
             "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
             key,
@@ -199,10 +160,7 @@ fn bytes_after_a_certificate_are_refused() {
 
 #[test]
 fn a_second_uri_counts_even_when_it_is_no_text() {
-    let issued = bent(|p| {
-        p.subject_alt_names
-            .push(uri("spiffe://cluster.local/ns/shop/sa/XXX"))
-    });
+    let issued = bent(|p| p.subject_alt_names.push(uri("spiffe://cluster.local/ns/shop/sa/XXX")));
     let mut der = certificates(issued.cert_pem.as_bytes()).expect("PEM")[0].to_vec();
     let at = memchr::memmem::find(&der, b"XXX").expect("the second URI");
     der[at] = 0xff;
@@ -212,12 +170,9 @@ fn a_second_uri_counts_even_when_it_is_no_text() {
 
 #[test]
 fn serials_are_hexadecimal_without_padding() {
-    for (bytes, text) in [
-        (&[0x00, 0xff, 0x01][..], "ff01"),
-        (&[0x0a], "0a"),
-        (&[0], "00"),
-        (&[], "00"),
-    ] {
+    for (bytes, text) in
+        [(&[0x00, 0xff, 0x01][..], "ff01"), (&[0x0a], "0a"), (&[0], "00"), (&[], "00")]
+    {
         assert_eq!(serial_text(bytes), text);
     }
 }
@@ -227,17 +182,9 @@ fn a_bundle_has_each_root_once() {
     let (one, two) = (authority(), authority());
     let pem = [one.root_pem(), two.root_pem(), one.root_pem()].concat();
     let bundle = TrustBundle::from_pem(pem.as_bytes(), 7).expect("two roots");
-    assert_eq!(
-        (bundle.roots().len(), bundle.anchors().len()),
-        (2, 2),
-        "{bundle:?}"
-    );
+    assert_eq!((bundle.roots().len(), bundle.anchors().len()), (2, 2), "{bundle:?}");
     assert_eq!(bundle.generation(), 7);
-    assert!(
-        bundle.roots()[0]
-            .subject
-            .starts_with("CN=cluster.local root")
-    );
+    assert!(bundle.roots()[0].subject.starts_with("CN=cluster.local root"));
     assert_ne!(bundle.roots()[0].subject, bundle.roots()[1].subject);
     assert_eq!(bundle.expired(SystemTime::now()).count(), 0);
     let late = bundle.roots()[0].not_after + HOUR;
@@ -252,10 +199,7 @@ fn bundles_without_a_root_or_with_more_than_roots_are_refused() {
     for (pem, expected) in [
         ("", "it is empty"),
         (leaf.key_pem.as_str(), "only a private key"),
-        (
-            leaf.cert_pem.as_str(),
-            "certificate 1 (CN=workload) is no CA",
-        ),
+        (leaf.cert_pem.as_str(), "certificate 1 (CN=workload) is no CA"),
         (mixed.as_str(), "certificate 2 (CN=workload) is no CA"),
     ] {
         let error = TrustBundle::from_pem(pem.as_bytes(), 1).expect_err(expected);

@@ -1,14 +1,12 @@
 //! A connection from elsewhere: who it is, what it speaks, and who serves it.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Request};
-use hyper::body::Incoming;
+use http::HeaderValue;
 use hyper::service::service_fn;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -124,7 +122,9 @@ async fn run(
     let Ok(what) = what.await else { return Ok(()) };
     match what? {
         Heard::Nothing => Ok(()),
-        Heard::MeshTls => mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await,
+        Heard::MeshTls => {
+            mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await
+        }
         _ => converse(worker, caller, near::plain(heard.freeze(), stream), entry, open).await,
     }
 }
@@ -216,7 +216,16 @@ async fn converse(
             Race::Client(far) => dialled = far,
             Race::Far(far, first) => {
                 let near = opaque(heard, io);
-                return stream::opaque(worker, caller, permit, near, Some((far, first)), entry, open).await;
+                return stream::opaque(
+                    worker,
+                    caller,
+                    permit,
+                    near,
+                    Some((far, first)),
+                    entry,
+                    open,
+                )
+                .await;
             }
             Race::NotDialled(failure) => {
                 stream::refuse(worker, &caller, &failure, &opaque(heard, io));
@@ -235,7 +244,8 @@ async fn converse(
         }
         Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
             let far = dialled.map(|far| (far, Bytes::new()));
-            return stream::opaque(worker, caller, permit, opaque(heard, io), far, entry, open).await;
+            return stream::opaque(worker, caller, permit, opaque(heard, io), far, entry, open)
+                .await;
         }
     };
     drop(dialled);
@@ -265,10 +275,7 @@ async fn http(
     let conn = Rc::new(Conn { caller, spoken, gate: Rc::default(), tunnels: Tunnels::new(entry) });
     let service = service_fn({
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
-        move |request: Request<Incoming>| {
-            let (worker, conn) = (Rc::clone(&worker), Rc::clone(&conn));
-            async move { Ok::<_, Infallible>(serve(&worker, &conn, request).await) }
-        }
+        move |request| serve(&worker, &conn, request)
     });
     let served = match spoken {
         Spoken::Http2 => serve_http::http2(near, service, open, lifetime).await,

@@ -33,10 +33,6 @@ impl AppPort {
     }
 
     pub fn far(&self) -> Far<'static> {
-        Far {
-            address: self.app.address,
-            identity: None,
-            connect_timeout: self.timeouts.connect,
-        }
+        Far { address: self.app.address, identity: None, connect_timeout: self.timeouts.connect }
     }
 }

@@ -3,6 +3,7 @@
 //! Check, decide on access, watch the deadline, prepare, forward to the app. Each step either goes
 //! on or ends in a [`Failure`], which becomes the caller's answer.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::connection::{Caller, Conn};
 use super::stream;
@@ -23,7 +24,8 @@ use crate::http::guarded::Refusal;
 use crate::http::headers::{self, PEER, REASON, Seen};
 use crate::http::patience::Patience;
 use crate::http::respond::{Failure, Shape, respond};
-use crate::http::{Body, Tail, carriage, classify, deadline, switch};
+use crate::http::switch::{self, Switch};
+use crate::http::{Body, Tail, carriage, classify, deadline};
 use crate::model::{Direction, Reason};
 use crate::runtime::{Phase, clock};
 use crate::telemetry::exchange::{Detail, Exchange};
@@ -31,21 +33,100 @@ use crate::telemetry::request_id;
 use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::traffic::Spoken;
 
+/// A request that may go to the app. Boxed, so that the futures that pass it on stay small.
+struct Call {
+    permit: Permit,
+    parts: Parts,
+    seen: Seen,
+    body: Body,
+    switch: Option<Switch>,
+    deadline: Option<Duration>,
+}
+
 /// Serves one request.
-pub async fn serve(worker: &Rc<Inbound>, conn: &Rc<Conn>, request: Request<Incoming>) -> Response<Body> {
-    let (parts, incoming) = request.into_parts();
-    let seen = Seen::scan(&parts.headers);
-    let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(&parts.headers);
-    let (spoken, shape) = if grpc { (Spoken::Grpc, Shape::Grpc) } else { (conn.spoken, Shape::Http) };
+pub fn serve(
+    worker: &Rc<Inbound>,
+    conn: &Rc<Conn>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+    let seen = Seen::scan(request.headers());
+    let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(request.headers());
+    let (spoken, shape) =
+        if grpc { (Spoken::Grpc, Shape::Grpc) } else { (conn.spoken, Shape::Http) };
     let secured = conn.caller.secured();
-    let exchange = Exchange::begin(&worker.sinks, Direction::Inbound, spoken, secured, clock::now_us);
+    let exchange =
+        Exchange::begin(&worker.sinks, Direction::Inbound, spoken, secured, clock::now_us);
     exchange.set_meter(Rc::clone(&conn.caller.meter));
     exchange.peer.replace(conn.caller.peer.as_ref().map(|peer| peer.id.clone()));
-    let may_switch = parts.method == Method::CONNECT || seen.has(Seen::UPGRADE);
-    let mut response = match forward(worker, conn, &exchange, parts, seen, incoming).await {
-        Ok(response) => response,
-        Err(failure) => refuse(conn, &exchange, failure, shape),
+    let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
+    let admitted = admit(worker, conn, &exchange, request, seen);
+    let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
+    async move {
+        let answered = match admitted {
+            Ok(call) => forward(&worker, &conn, &exchange, call).await,
+            Err(failure) => Err(failure),
+        };
+        let response = answered.unwrap_or_else(|f| refuse(&conn, &exchange, f, shape));
+        Ok(leave(&worker, &conn, may_switch, response))
+    }
+}
+
+/// Everything that is decided before the app hears of it; none of it waits.
+fn admit(
+    worker: &Inbound,
+    conn: &Conn,
+    exchange: &Rc<Exchange>,
+    request: Request<Incoming>,
+    seen: Seen,
+) -> Result<Box<Call>, Failure> {
+    let (mut parts, incoming) = request.into_parts();
+    check(conn, &parts, seen)?;
+    if worker.doorway.phase() >= Phase::Refusing {
+        return Err(Failure::plain(Reason::Draining));
+    }
+    let permit = decide(worker, &conn.caller)?;
+    let deadline = deadline::read(&parts.headers, seen);
+    if deadline == Some(Duration::ZERO) {
+        return Err(Failure::plain(Reason::DeadlinePassed));
+    }
+    let upgrade = prepare(worker, conn, exchange, &mut parts, seen);
+    let switch = switch::asked(&parts, upgrade);
+    if switch.is_none() && seen.has(Seen::UPGRADE) {
+        parts.extensions.remove::<OnUpgrade>();
+    }
+    let body = request_body(conn, exchange, incoming);
+    Ok(Box::new(Call { permit, parts, seen, body, switch, deadline }))
+}
+
+/// Forwards within the caller's deadline.
+async fn forward(
+    worker: &Rc<Inbound>,
+    conn: &Rc<Conn>,
+    exchange: &Rc<Exchange>,
+    mut call: Box<Call>,
+) -> Result<Response<Body>, Failure> {
+    if let Some(switch) = call.switch {
+        let switching = stream::switching(worker, conn, exchange, call.permit, call.parts, &switch);
+        return Box::pin(switching).await;
+    }
+    let Some(left) = call.deadline else {
+        return to_app(worker, conn, exchange, call).await;
     };
+    let spent = Duration::from_micros(clock::now_us().saturating_sub(exchange.started_us));
+    let left = left.saturating_sub(spent);
+    deadline::write(&mut call.parts.headers, call.seen, left);
+    timeout(left, Box::pin(to_app(worker, conn, exchange, call)))
+        .await
+        .unwrap_or_else(|_| Err(Failure::plain(Reason::DeadlinePassed)))
+}
+
+/// What every answer needs that leaves on an HTTP/1 connection.
+fn leave(
+    worker: &Inbound,
+    conn: &Conn,
+    may_switch: bool,
+    mut response: Response<Body>,
+) -> Response<Body> {
     if conn.spoken == Spoken::Http1 {
         if may_switch {
             if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
@@ -61,38 +142,6 @@ pub async fn serve(worker: &Rc<Inbound>, conn: &Rc<Conn>, request: Request<Incom
 fn is_leaving(worker: &Inbound, caller: &Caller) -> bool {
     let ended = |peer: &crate::tls::Peer| peer.not_after <= SystemTime::now();
     worker.doorway.phase() > Phase::Serving || caller.peer.as_ref().is_some_and(ended)
-}
-
-async fn forward(
-    worker: &Rc<Inbound>,
-    conn: &Rc<Conn>,
-    exchange: &Rc<Exchange>,
-    mut parts: Parts,
-    seen: Seen,
-    incoming: Incoming,
-) -> Result<Response<Body>, Failure> {
-    check(conn, &parts, seen)?;
-    let permit = decide(worker, &conn.caller)?;
-    let deadline = deadline::read(&parts.headers, seen);
-    if deadline == Some(Duration::ZERO) {
-        return Err(Failure::plain(Reason::DeadlinePassed));
-    }
-    let upgrade = prepare(worker, conn, exchange, &mut parts, seen);
-    if let Some(switch) = switch::asked(&parts, upgrade) {
-        let switching = stream::switching(worker, conn, exchange, permit, parts, &switch);
-        return Box::pin(switching).await;
-    }
-    parts.extensions.remove::<OnUpgrade>();
-    let body = request_body(conn, exchange, incoming);
-    let Some(left) = deadline else {
-        return to_app(worker, conn, exchange, permit, parts, seen, body).await;
-    };
-    let until = Instant::now() + left;
-    let spent = Duration::from_micros(clock::now_us().saturating_sub(exchange.started_us));
-    deadline::write(&mut parts.headers, seen, left.saturating_sub(spent));
-    timeout_at(until, to_app(worker, conn, exchange, permit, parts, seen, body))
-        .await
-        .unwrap_or_else(|_| Err(Failure::plain(Reason::DeadlinePassed)))
 }
 
 /// What the guard, or the rules of HTTP/2, found wrong.
@@ -141,7 +190,9 @@ fn prepare(
     }
     let request_id = {
         let mut rng = worker.rng.borrow_mut();
-        request_id::ensure(&mut parts.headers, clock::wall_at(exchange.started_us), &mut || rng.next_u64())
+        request_id::ensure(&mut parts.headers, clock::wall_at(exchange.started_us), &mut || {
+            rng.next_u64()
+        })
     };
     let formats = &worker.shared.propagation;
     let context =
@@ -177,11 +228,9 @@ async fn to_app(
     worker: &Inbound,
     conn: &Conn,
     exchange: &Rc<Exchange>,
-    _permit: Permit,
-    mut parts: Parts,
-    seen: Seen,
-    body: Body,
+    call: Box<Call>,
 ) -> Result<Response<Body>, Failure> {
+    let Call { permit: _permit, mut parts, seen, body, .. } = *call;
     let port = &conn.caller.port;
     let safe = classify::is_idempotent(&parts.method);
     exchange.attempts.set(1);
@@ -193,7 +242,10 @@ async fn to_app(
     let sent = if restored.version == Version::HTTP_2 {
         carriage::to_http2(&mut parts, &port.authority, false)
             .map_err(|why| Failure::new(Reason::BadRequest, why))?;
-        worker.dialer.http2(&pool, port.far(), Request::from_parts(parts, body), begun_us, None).await
+        worker
+            .dialer
+            .http2(&pool, port.far(), Request::from_parts(parts, body), begun_us, None)
+            .await
     } else {
         carriage::to_http1(&mut parts, restored);
         let spare = (safe && body.is_empty()).then(|| headers::copy(&parts));

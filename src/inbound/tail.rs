@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use crate::dial::Via;
 use crate::http::patience::Patience;
-use crate::http::{BodyError, Tail, classify};
+use crate::http::{BodyError, Tail, classify, headers};
 use crate::model::Reason;
 use crate::runtime::clock;
 use crate::telemetry::exchange::Exchange;
@@ -25,6 +25,10 @@ impl Tail for RequestTail {
 
     fn data(&mut self, bytes: usize) {
         self.exchange.count_in(bytes);
+    }
+
+    fn trailers(&mut self, trailers: &mut HeaderMap) {
+        headers::strip_trailers(trailers);
     }
 
     fn end(&mut self, error: Option<&BodyError>) {
@@ -56,6 +60,7 @@ impl Tail for ResponseTail {
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) {
+        headers::strip_trailers(trailers);
         if let Some(status) = classify::grpc_status(trailers) {
             self.exchange.grpc.set(Some(status));
         }

@@ -29,7 +29,12 @@ pub struct ConnectionTicket(#[allow(dead_code, reason = "held for its drop")] Ow
 impl Bulkhead {
     pub fn new(limits: Limits) -> Arc<Self> {
         let connections = Arc::new(Semaphore::new(limits.max_connections as usize));
-        Arc::new(Self { limits, requests: AtomicU32::new(0), pending: AtomicU32::new(0), connections })
+        Arc::new(Self {
+            limits,
+            requests: AtomicU32::new(0),
+            pending: AtomicU32::new(0),
+            connections,
+        })
     }
 
     pub fn limits(&self) -> &Limits {

@@ -37,21 +37,15 @@ impl ServiceName {
     pub fn parse(text: &str, default_namespace: &str) -> Result<Self, NameError> {
         let refuse = || NameError::Service(text.to_owned());
         let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
-        let port = port
-            .parse()
-            .ok()
-            .filter(|&port| port > 0)
-            .ok_or_else(refuse)?;
+        let port = port.parse().ok().filter(|&port| port > 0).ok_or_else(refuse)?;
         Self::from_host(host, port, default_namespace).ok_or_else(refuse)
     }
 
     /// The service that a bare host name means; `None` where it can't be one.
     pub fn from_host(host: &str, port: u16, default_namespace: &str) -> Option<Self> {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let host = host
-            .strip_suffix(".svc.cluster.local")
-            .or(host.strip_suffix(".svc"))
-            .unwrap_or(&host);
+        let host =
+            host.strip_suffix(".svc.cluster.local").or(host.strip_suffix(".svc")).unwrap_or(&host);
         let (name, namespace) = host.split_once('.').unwrap_or((host, default_namespace));
         (is_label(name) && is_label(namespace)).then(|| ServiceName {
             name: name.into(),
@@ -119,9 +113,7 @@ impl SpiffeId {
 
     /// The id of a service account; `None` when a part breaks the grammar of path segments.
     pub fn new(trust_domain: &TrustDomain, namespace: &str, service_account: &str) -> Option<Self> {
-        Self::split(&format!(
-            "{SCHEME}{trust_domain}/ns/{namespace}/sa/{service_account}"
-        ))
+        Self::split(&format!("{SCHEME}{trust_domain}/ns/{namespace}/sa/{service_account}"))
     }
 
     fn split(text: &str) -> Option<Self> {
@@ -208,9 +200,7 @@ mod tests {
             ("10.0.0.1:80", None),
             ("", None),
         ] {
-            let read = ServiceName::parse(text, "default")
-                .map(|name| name.to_string())
-                .ok();
+            let read = ServiceName::parse(text, "default").map(|name| name.to_string()).ok();
             assert_eq!(read.as_deref(), expected, "{text}");
         }
     }
@@ -222,10 +212,7 @@ mod tests {
             (id.trust_domain(), id.namespace(), id.service_account()),
             ("cluster.local", "shop", "web")
         );
-        assert_eq!(
-            SpiffeId::new(&TrustDomain::default(), "shop", "web"),
-            Some(id)
-        );
+        assert_eq!(SpiffeId::new(&TrustDomain::default(), "shop", "web"), Some(id));
     }
 
     #[test]

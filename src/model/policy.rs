@@ -122,10 +122,7 @@ impl Default for Retry {
                 refused_stream: true,
                 reset_before_response: true,
             },
-            backoff: Backoff {
-                base: Duration::from_millis(25),
-                max: Duration::from_millis(250),
-            },
+            backoff: Backoff { base: Duration::from_millis(25), max: Duration::from_millis(250) },
             budget: RetryBudget { ratio_percent: 20, min_per_second: 10 },
             body_limit_bytes: 64 * 1024,
         }

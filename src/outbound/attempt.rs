@@ -53,13 +53,14 @@ pub fn choose(
         return Err(Failure::new(Reason::NoEndpoints, sentence));
     }
     let policy = &service.policy.circuit;
-    let candidates =
-        Candidates { endpoints: &service.endpoints, local: &target.local, tried };
+    let candidates = Candidates { endpoints: &service.endpoints, local: &target.local, tried };
     // Between choice and admission another worker may take the last probe: choose again.
     for _ in 0..3 {
         let ready = |endpoint: &Endpoint| circuit::is_ready(&endpoint.health, policy, now_us);
         let rng = &mut worker.rng.borrow_mut();
-        let Some(endpoint) = balance::pick(candidates, ready, now_us, rng) else { break };
+        let Some(endpoint) = balance::pick(candidates, ready, now_us, rng) else {
+            break;
+        };
         if let Some(pass) = circuit::admit(&endpoint.health, policy, now_us) {
             return Ok(Trial::begin(target, endpoint, pass));
         }
@@ -119,6 +120,11 @@ pub async fn send(
             let took_us = now_us - begun_us;
             let (verdict, never_sent) = judge(target, &endpoint, &response);
             trial.settle(worker, verdict, now_us);
+            if never_sent {
+                let text = "the sidecar there could not reach its app".to_owned();
+                let error = LastError { reason: Reason::ConnectFailure, text, at_us: now_us };
+                endpoint.health.note_error(error);
+            }
             if verdict == Verdict::Success {
                 balance::observe(&endpoint.health, took_us, now_us);
             }
@@ -184,7 +190,8 @@ fn judge(target: &Target, endpoint: &Endpoint, response: &Response<Incoming>) ->
     {
         // The other sidecar answered, not its app.
         let never_sent = reason.is_never_sent();
-        let failure = if never_sent { on.connect_failure } else { is_failure(on.gateway_error, reason) };
+        let failure =
+            if never_sent { on.connect_failure } else { is_failure(on.gateway_error, reason) };
         return (if failure { Verdict::Failure } else { Verdict::Neither }, never_sent);
     }
     let verdict = if classify::is_overload(status, classify::grpc_status(response.headers())) {
@@ -216,4 +223,3 @@ fn verdict_of(target: &Target, failed: Failed, reason: Reason) -> Verdict {
     };
     if counts { Verdict::Failure } else { Verdict::Neither }
 }
-

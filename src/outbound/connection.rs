@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use http::Request;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tracing::{debug, warn};
 
@@ -138,7 +136,13 @@ async fn run(
     let mut heard = BytesMut::new();
     let mut dialled = None;
     if protocol == Protocol::Tcp {
-        return stream::opaque(worker, Opaque::new(near::plain(heard.freeze(), stream), resolved), &entry, open).await;
+        return stream::opaque(
+            worker,
+            Opaque::new(near::plain(heard.freeze(), stream), resolved),
+            &entry,
+            open,
+        )
+        .await;
     }
     let may_race = protocol == Protocol::Auto && !matches!(destination, Destination::ByHost);
     if may_race && !hear::spoke_soon(&mut stream, &mut heard, QUIET).await? {
@@ -149,7 +153,8 @@ async fn run(
                 Race::Client(far) => dialled = far,
                 Race::Far(far, first) => {
                     let near = near::plain(heard.freeze(), stream);
-                    let opaque = Opaque { near, resolved: Some(Rc::clone(resolved)), far: Some(far), first };
+                    let opaque =
+                        Opaque { near, resolved: Some(Rc::clone(resolved)), far: Some(far), first };
                     return stream::opaque(worker, opaque, &entry, open).await;
                 }
                 Race::NotDialled(reason) => {
@@ -222,12 +227,7 @@ async fn http(
     });
     let service = service_fn({
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
-        move |request: Request<Incoming>| {
-            let response = serve(&worker, &conn, request);
-            let f = async move { Ok::<_, std::convert::Infallible>(response.await) };
-            if std::env::var_os("SZ").is_some() { eprintln!("SZ {}", std::mem::size_of_val(&f)); }
-            f
-        }
+        move |request| serve(&worker, &conn, request)
     });
     let served = match spoken {
         Spoken::Http2 => serve_http::http2(near, service, &open, None).await,

@@ -10,6 +10,7 @@ mod prepare;
 mod serve;
 mod settings;
 mod snapshot;
+mod source;
 mod stream;
 mod tail;
 mod worker;

@@ -65,7 +65,9 @@ fn strip_ours(parts: &mut Parts, seen: Seen) {
 
 fn ensure_id(worker: &Outbound, exchange: &Exchange, parts: &mut Parts) -> HeaderValue {
     let rng = &mut worker.rng.borrow_mut();
-    request_id::ensure(&mut parts.headers, clock::wall_at(exchange.started_us), &mut || rng.next_u64())
+    request_id::ensure(&mut parts.headers, clock::wall_at(exchange.started_us), &mut || {
+        rng.next_u64()
+    })
 }
 
 fn carry_trace(worker: &Outbound, parts: &mut Parts, seen: Seen) -> Option<u128> {

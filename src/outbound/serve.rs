@@ -3,12 +3,13 @@
 //! Check, find the target, route, take a place, prepare, then attempt until one is answered or none
 //! may follow. Each step either goes on or ends in a [`Failure`], which becomes the caller's answer.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -16,13 +17,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::attempt::{self, Answered, Unanswered};
 use super::connection::{Conn, Destination, find};
 use super::prepare::{Prepared, prepare};
+use super::source::Source;
 use super::stream;
-use super::tail::{RequestTail, ResponseTail};
+use super::tail::ResponseTail;
 use super::worker::{Outbound, Resolved};
 use crate::http::guarded::Refusal;
 use crate::http::headers::{self, ATTEMPT, REASON, Seen};
 use crate::http::patience::Patience;
-use crate::http::replay::Replay;
 use crate::http::respond::{Failure, Shape, respond};
 use crate::http::switch::{self, Switch};
 use crate::http::{Body, Tail, classify, deadline};
@@ -32,7 +33,7 @@ use crate::retry;
 use crate::runtime::{Phase, clock};
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::trace_context;
-use crate::telemetry::traffic::Spoken;
+use crate::telemetry::traffic::{RouteMeter, Spoken};
 
 /// Attempts that one request may make; far above any policy, so that `tried` needs no heap.
 const TRIED: usize = 8;
@@ -58,7 +59,7 @@ pub fn serve(
     worker: &Rc<Outbound>,
     conn: &Rc<Conn>,
     request: Request<Incoming>,
-) -> impl Future<Output = Response<Body>> + use<> {
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let seen = Seen::scan(request.headers());
     let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(request.headers());
     let (spoken, shape) =
@@ -73,8 +74,8 @@ pub fn serve(
             Ok(call) => forward(&worker, &conn, &exchange, call).await,
             Err(failure) => Err(failure),
         };
-        let response = answered.unwrap_or_else(|f| refuse(&conn, &exchange, f, shape));
-        leave(&worker, &conn, may_switch, response)
+        let response = answered.unwrap_or_else(|f| refuse(&worker, &conn, &exchange, f, shape));
+        Ok(leave(&worker, &conn, may_switch, response))
     }
 }
 
@@ -89,6 +90,9 @@ fn admit(
     let (mut parts, incoming) = request.into_parts();
     check(conn, &parts, seen)?;
     let resolved = destination(worker, conn, &parts)?;
+    if matches!(conn.destination, Destination::ByHost) {
+        to_origin_form(&mut parts);
+    }
     let rule = resolved.target.routes.resolve(&parts).map_err(Failure::plain)?;
     exchange.set_meter(Rc::clone(&resolved.meters[rule]));
     let place = resolved.target.bulkhead.try_admit().map_err(Failure::plain)?;
@@ -127,7 +131,9 @@ async fn forward(
     exchange: &Rc<Exchange>,
     mut call: Box<Call>,
 ) -> Result<Response<Body>, Failure> {
-    if let (Some(switch), Some(parts)) = (&call.switch, call.head.take_if(|_| call.switch.is_some())) {
+    if let (Some(switch), Some(parts)) =
+        (&call.switch, call.head.take_if(|_| call.switch.is_some()))
+    {
         let place = call.place;
         let switching =
             stream::switching(worker, conn, exchange, &call.resolved, parts, switch, place);
@@ -196,6 +202,24 @@ fn unknown(destination: &Destination) -> Failure {
             Failure::new(Reason::NoRoute, format!("the mesh has no workload at {address}"))
         }
         Destination::ByHost => Failure::plain(Reason::NoRoute),
+    }
+}
+
+/// We were the proxy that the absolute form was meant for (RFC 9112 3.2.2).
+fn to_origin_form(parts: &mut Parts) {
+    if parts.version == Version::HTTP_2 || parts.method == Method::CONNECT {
+        return;
+    }
+    if let Some(path) = parts.uri.path_and_query().filter(|_| parts.uri.scheme().is_some()) {
+        parts.uri = Uri::from(path.clone());
+    }
+}
+
+/// Where a request counts that was refused before it had a route.
+fn unrouted(worker: &Outbound, destination: &Destination) -> Rc<RouteMeter> {
+    match find(worker, destination) {
+        Some(resolved) => worker.meter(&resolved.target.label, &"none".into()),
+        None => worker.meter(&"unknown".into(), &"none".into()),
     }
 }
 
@@ -282,52 +306,6 @@ fn note(exchange: &Exchange, endpoint: &crate::model::Endpoint, attempts: u32) {
     exchange.peer.replace(endpoint.identity.clone());
 }
 
-/// The body of every attempt.
-enum Source {
-    Empty,
-    Once(Option<Body>),
-    Replay(Replay),
-}
-
-impl Source {
-    fn new(exchange: &Rc<Exchange>, resolved: &Resolved, body: Body, max: u32) -> Self {
-        if body.is_empty() {
-            return Source::Empty;
-        }
-        let policy = &resolved.target.service.policy;
-        let patience = Patience::new(policy.timeouts.idle);
-        let tail = RequestTail { exchange: Rc::clone(exchange), patience };
-        let body = body.with_tail(Box::new(tail));
-        if max == 0 {
-            return Source::Once(Some(body));
-        }
-        Source::Replay(Replay::new(body, policy.retry.body_limit_bytes))
-    }
-
-    fn can_repeat(&self) -> bool {
-        match self {
-            Source::Empty => true,
-            Source::Once(_) => false,
-            Source::Replay(replay) => replay.can_repeat(),
-        }
-    }
-
-    /// The answer was taken: nothing need be kept for another attempt.
-    fn settle(&self) {
-        if let Source::Replay(replay) = self {
-            replay.settle();
-        }
-    }
-
-    fn attempt(&mut self) -> Body {
-        match self {
-            Source::Empty => Body::empty(),
-            Source::Once(body) => body.take().unwrap_or_default(),
-            Source::Replay(replay) => replay.attempt(),
-        }
-    }
-}
-
 /// What only this attempt says.
 fn write_attempt(head: &mut Parts, seen: Seen, attempt: u32, until: Option<Instant>) {
     if attempt > 1 {
@@ -343,12 +321,7 @@ fn write_attempt(head: &mut Parts, seen: Seen, attempt: u32, until: Option<Insta
 }
 
 /// Turns the upstream's answer into the caller's.
-fn answer(
-    conn: &Conn,
-    exchange: &Rc<Exchange>,
-    call: Call,
-    answered: Answered,
-) -> Response<Body> {
+fn answer(conn: &Conn, exchange: &Rc<Exchange>, call: Call, answered: Answered) -> Response<Body> {
     call.body.settle();
     let Answered { response, via, trial, took_us, .. } = answered;
     let (mut parts, incoming) = response.into_parts();
@@ -389,7 +362,16 @@ pub fn clean_answer(exchange: &Exchange, headers: &mut http::HeaderMap, meshed: 
 }
 
 /// The proxy's own answer.
-fn refuse(conn: &Conn, exchange: &Exchange, failure: Failure, shape: Shape) -> Response<Body> {
+fn refuse(
+    worker: &Outbound,
+    conn: &Conn,
+    exchange: &Exchange,
+    failure: Failure,
+    shape: Shape,
+) -> Response<Body> {
+    if exchange.meter().is_none() {
+        exchange.set_meter(unrouted(worker, &conn.destination));
+    }
     let failure = match (conn.gate.body_violation(), exchange.reason.get()) {
         (Some(violation), _) => Refusal::Violation(violation).failure(),
         // The body broke first, and took the attempt with it.

@@ -1,10 +1,11 @@
 //! Opaque bytes outbound: TCP services, tunnels, destinations that the mesh does not know.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -12,6 +13,7 @@ use http::{Request, Response};
 use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::attempt::{self, choose, far, not_dialled};
@@ -27,12 +29,15 @@ use crate::http::switch::{self, Switch};
 use crate::limit::{ConnectionTicket, RequestTicket};
 use crate::model::{Direction, Reason};
 use crate::runtime::{Open, Phase, clock, socket};
-use crate::serve::ledger::{Entry, Speaks};
 use crate::serve::Near;
+use crate::serve::ledger::{Entry, Speaks};
 use crate::tcp::End;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::traffic::Spoken;
 use crate::tls::{OverSocket, relay};
+
+/// A connection that lived this long was not refused.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// A dialled endpoint for opaque bytes.
 pub struct FarEnd {
@@ -79,7 +84,6 @@ pub async fn dial(worker: &Outbound, resolved: &Resolved) -> Result<FarEnd, Fail
         };
         match worker.dialer.tcp(far(target, &trial.endpoint)).await {
             Ok(stream) => {
-                trial.settle(worker, Verdict::Success, clock::now_us());
                 return Ok(FarEnd { stream, trial, _place: place });
             }
             Err(error) => {
@@ -145,10 +149,25 @@ pub async fn opaque(
     exchange.endpoint.set(Some(far.trial.endpoint.address));
     exchange.peer.replace(far.trial.endpoint.identity.clone());
     let idle = Some(resolved.target.service.policy.timeouts.idle);
-    let end = tokio::select! {
-        end = relay(near, &mut far.stream, first, &entry.bytes, idle) => Some(end),
-        () = open.reached(Phase::Closing) => None,
+    let end = {
+        let mut relay = pin!(relay(near, &mut far.stream, first, &entry.bytes, idle));
+        // An endpoint whose app is gone resets at once; one that held the connection for a second
+        // works, however long the connection then lives.
+        match timeout(SETTLED, relay.as_mut()).await {
+            Ok(end) => Some(end),
+            Err(_) => {
+                far.trial.settle(worker, Verdict::Success, clock::now_us());
+                tokio::select! {
+                    end = relay => Some(end),
+                    () = open.reached(Phase::Closing) => None,
+                }
+            }
+        }
     };
+    let silent = entry.bytes.b_to_a.load(Relaxed) == 0;
+    let refused = silent && matches!(end, Some(End::B(_)));
+    let verdict = if refused { Verdict::Failure } else { Verdict::Success };
+    far.trial.settle(worker, verdict, clock::now_us());
     note_end(&exchange, entry, end.as_ref());
     active.dec();
     Ok(())
@@ -164,13 +183,7 @@ fn note_end(exchange: &Exchange, entry: &Entry, end: Option<&End>) {
 }
 
 /// Passes a connection on to a destination outside the mesh, untouched.
-pub async fn pass(
-    worker: &Outbound,
-    near: Near,
-    address: SocketAddr,
-    entry: &Entry,
-    open: Open,
-) {
+pub async fn pass(worker: &Outbound, near: Near, address: SocketAddr, entry: &Entry, open: Open) {
     let timeout = crate::model::Timeouts::default();
     let far = crate::dial::Far { address, identity: None, connect_timeout: timeout.connect };
     let mut stream = match worker.dialer.tcp(far).await {

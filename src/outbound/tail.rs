@@ -11,7 +11,7 @@ use super::worker::Outbound;
 use crate::circuit::{self, Pass, Transition, Verdict};
 use crate::dial::Via;
 use crate::http::patience::Patience;
-use crate::http::{BodyError, Tail, classify};
+use crate::http::{BodyError, Tail, classify, headers};
 use crate::limit::RequestTicket;
 use crate::model::{Endpoint, Reason};
 use crate::runtime::clock;
@@ -97,6 +97,10 @@ impl Tail for RequestTail {
         self.exchange.count_in(bytes);
     }
 
+    fn trailers(&mut self, trailers: &mut HeaderMap) {
+        headers::strip_trailers(trailers);
+    }
+
     fn end(&mut self, error: Option<&BodyError>) {
         if let Some(error) = error {
             self.exchange.blame(error.reason());
@@ -108,7 +112,8 @@ impl Tail for RequestTail {
 pub struct ResponseTail {
     pub exchange: Rc<Exchange>,
     pub via: Via,
-    /// Held for their drop: the endpoint's count and the request's place.
+    /// The endpoint's count and the request's place, given back with the last byte.
+    #[allow(dead_code, reason = "held for their drop")]
     pub held: (Trial, RequestTicket),
     pub patience: Patience,
     pub ended: bool,
@@ -128,6 +133,7 @@ impl Tail for ResponseTail {
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) {
+        headers::strip_trailers(trailers);
         if let Some(status) = classify::grpc_status(trailers) {
             self.exchange.grpc.set(Some(status));
         }

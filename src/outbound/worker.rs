@@ -13,8 +13,8 @@ use super::snapshot::{Snapshot, Target};
 use crate::dial::Dialer;
 use crate::intercept::OriginalDst;
 use crate::model::{Direction, ServiceName};
-use crate::runtime::{Doorway, Drain};
 use crate::runtime::clock::Rng;
+use crate::runtime::{Doorway, Drain};
 use crate::serve::Ledger;
 use crate::telemetry::Propagation;
 use crate::telemetry::exchange::Sinks;
@@ -45,8 +45,11 @@ pub struct Outbound {
     version: Cell<u64>,
     resolved: RefCell<HashMap<ServiceName, Rc<Resolved>>>,
     instances: RefCell<HashMap<SocketAddr, Rc<Resolved>>>,
-    meters: RefCell<HashMap<(Arc<str>, Arc<str>), Rc<RouteMeter>>>,
+    meters: RefCell<Meters>,
 }
+
+/// By service and route.
+type Meters = HashMap<(Arc<str>, Arc<str>), Rc<RouteMeter>>;
 
 /// A target with this worker's meters, one a rule.
 pub struct Resolved {

@@ -35,19 +35,12 @@ impl Decoder {
     /// Records that the field being read can't be used.
     pub fn fault(&mut self, at: &Origin, message: impl Into<String>) {
         let path = self.path.clone();
-        self.faults.push(Fault {
-            at: at.clone(),
-            path,
-            message: message.into(),
-        });
+        self.faults.push(Fault { at: at.clone(), path, message: message.into() });
     }
 
     /// Records "expected …, found …" for a node; the shape of most faults.
     pub fn expected(&mut self, expected: &str, found: &Node) {
-        self.fault(
-            &found.at,
-            format!("expected {expected}, found {}", found.describe()),
-        );
+        self.fault(&found.at, format!("expected {expected}, found {}", found.describe()));
     }
 
     /// Reads something one level down, under a key.
@@ -108,13 +101,7 @@ impl<'n, 'd> Fields<'n, 'd> {
                 return None;
             }
         };
-        Some(Fields {
-            entries,
-            at: &node.at,
-            known: Vec::new(),
-            refused: Vec::new(),
-            decoder,
-        })
+        Some(Fields { entries, at: &node.at, known: Vec::new(), refused: Vec::new(), decoder })
     }
 
     /// A field that must be there.
@@ -126,8 +113,7 @@ impl<'n, 'd> Fields<'n, 'd> {
         match self.node(name) {
             Some(node) => self.decoder.field(name, |decoder| decode(node, decoder)),
             None => {
-                self.decoder
-                    .fault(self.at, format!("missing field `{name}`"));
+                self.decoder.fault(self.at, format!("missing field `{name}`"));
                 None
             }
         }
@@ -154,8 +140,7 @@ impl<'n, 'd> Fields<'n, 'd> {
     pub fn refused(&mut self, names: &[&'static str], why: &str) {
         for name in names {
             if let Some(node) = self.node(name) {
-                self.decoder
-                    .field(name, |decoder| decoder.fault(&node.at, why));
+                self.decoder.field(name, |decoder| decoder.fault(&node.at, why));
             }
         }
         self.known.retain(|known| !names.contains(known));
@@ -167,8 +152,7 @@ impl<'n, 'd> Fields<'n, 'd> {
         let Some(node) = self.node(name) else { return };
         if node.value != *allowed {
             let message = format!("only {shown} is supported, found {}", node.describe());
-            self.decoder
-                .field(name, |decoder| decoder.fault(&node.at, message));
+            self.decoder.field(name, |decoder| decoder.fault(&node.at, message));
         }
     }
 
@@ -185,19 +169,12 @@ impl<'n, 'd> Fields<'n, 'd> {
     /// Records a fault of a field, or of the map if it lacks the field.
     pub fn fault(&mut self, name: &str, message: impl Into<String>) {
         let at = self.at(name);
-        self.decoder
-            .field(name, |decoder| decoder.fault(at, message));
+        self.decoder.field(name, |decoder| decoder.fault(at, message));
     }
 
     /// Reports every field that was not asked for.
     pub fn close(self) {
-        let Fields {
-            entries,
-            known,
-            refused,
-            decoder,
-            ..
-        } = self;
+        let Fields { entries, known, refused, decoder, .. } = self;
         let is_known = |name: &str| known.iter().chain(&refused).any(|known| *known == name);
         for (key, _) in entries.iter().filter(|(key, _)| !is_known(&key.name)) {
             let otherwise = || format!("; known here: {}", known.join(", "));

@@ -23,11 +23,7 @@ pub struct Fault {
 impl Fault {
     /// A fault of a whole file or document.
     pub fn new(at: Origin, message: impl Into<String>) -> Fault {
-        Fault {
-            at,
-            path: String::new(),
-            message: message.into(),
-        }
+        Fault { at, path: String::new(), message: message.into() }
     }
 }
 
@@ -71,9 +67,7 @@ fn distance(left: &str, right: &str) -> usize {
     for (i, l) in left.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, r) in right.iter().enumerate() {
-            let mut edits = (above[j] + usize::from(l != r))
-                .min(above[j + 1] + 1)
-                .min(row[j] + 1);
+            let mut edits = (above[j] + usize::from(l != r)).min(above[j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && *l == right[j - 1] && left[i - 1] == *r {
                 edits = edits.min(before[j - 1] + 1);
             }
@@ -109,9 +103,6 @@ mod tests {
     #[test]
     fn a_whole_file_has_no_field_path() {
         let at = Origin::file("mesh/web.yaml");
-        assert_eq!(
-            Fault::new(at, "is empty").to_string(),
-            "mesh/web.yaml: is empty"
-        );
+        assert_eq!(Fault::new(at, "is empty").to_string(), "mesh/web.yaml: is empty");
     }
 }

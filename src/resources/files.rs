@@ -30,13 +30,7 @@ pub fn read(paths: &[PathBuf], default_namespace: &str) -> Result<Vec<Resource>,
         };
         match found {
             Ok((path, text)) => {
-                decode(
-                    &text,
-                    &Origin::path(path),
-                    default_namespace,
-                    &mut decoder,
-                    &mut resources,
-                );
+                decode(&text, &Origin::path(path), default_namespace, &mut decoder, &mut resources);
             }
             Err(fault) => decoder.extend([fault]),
         }
@@ -55,13 +49,7 @@ pub fn parse_documents(
 ) -> Result<Vec<Resource>, Vec<Fault>> {
     let mut decoder = Decoder::new();
     let mut resources = Vec::new();
-    decode(
-        text,
-        source,
-        default_namespace,
-        &mut decoder,
-        &mut resources,
-    );
+    decode(text, source, default_namespace, &mut decoder, &mut resources);
     conclude(resources, decoder)
 }
 
@@ -99,10 +87,7 @@ pub fn text(path: &Path) -> Result<String, Fault> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        Fault::new(
-            Origin::path(path),
-            format!("is not UTF-8 text (at byte {offset})"),
-        )
+        Fault::new(Origin::path(path), format!("is not UTF-8 text (at byte {offset})"))
     })
 }
 
@@ -134,18 +119,10 @@ fn conclude(resources: Vec<Resource>, mut decoder: Decoder) -> Result<Vec<Resour
             let (kind, namespace, name) = id;
             let message = format!("{kind} {name} of namespace {namespace} is also at {earlier}");
             let path = "metadata.name".into();
-            decoder.extend([Fault {
-                at: metadata.at.clone(),
-                path,
-                message,
-            }]);
+            decoder.extend([Fault { at: metadata.at.clone(), path, message }]);
         }
     }
-    if decoder.is_clean() {
-        Ok(resources)
-    } else {
-        Err(decoder.finish())
-    }
+    if decoder.is_clean() { Ok(resources) } else { Err(decoder.finish()) }
 }
 
 enum Entry {
@@ -184,15 +161,11 @@ fn visit(path: &Path, named: bool, seen: &mut HashSet<(u64, u64)>, found: &mut V
             children.sort_by_key(fs::DirEntry::file_name);
             let shown =
                 |child: &fs::DirEntry| !child.file_name().as_encoded_bytes().starts_with(b".");
-            children
-                .iter()
-                .filter(|c| shown(c))
-                .for_each(|c| visit(&c.path(), false, seen, found));
+            children.iter().filter(|c| shown(c)).for_each(|c| visit(&c.path(), false, seen, found));
         }
     }
 }
 
 fn has_extension(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
+    path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
 }

@@ -77,12 +77,7 @@ const KINDS: &[Kind] = &[
 
 impl Kind {
     const fn unsupported(name: &'static str, api_version: &'static str) -> Kind {
-        Kind {
-            name,
-            api_version,
-            label_name: false,
-            decode: None,
-        }
+        Kind { name, api_version, label_name: false, decode: None }
     }
 }
 
@@ -110,25 +105,13 @@ pub(super) fn document(
         return fields.fault("kind", unknown(&name));
     };
     let Some(decode) = kind.decode else {
-        return fields.fault(
-            "kind",
-            format!("kind {name} is not supported by this version"),
-        );
+        return fields.fault("kind", format!("kind {name} is not supported by this version"));
     };
     if api_version.is_some_and(|version| version != kind.api_version) {
-        fields.fault(
-            "apiVersion",
-            format!("kind {name} has apiVersion {}", kind.api_version),
-        );
+        fields.fault("apiVersion", format!("kind {name} has apiVersion {}", kind.api_version));
     }
     let metadata = fields.required("metadata", |metadata, decoder| {
-        metadata::decode(
-            metadata,
-            decoder,
-            default_namespace,
-            kind.label_name,
-            &node.at,
-        )
+        metadata::decode(metadata, decoder, default_namespace, kind.label_name, &node.at)
     });
     let resource = fields.required("spec", |spec, decoder| decode(metadata, spec, decoder));
     fields.ignored(&["status"]);
@@ -144,9 +127,7 @@ fn items(mut fields: Fields<'_, '_>, default_namespace: &str, into: &mut Vec<Res
             return None;
         };
         for (index, item) in items.iter().enumerate() {
-            decoder.item(index, |decoder| {
-                document(item, default_namespace, decoder, into)
-            });
+            decoder.item(index, |decoder| document(item, default_namespace, decoder, into));
         }
         Some(())
     });

@@ -57,10 +57,5 @@ pub(super) fn decode(
     ]);
     fields.close();
     let namespace = namespace.unwrap_or_else(|| default_namespace.to_owned());
-    Some(Metadata {
-        name: name?,
-        namespace,
-        labels,
-        at: at.clone(),
-    })
+    Some(Metadata { name: name?, namespace, labels, at: at.clone() })
 }

@@ -17,26 +17,20 @@ pub type Labels = BTreeMap<String, String>;
 /// A namespace, service or port name: one DNS label.
 pub fn dns_label(node: &Node, decoder: &mut Decoder) -> Option<String> {
     const WHAT: &str = "a name of at most 63 lower-case letters, digits and inner `-`";
-    parsed(node, decoder, WHAT, |text| {
-        is_dns_label(text).then(|| text.to_owned())
-    })
+    parsed(node, decoder, WHAT, |text| is_dns_label(text).then(|| text.to_owned()))
 }
 
 /// A workload or service-account name: DNS labels joined by dots.
 pub fn dns_subdomain(node: &Node, decoder: &mut Decoder) -> Option<String> {
     const WHAT: &str = "a name of at most 253 lower-case letters, digits, inner `-` and `.`";
-    parsed(node, decoder, WHAT, |text| {
-        is_dns_subdomain(text).then(|| text.to_owned())
-    })
+    parsed(node, decoder, WHAT, |text| is_dns_subdomain(text).then(|| text.to_owned()))
 }
 
 /// Whether `text` is one DNS-1123 label.
 pub fn is_dns_label(text: &str) -> bool {
     let bytes = text.as_bytes();
     (1..=63).contains(&bytes.len())
-        && bytes
-            .iter()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         && bytes.first() != Some(&b'-')
         && bytes.last() != Some(&b'-')
 }
@@ -49,9 +43,7 @@ pub fn is_dns_subdomain(text: &str) -> bool {
 /// A trust domain.
 pub fn trust_domain(node: &Node, decoder: &mut Decoder) -> Option<TrustDomain> {
     let text = text_of(node, decoder, "a trust domain such as cluster.local")?;
-    TrustDomain::parse(text)
-        .map_err(|error| decoder.fault(&node.at, error.to_string()))
-        .ok()
+    TrustDomain::parse(text).map_err(|error| decoder.fault(&node.at, error.to_string())).ok()
 }
 
 /// A service and port: `name.namespace:port`.
@@ -134,9 +126,7 @@ const LABEL_VALUE: &str = "a value of at most 63 letters, digits, inner `-`, `_`
 
 /// A zone; written like a label's value, because that is where it comes from.
 pub fn zone(node: &Node, decoder: &mut Decoder) -> Option<String> {
-    parsed(node, decoder, LABEL_VALUE, |text| {
-        is_label_part(text).then(|| text.to_owned())
-    })
+    parsed(node, decoder, LABEL_VALUE, |text| is_label_part(text).then(|| text.to_owned()))
 }
 
 fn is_label_key(key: &str) -> bool {

@@ -31,11 +31,7 @@ pub enum Origin {
 impl Origin {
     /// A file as a whole.
     pub fn file(path: impl Into<Arc<str>>) -> Origin {
-        Origin::File {
-            path: path.into(),
-            line: 0,
-            column: 0,
-        }
+        Origin::File { path: path.into(), line: 0, column: 0 }
     }
 
     /// A file as a whole, named for people.
@@ -46,11 +42,7 @@ impl Origin {
     /// A position within this origin; only files have any.
     pub fn position(&self, line: u32, column: u32) -> Origin {
         match self {
-            Origin::File { path, .. } => Origin::File {
-                path: path.clone(),
-                line,
-                column,
-            },
+            Origin::File { path, .. } => Origin::File { path: path.clone(), line, column },
             other => other.clone(),
         }
     }
@@ -108,18 +100,12 @@ pub struct Key {
 impl Node {
     /// Nothing, at a place.
     pub fn null(at: Origin) -> Node {
-        Node {
-            value: Value::Null,
-            at,
-        }
+        Node { value: Value::Null, at }
     }
 
     /// Text, at a place.
     pub fn text(text: impl Into<String>, at: Origin) -> Node {
-        Node {
-            value: Value::String(text.into()),
-            at,
-        }
+        Node { value: Value::String(text.into()), at }
     }
 
     /// Whether this says nothing.
@@ -130,10 +116,9 @@ impl Node {
     /// The value under a key, if this is a map that has it.
     pub fn field(&self, name: &str) -> Option<&Node> {
         match &self.value {
-            Value::Map(entries) => entries
-                .iter()
-                .find(|(key, _)| key.name == name)
-                .map(|(_, node)| node),
+            Value::Map(entries) => {
+                entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+            }
             _ => None,
         }
     }

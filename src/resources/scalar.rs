@@ -24,10 +24,7 @@ pub(super) fn text_of<'n>(node: &'n Node, decoder: &mut Decoder, what: &str) -> 
         Value::String(text) => Some(text),
         Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
             let found = node.describe();
-            decoder.fault(
-                &node.at,
-                format!("expected {what}, found {found}; put it in quotes"),
-            );
+            decoder.fault(&node.at, format!("expected {what}, found {found}; put it in quotes"));
             None
         }
         _ => {
@@ -163,9 +160,8 @@ pub fn size(node: &Node, decoder: &mut Decoder) -> Option<u64> {
 
 fn parse_size(text: &str) -> Option<u64> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
-    let (digits, shift) = units
-        .iter()
-        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))?;
+    let (digits, shift) =
+        units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))?;
     if !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -188,10 +184,7 @@ pub fn choice<T: Copy>(
             _ => String::new(),
         };
         let (all, found) = (names.join(", "), node.describe());
-        decoder.fault(
-            &node.at,
-            format!("expected one of {all}, found {found}{cure}"),
-        );
+        decoder.fault(&node.at, format!("expected one of {all}, found {found}{cure}"));
         None
     }
 }
@@ -209,7 +202,5 @@ pub fn protocol(node: &Node, decoder: &mut Decoder) -> Option<Protocol> {
 
 /// A path of a file or folder.
 pub fn path(node: &Node, decoder: &mut Decoder) -> Option<PathBuf> {
-    parsed(node, decoder, "a path", |text| {
-        (!text.is_empty()).then(|| PathBuf::from(text))
-    })
+    parsed(node, decoder, "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)))
 }

@@ -61,21 +61,12 @@ pub(super) fn decode(
     let ports = fields.optional("ports", ports);
     let none = fields.is_absent("ports") || ports.as_ref().is_some_and(Vec::is_empty);
     if none && !headless {
-        fields.fault(
-            "ports",
-            "a service needs at least one port, unless clusterIP is None",
-        );
+        fields.fault("ports", "a service needs at least one port, unless clusterIP is None");
     }
     kubernetes_fields(&mut fields);
     fields.close();
     let ports = ports.unwrap_or_default();
-    Some(Service {
-        metadata: metadata?,
-        selector,
-        cluster_ips,
-        headless,
-        ports,
-    })
+    Some(Service { metadata: metadata?, selector, cluster_ips, headless, ports })
 }
 
 /// What else a pasted Service says.
@@ -105,9 +96,7 @@ fn kubernetes_fields(fields: &mut Fields<'_, '_>) {
 /// first of the list is the other.
 fn cluster_ips(fields: &mut Fields<'_, '_>) -> (bool, Vec<IpAddr>) {
     let one = fields.optional("clusterIP", cluster_ip);
-    let many = fields.optional("clusterIPs", |node, decoder| {
-        list(node, decoder, cluster_ip)
-    });
+    let many = fields.optional("clusterIPs", |node, decoder| list(node, decoder, cluster_ip));
     let Some(many) = many else {
         let one = one.unwrap_or(ClusterIp::Unset);
         return (one == ClusterIp::Headless, one.ip().into_iter().collect());
@@ -119,10 +108,7 @@ fn cluster_ips(fields: &mut Fields<'_, '_>) -> (bool, Vec<IpAddr>) {
     if headless && many.len() > 1 {
         fields.fault("clusterIPs", "None stands alone");
     }
-    (
-        headless,
-        many.into_iter().filter_map(ClusterIp::ip).collect(),
-    )
+    (headless, many.into_iter().filter_map(ClusterIp::ip).collect())
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -134,11 +120,7 @@ enum ClusterIp {
 
 impl ClusterIp {
     fn ip(self) -> Option<IpAddr> {
-        if let ClusterIp::Ip(ip) = self {
-            Some(ip)
-        } else {
-            None
-        }
+        if let ClusterIp::Ip(ip) = self { Some(ip) } else { None }
     }
 }
 
@@ -155,9 +137,7 @@ fn ports(node: &Node, decoder: &mut Decoder) -> Option<Vec<ServicePort>> {
     if ports.len() > 1 && ports.iter().any(|port| port.name.is_none()) {
         decoder.fault(&node.at, "every port needs a name when there are several");
     }
-    distinct(node, decoder, &ports, |port| {
-        port.name.as_ref().map(|name| ("name", name.clone()))
-    });
+    distinct(node, decoder, &ports, |port| port.name.as_ref().map(|name| ("name", name.clone())));
     distinct(node, decoder, &ports, |port| Some(("port", port.port)));
     Some(ports)
 }
@@ -167,19 +147,12 @@ fn service_port(node: &Node, decoder: &mut Decoder) -> Option<ServicePort> {
     let name = fields.optional("name", dns_label);
     let number = fields.required("port", port);
     let target = fields.optional("targetPort", target_port);
-    let protocol = fields
-        .optional("appProtocol", app_protocol)
-        .unwrap_or_default();
+    let protocol = fields.optional("appProtocol", app_protocol).unwrap_or_default();
     fields.only("protocol", &Value::String("TCP".into()), "TCP");
     fields.refused(&["nodePort"], NOT_ACTED_ON);
     fields.close();
     let port = number?;
-    Some(ServicePort {
-        name,
-        port,
-        target: target.unwrap_or(TargetPort::Number(port)),
-        protocol,
-    })
+    Some(ServicePort { name, port, target: target.unwrap_or(TargetPort::Number(port)), protocol })
 }
 
 fn target_port(node: &Node, decoder: &mut Decoder) -> Option<TargetPort> {

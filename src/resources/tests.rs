@@ -52,10 +52,7 @@ fn a_service_is_read_with_its_defaults() {
     assert_eq!(web.metadata.namespace, "default");
     assert_eq!(web.metadata.at.to_string(), "f.yaml:2");
     assert_eq!(web.selector.len(), 2);
-    assert_eq!(
-        web.cluster_ips,
-        ["10.96.0.7".parse::<std::net::IpAddr>().expect("an address")]
-    );
+    assert_eq!(web.cluster_ips, ["10.96.0.7".parse::<std::net::IpAddr>().expect("an address")]);
     assert!(!web.headless);
     let http = ServicePort {
         name: Some("http".into()),
@@ -128,21 +125,12 @@ spec:
     assert_eq!((web.zone.as_deref(), web.weight), (Some("eu-1a"), 10));
     assert_eq!(web.ports[0].mesh_port, Some(18080));
     assert_eq!(web.ports[0].protocol, Protocol::Http2);
-    assert_eq!(
-        (web.ports[1].mesh_port, web.ports[1].protocol),
-        (None, Protocol::Auto)
-    );
+    assert_eq!((web.ports[1].mesh_port, web.ports[1].protocol), (None, Protocol::Auto));
 
     let bare = "{apiVersion: outrigger.dev/v1alpha1, kind: Workload, metadata: {name: w}, spec: {address: '::1'}}";
     let bare = workload(bare);
-    assert_eq!(
-        bare.address,
-        Address::Ip("::1".parse().expect("an address"))
-    );
-    assert_eq!(
-        (bare.service_account, bare.weight, bare.ports.len()),
-        (None, 1, 0)
-    );
+    assert_eq!(bare.address, Address::Ip("::1".parse().expect("an address")));
+    assert_eq!((bare.service_account, bare.weight, bare.ports.len()), (None, 1, 0));
 }
 
 #[test]
@@ -178,36 +166,15 @@ fn durations_and_sizes() {
     for (text, expected) in rows {
         assert_eq!(duration(text), Some(format!("{expected:?}")), "{text}");
     }
-    for text in [
-        "1",
-        "1.5s",
-        "s",
-        "-1s",
-        "1 s",
-        "1d",
-        "''",
-        "123456s",
-        "1s1s1s1s1s",
-        "5S",
-        "null",
-    ] {
+    for text in ["1", "1.5s", "s", "-1s", "1 s", "1d", "''", "123456s", "1s1s1s1s1s", "5S", "null"]
+    {
         assert_eq!(duration(text), None, "{text}");
     }
     let size = |text| one(text, scalar::size).ok();
     assert_eq!(size("64KiB"), Some("65536".into()));
     assert_eq!(size("2GiB"), Some("2147483648".into()));
     assert_eq!(size("1500"), Some("1500".into()));
-    for text in [
-        "64KB",
-        "64k",
-        "-1",
-        "1.5MiB",
-        "KiB",
-        "+1KiB",
-        "99999999999GiB",
-        "0",
-        "0KiB",
-    ] {
+    for text in ["64KB", "64k", "-1", "1.5MiB", "KiB", "+1KiB", "99999999999GiB", "0", "0KiB"] {
         assert_eq!(size(text), None, "{text}");
     }
     assert_eq!(
@@ -222,9 +189,7 @@ fn names_and_hosts() {
     for text in hosts {
         assert!(one(text, names::host_name).is_ok(), "{text}");
     }
-    for text in [
-        "10.0.0", "'1'", "a..b", "-a", "a b", "''", ".", "a:80", "http://a",
-    ] {
+    for text in ["10.0.0", "'1'", "a..b", "-a", "a b", "''", ".", "a:80", "http://a"] {
         assert!(one(text, names::host_name).is_err(), "{text}");
     }
     let long = "a".repeat(64);
@@ -273,10 +238,7 @@ fn named(name: &str) -> String {
 
 fn names_of(paths: &[PathBuf]) -> Vec<String> {
     let resources = read(paths, "default").expect("all are sound");
-    resources
-        .iter()
-        .map(|resource| resource.metadata().name.clone())
-        .collect()
+    resources.iter().map(|resource| resource.metadata().name.clone()).collect()
 }
 
 #[test]
@@ -291,10 +253,7 @@ fn folders_are_read_in_order_without_what_is_hidden() {
     folder.write("readme.md", "not: [sound");
     let odd = folder.write("odd.txt", &named("odd"));
     std::os::unix::fs::symlink(&folder.0, folder.0.join("sub/loop")).expect("links work");
-    assert_eq!(
-        names_of(std::slice::from_ref(&folder.0)),
-        ["a", "b", "c", "d"]
-    );
+    assert_eq!(names_of(std::slice::from_ref(&folder.0)), ["a", "b", "c", "d"]);
     assert_eq!(
         names_of(&[odd, folder.0.join("b.yml"), folder.0.clone()]),
         ["odd", "b", "a", "c", "d"]
@@ -305,13 +264,8 @@ fn folders_are_read_in_order_without_what_is_hidden() {
 fn duplicates_name_both_places() {
     let folder = Folder::new("duplicates");
     let a = folder.write("a.yaml", WEB);
-    let b = folder.write(
-        "b.yaml",
-        &format!(
-            "{WEB}---{}",
-            WEB.replace("labels:", "namespace: x\n  labels:")
-        ),
-    );
+    let b = folder
+        .write("b.yaml", &format!("{WEB}---{}", WEB.replace("labels:", "namespace: x\n  labels:")));
     let faults = read(std::slice::from_ref(&folder.0), "default").expect_err("one is there twice");
     let faults: Vec<_> = faults.iter().map(Fault::to_string).collect();
     let (a, b) = (a.display(), b.display());
@@ -328,21 +282,11 @@ fn files_that_cannot_be_read_are_named_beside_other_faults() {
     fs::write(&binary, b"a: \xff").expect("writable");
     let missing = folder.0.join("missing.yaml");
     let faults = read(&[missing.clone(), bad.clone(), binary.clone()], "default");
-    let faults: Vec<_> = faults
-        .expect_err("all are bad")
-        .iter()
-        .map(Fault::to_string)
-        .collect();
+    let faults: Vec<_> = faults.expect_err("all are bad").iter().map(Fault::to_string).collect();
     let expected = [
-        format!(
-            "{}:2: kind: unknown kind Servce; did you mean `Service`?",
-            bad.display()
-        ),
+        format!("{}:2: kind: unknown kind Servce; did you mean `Service`?", bad.display()),
         format!("{}: is not UTF-8 text (at byte 3)", binary.display()),
-        format!(
-            "{}: can't be read: No such file or directory (os error 2)",
-            missing.display()
-        ),
+        format!("{}: can't be read: No such file or directory (os error 2)", missing.display()),
     ];
     assert_eq!(faults, expected);
 }
@@ -363,10 +307,7 @@ fn fingerprints_differ_when_files_do() {
     assert_ne!(one, longer);
     fs::rename(folder.write("new", "a: 34"), folder.0.join("a.yaml")).expect("same folder");
     assert_ne!(longer, fingerprint(&paths));
-    assert_ne!(
-        fingerprint(&paths),
-        fingerprint(&[Path::new("/nowhere").to_owned()])
-    );
+    assert_ne!(fingerprint(&paths), fingerprint(&[Path::new("/nowhere").to_owned()]));
 }
 
 fn labels_strategy() -> impl Strategy<Value = Labels> {
@@ -376,21 +317,13 @@ fn labels_strategy() -> impl Strategy<Value = Labels> {
         0..4,
     )
     .prop_map(|labels| {
-        labels
-            .into_iter()
-            .filter(|(_, v)| !v.starts_with(['.', '_', '-']))
-            .collect()
+        labels.into_iter().filter(|(_, v)| !v.starts_with(['.', '_', '-'])).collect()
     })
 }
 
 fn metadata_strategy() -> impl Strategy<Value = Metadata> {
     ("[a-z0-9]{1,9}", "[a-z0-9]{1,9}", labels_strategy()).prop_map(|(name, namespace, labels)| {
-        Metadata {
-            name,
-            namespace,
-            labels,
-            at: Origin::Default,
-        }
+        Metadata { name, namespace, labels, at: Origin::Default }
     })
 }
 

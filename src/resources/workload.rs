@@ -57,24 +57,16 @@ pub(super) fn decode(
         address: address?,
         service_account,
         zone,
-        weight: weight
-            .and_then(|weight| u16::try_from(weight).ok())
-            .unwrap_or(1),
+        weight: weight.and_then(|weight| u16::try_from(weight).ok()).unwrap_or(1),
         ports: ports.unwrap_or_default(),
     })
 }
 
 fn ports(node: &Node, decoder: &mut Decoder, meshed: bool) -> Option<Vec<WorkloadPort>> {
-    let ports = list(node, decoder, |node, decoder| {
-        workload_port(node, decoder, meshed)
-    })?;
-    distinct(node, decoder, &ports, |port| {
-        port.name.as_ref().map(|name| ("name", name.clone()))
-    });
+    let ports = list(node, decoder, |node, decoder| workload_port(node, decoder, meshed))?;
+    distinct(node, decoder, &ports, |port| port.name.as_ref().map(|name| ("name", name.clone())));
     distinct(node, decoder, &ports, |port| Some(("port", port.port)));
-    distinct(node, decoder, &ports, |port| {
-        Some(("meshPort", port.mesh_port?))
-    });
+    distinct(node, decoder, &ports, |port| Some(("meshPort", port.mesh_port?)));
     Some(ports)
 }
 
@@ -85,16 +77,8 @@ fn workload_port(node: &Node, decoder: &mut Decoder, meshed: bool) -> Option<Wor
     let mesh_port = fields.optional("meshPort", port);
     let protocol = fields.optional("protocol", protocol).unwrap_or_default();
     if !meshed && !fields.is_absent("meshPort") {
-        fields.fault(
-            "meshPort",
-            "needs spec.serviceAccount: without one nothing is meshed",
-        );
+        fields.fault("meshPort", "needs spec.serviceAccount: without one nothing is meshed");
     }
     fields.close();
-    Some(WorkloadPort {
-        name,
-        port: number?,
-        mesh_port,
-        protocol,
-    })
+    Some(WorkloadPort { name, port: number?, mesh_port, protocol })
 }

@@ -29,11 +29,7 @@ const MAX_SYNTAX_FAULTS: usize = 100;
 /// All syntax errors (one per document), duplicate keys, tags, and bounds.
 pub fn parse(text: &str, source: &Origin) -> Result<Vec<Node>, Vec<Fault>> {
     let stream = read(text, source);
-    if stream.faults.is_empty() {
-        Ok(stream.documents)
-    } else {
-        Err(stream.faults)
-    }
+    if stream.faults.is_empty() { Ok(stream.documents) } else { Err(stream.faults) }
 }
 
 /// What could be read, and what could not.
@@ -101,26 +97,14 @@ fn explain(info: &str, line: &str, bracket: Option<(char, u32)>) -> String {
         return format!("is not valid YAML: the `{bracket}` of line {line} may lack its `{end}`");
     }
     let cure = [
-        (
-            "mapping values",
-            "quote a text that contains \": \", or check the indentation",
-        ),
-        (
-            "placement of ':'",
-            "quote a text that contains \": \", or check the indentation",
-        ),
+        ("mapping values", "quote a text that contains \": \", or check the indentation"),
+        ("placement of ':'", "quote a text that contains \": \", or check the indentation"),
         ("quoted scalar, found unexpected", "close the quote"),
         ("expected ',' or", "close the bracket"),
-        (
-            "unknown anchor",
-            "an alias (`*name`) needs its anchor (`&name`) above it",
-        ),
+        ("unknown anchor", "an alias (`*name`) needs its anchor (`&name`) above it"),
         ("unexpected character", "quote the text"),
         ("", "check the indentation"),
     ];
-    let cure = cure
-        .iter()
-        .find(|(part, _)| info.contains(part))
-        .map_or("", |(_, cure)| cure);
+    let cure = cure.iter().find(|(part, _)| info.contains(part)).map_or("", |(_, cure)| cure);
     format!("is not valid YAML: {info}; {cure}")
 }

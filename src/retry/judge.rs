@@ -53,7 +53,11 @@ mod tests {
             (Failed::Reset, true, true),
             (Failed::Other, true, false),
         ] {
-            assert_eq!(may_repeat(failed, idempotent, &policy), repeated, "{failed:?} {idempotent}");
+            assert_eq!(
+                may_repeat(failed, idempotent, &policy),
+                repeated,
+                "{failed:?} {idempotent}"
+            );
         }
     }
 

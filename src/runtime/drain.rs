@@ -2,7 +2,8 @@
 //!
 //! One [`Drain`] for the process; every connection holds an [`Open`] while it lives. The phases
 //! only ever move forward: serving, draining (both directions still work, HTTP/2 peers are told to
-//! go elsewhere, HTTP/1 answers say `Connection: close`), closing (what is left is cut).
+//! go elsewhere, HTTP/1 answers say `Connection: close`), refusing (new requests from elsewhere are
+//! answered `draining`, so that nothing is under way at the deadline), closing (what is left is cut).
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -12,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{DrainSettings, clock};
 
@@ -21,6 +22,8 @@ use super::{DrainSettings, clock};
 pub enum Phase {
     Serving,
     Draining,
+    /// The deadline is near: what comes in now is told to go elsewhere.
+    Refusing,
     Closing,
 }
 
@@ -96,22 +99,29 @@ impl Drain {
     /// number of connections that had to be cut.
     pub async fn run(&self, settings: DrainSettings) -> usize {
         self.advance(Phase::Draining);
-        let deadline = Instant::now() + settings.deadline;
-        let _ = timeout_at(deadline, async {
-            sleep(settings.minimum).await;
-            while !self.is_quiet() {
-                sleep(Duration::from_millis(50)).await;
-            }
-        })
-        .await;
+        let begun = Instant::now();
+        let until = |at: Duration| timeout_at(begun + at, self.empty(begun + settings.minimum));
+        if until(settings.refuse_after()).await.is_err() {
+            self.advance(Phase::Refusing);
+            let _ = until(settings.deadline).await;
+        }
         let cut = self.open_connections();
         self.advance(Phase::Closing);
         cut
     }
 
+    /// Waits until nothing is open, but at least until `earliest`.
+    async fn empty(&self, earliest: Instant) {
+        sleep_until(earliest).await;
+        while !self.is_quiet() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Nothing open, and no new connection for a second.
     fn is_quiet(&self) -> bool {
-        let since = clock::now_us().saturating_sub(self.shared.last_opened_us.load(Ordering::Relaxed));
+        let since =
+            clock::now_us().saturating_sub(self.shared.last_opened_us.load(Ordering::Relaxed));
         self.open_connections() == 0 && since >= 1_000_000
     }
 }
@@ -126,7 +136,7 @@ impl Doorway {
         });
         let told = Rc::clone(&doorway);
         tokio::task::spawn_local(async move {
-            for phase in [Phase::Draining, Phase::Closing] {
+            for phase in [Phase::Draining, Phase::Refusing, Phase::Closing] {
                 drain.reached(phase).await;
                 told.tell(phase);
             }

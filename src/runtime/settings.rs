@@ -21,9 +21,16 @@ pub struct DrainSettings {
 
 impl Default for DrainSettings {
     fn default() -> DrainSettings {
-        DrainSettings {
-            minimum: Duration::from_secs(5),
-            deadline: Duration::from_secs(25),
-        }
+        DrainSettings { minimum: Duration::from_secs(5), deadline: Duration::from_secs(25) }
+    }
+}
+
+impl DrainSettings {
+    /// When new requests from elsewhere are told to go elsewhere again: late enough that almost
+    /// nobody still comes, early enough that what is under way can end. Arbitrary: a fifth of the
+    /// deadline before it, at most three seconds.
+    pub fn refuse_after(&self) -> Duration {
+        let margin = (self.deadline / 5).min(Duration::from_secs(3));
+        self.deadline.saturating_sub(margin).max(self.minimum)
     }
 }

@@ -21,7 +21,9 @@ const BACKLOG: i32 = 4096;
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bind(address).map_err(|error| {
         let cure = match error.kind() {
-            io::ErrorKind::AddrInUse => "; another process listens there: stop it or choose another port",
+            io::ErrorKind::AddrInUse => {
+                "; another process listens there: stop it or choose another port"
+            }
             io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
             io::ErrorKind::AddrNotAvailable => "; no interface of this host has that address",
             _ => "",
@@ -63,7 +65,10 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(10)).with_retries(3),
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(Duration::from_secs(10))
+            .with_retries(3),
     )?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }

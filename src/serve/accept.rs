@@ -72,7 +72,9 @@ async fn hand_over<S: 'static>(
         return;
     }
     // The socket leaves this thread's epoll for the other's.
-    let Ok(stream) = stream.into_std() else { return };
+    let Ok(stream) = stream.into_std() else {
+        return;
+    };
     let serve = serve.clone();
     let job = move |there: &Rc<S>| {
         if let Ok(stream) = TcpStream::from_std(stream) {

@@ -58,10 +58,7 @@ pub async fn spoke_soon<R: AsyncRead + Unpin>(
 ///
 /// # Errors
 /// The connection's.
-pub async fn what<R: AsyncRead + Unpin>(
-    client: &mut R,
-    heard: &mut BytesMut,
-) -> io::Result<Heard> {
+pub async fn what<R: AsyncRead + Unpin>(client: &mut R, heard: &mut BytesMut) -> io::Result<Heard> {
     if heard.is_empty() && more(client, heard).await? == 0 {
         return Ok(Heard::Nothing);
     }

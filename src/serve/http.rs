@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -12,9 +12,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::tunnel::Tunnels;
 use crate::http::hyper_io::{HyperIo, OnWorker, WorkerTimer};
 use crate::http::{Body, Gate, Guarded};
-use super::tunnel::Tunnels;
 use crate::runtime::{Open, Phase, Prefixed};
 
 /// Streams of one HTTP/2 connection at a time; clients wait with more.
@@ -64,7 +64,9 @@ where
     .await;
     let Some(served) = served else { return Ok(()) };
     served?;
-    let Some(tunnel) = tunnels.take() else { return Ok(()) };
+    let Some(tunnel) = tunnels.take() else {
+        return Ok(());
+    };
     let parts = connection.into_parts();
     let (held, io) = parts.io.into_parts();
     let sent = [parts.read_buf, held].into_iter().filter(|bytes| !bytes.is_empty());

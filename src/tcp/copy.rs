@@ -192,9 +192,7 @@ fn with_scratch<T>(poll: impl FnOnce(&mut [u8]) -> T) -> T {
     thread_local! {
         static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
     }
-    let mut scratch = SCRATCH
-        .take()
-        .unwrap_or_else(|| vec![0; MAX_CHUNK_BYTES].into_boxed_slice());
+    let mut scratch = SCRATCH.take().unwrap_or_else(|| vec![0; MAX_CHUNK_BYTES].into_boxed_slice());
     let result = poll(&mut scratch);
     SCRATCH.set(Some(scratch));
     result

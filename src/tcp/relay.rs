@@ -129,11 +129,7 @@ async fn drive<A, B, P: Pump<A, B> + Pump<B, A>>(
         poll_idle(cx, timer, last_move, idle).map(|()| End::Idle)
     })
     .await;
-    Outcome {
-        a_to_b: flow.a_to_b.sent,
-        b_to_a: flow.b_to_a.sent,
-        end,
-    }
+    Outcome { a_to_b: flow.a_to_b.sent, b_to_a: flow.b_to_a.sent, end }
 }
 
 /// The timer is set forward only when it fires early, not at every byte.
@@ -219,11 +215,7 @@ impl<P: Gated> Flow<'_, P> {
             Some(End::A(_)) => forth_done || forth.starved,
             Some(_) => back_done || back.starved,
         };
-        if over {
-            self.end(End::Clean)
-        } else {
-            Poll::Pending
-        }
+        if over { self.end(End::Clean) } else { Poll::Pending }
     }
 
     /// The side that broke first stands.

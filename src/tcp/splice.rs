@@ -41,11 +41,7 @@ pub(super) struct Bulk {
 
 impl Default for Bulk {
     fn default() -> Self {
-        Self {
-            copy: Copy::default(),
-            threshold: BULK_BYTES,
-            pipe: None,
-        }
+        Self { copy: Copy::default(), threshold: BULK_BYTES, pipe: None }
     }
 }
 
@@ -107,11 +103,7 @@ impl Bulk {
                 return Poll::Pending;
             }
             // Before a pipe is taken: most wake-ups of a connection are the other direction's.
-            if source
-                .poll_read_ready(cx)
-                .map_err(Broken::Source)?
-                .is_pending()
-            {
+            if source.poll_read_ready(cx).map_err(Broken::Source)?.is_pending() {
                 self.gate().starved = true;
                 return Poll::Pending;
             }
@@ -179,12 +171,7 @@ impl Pipe {
         PIPES.set(PIPES.get() + 1);
         let place = Place;
         let (reader, writer) = io::pipe().ok()?;
-        let pipe = Self {
-            reader,
-            writer,
-            held: 0,
-            _place: place,
-        };
+        let pipe = Self { reader, writer, held: 0, _place: place };
         (pipe_bytes(&pipe.writer) >= MIN_PIPE_BYTES).then_some(pipe)
     }
 
@@ -199,9 +186,8 @@ impl Pipe {
 
     fn fill(&mut self, source: &TcpStream) -> io::Result<usize> {
         let pipe = self.writer.as_fd();
-        let filled = source.try_io(Interest::READABLE, || {
-            splice(source.as_fd(), pipe, MAX_SPLICE_BYTES)
-        })?;
+        let filled =
+            source.try_io(Interest::READABLE, || splice(source.as_fd(), pipe, MAX_SPLICE_BYTES))?;
         self.held = filled;
         Ok(filled)
     }

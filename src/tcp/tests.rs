@@ -32,10 +32,7 @@ async fn expect(source: &mut (impl AsyncRead + Unpin), from: u64, to: u64) {
     let mut at = from;
     while at < to {
         let room = block.len().min((to - at) as usize);
-        let read = source
-            .read(&mut block[..room])
-            .await
-            .expect("the relay brings bytes");
+        let read = source.read(&mut block[..room]).await.expect("the relay brings bytes");
         assert_ne!(read, 0, "ended at {at} of {to}");
         for byte in &block[..read] {
             assert_eq!(*byte, pattern(at), "at {at}");
@@ -45,10 +42,7 @@ async fn expect(source: &mut (impl AsyncRead + Unpin), from: u64, to: u64) {
 }
 
 async fn expect_end(source: &mut (impl AsyncRead + Unpin)) {
-    let read = source
-        .read(&mut [0; 1])
-        .await
-        .expect("an end, not an error");
+    let read = source.read(&mut [0; 1]).await.expect("an end, not an error");
     assert_eq!(read, 0, "a byte instead of the end");
 }
 

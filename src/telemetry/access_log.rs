@@ -109,12 +109,7 @@ impl AccessLog {
     /// another one.
     pub fn new(feed: Feed, settings: &Settings, seed: u64) -> Self {
         let bytes = Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 4);
-        let batch = Batch {
-            bytes,
-            entries: 0,
-            times: Timestamps::default(),
-            feed,
-        };
+        let batch = Batch { bytes, entries: 0, times: Timestamps::default(), feed };
         let log = Self(Rc::new(Inner {
             format: Cell::new(LogFormat::Off),
             keep_below: Cell::new(0),
@@ -129,9 +124,7 @@ impl AccessLog {
     pub fn configure(&self, settings: &Settings) {
         self.0.format.set(settings.format);
         // A float cast saturates: a ratio below 0 keeps none, beyond 1 keeps all.
-        self.0
-            .keep_below
-            .set((settings.sample * 4_294_967_296.0) as u64);
+        self.0.keep_below.set((settings.sample * 4_294_967_296.0) as u64);
     }
 
     /// False when the log is off, so that the caller need not even gather an entry.
@@ -198,8 +191,7 @@ impl Batch {
     /// Copies, so that the queue holds exact sizes and the buffer is used again.
     fn flush(&mut self) {
         if self.entries > 0 {
-            self.feed
-                .offer(Box::from(self.bytes.as_slice()), self.entries);
+            self.feed.offer(Box::from(self.bytes.as_slice()), self.entries);
             self.bytes.clear();
             // One entry with huge headers must not keep the buffer large.
             self.bytes.shrink_to(4 * BATCH_BYTES);

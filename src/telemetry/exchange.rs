@@ -185,9 +185,10 @@ impl Drop for Exchange {
             self.blame(Reason::ClientClosed);
             self.status.set(499);
         }
-        for (counter, bytes) in
-            [(&self.sinks.bytes_in, self.bytes_in.get()), (&self.sinks.bytes_out, self.bytes_out.get())]
-        {
+        for (counter, bytes) in [
+            (&self.sinks.bytes_in, self.bytes_in.get()),
+            (&self.sinks.bytes_out, self.bytes_out.get()),
+        ] {
             if bytes > 0 {
                 counter.add(bytes);
             }

@@ -12,16 +12,12 @@ pub fn read_lower(digits: &[u8]) -> Option<u128> {
 
 /// The number that `digits` spell, in either case.
 pub fn read_any(digits: &[u8]) -> Option<u128> {
-    read(digits, |digit| {
-        (digit as char).to_digit(16).map(|value| value as u8)
-    })
+    read(digits, |digit| (digit as char).to_digit(16).map(|value| value as u8))
 }
 
 /// The callers check the width: at most 32 digits.
 fn read(digits: &[u8], one: impl Fn(u8) -> Option<u8>) -> Option<u128> {
-    digits.iter().try_fold(0, |number, digit| {
-        Some(number << 4 | u128::from(one(*digit)?))
-    })
+    digits.iter().try_fold(0, |number, digit| Some(number << 4 | u128::from(one(*digit)?)))
 }
 
 /// Fills `into` with the low digits of `number`.

@@ -83,13 +83,7 @@ where
         Style::Json => layer.json().flatten_event(true).boxed(),
     };
     let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer.with_filter(filter)));
-    Ok((
-        dispatch,
-        LogHandle {
-            filter: handle,
-            level: Arc::new(AtomicUsize::new(level)),
-        },
-    ))
+    Ok((dispatch, LogHandle { filter: handle, level: Arc::new(AtomicUsize::new(level)) }))
 }
 
 impl LogHandle {
@@ -111,18 +105,14 @@ impl LogHandle {
 }
 
 fn index(level: &str) -> Result<usize, Error> {
-    let known = LEVELS
-        .iter()
-        .position(|name| level.eq_ignore_ascii_case(name));
+    let known = LEVELS.iter().position(|name| level.eq_ignore_ascii_case(name));
     known.ok_or_else(|| Error::UnknownLevel(level.to_owned()))
 }
 
 /// Answers depend on a callsite alone, so tracing caches them: a silent event costs one load.
 fn targets(level: usize) -> Targets {
     let (ours, others) = FILTERS[level];
-    Targets::new()
-        .with_default(others)
-        .with_target("outrigger", ours)
+    Targets::new().with_default(others).with_target("outrigger", ours)
 }
 
 struct Clock;

@@ -70,12 +70,7 @@ impl Registry {
         bound: usize,
         labels: &'static [&'static str],
     ) -> Family<Counter> {
-        self.family(Desc {
-            name,
-            help,
-            bound,
-            labels,
-        })
+        self.family(Desc { name, help, bound, labels })
     }
 
     /// A family of whole-number gauges.
@@ -86,12 +81,7 @@ impl Registry {
         bound: usize,
         labels: &'static [&'static str],
     ) -> Family<Gauge> {
-        self.family(Desc {
-            name,
-            help,
-            bound,
-            labels,
-        })
+        self.family(Desc { name, help, bound, labels })
     }
 
     /// A family of duration histograms, in seconds, over [`BOUNDS`].
@@ -102,45 +92,22 @@ impl Registry {
         bound: usize,
         labels: &'static [&'static str],
     ) -> Family<Histogram> {
-        self.family(Desc {
-            name,
-            help,
-            bound,
-            labels,
-        })
+        self.family(Desc { name, help, bound, labels })
     }
 
     /// One counter without labels.
     pub fn counter(&self, name: &'static str, help: &'static str) -> Counter {
-        self.family(Desc {
-            name,
-            help,
-            bound: 1,
-            labels: &[],
-        })
-        .with(&[])
+        self.family(Desc { name, help, bound: 1, labels: &[] }).with(&[])
     }
 
     /// One whole-number gauge without labels.
     pub fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
-        self.family(Desc {
-            name,
-            help,
-            bound: 1,
-            labels: &[],
-        })
-        .with(&[])
+        self.family(Desc { name, help, bound: 1, labels: &[] }).with(&[])
     }
 
     /// One floating-point gauge without labels, for timestamps.
     pub fn gauge_f64(&self, name: &'static str, help: &'static str) -> GaugeF64 {
-        self.family(Desc {
-            name,
-            help,
-            bound: 1,
-            labels: &[],
-        })
-        .with(&[])
+        self.family(Desc { name, help, bound: 1, labels: &[] }).with(&[])
     }
 
     /// A family of any kind; the kind follows from the handle that the caller keeps.
@@ -175,11 +142,7 @@ impl Registry {
         }
         let mut all = sink.finish();
         let families: Vec<AnyFamily> = lock(&self.0.families).values().cloned().collect();
-        all.extend(
-            families
-                .iter()
-                .map(|family| (family.desc().name, family.snapshot())),
-        );
+        all.extend(families.iter().map(|family| (family.desc().name, family.snapshot())));
         all
     }
 }

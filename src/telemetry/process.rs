@@ -10,27 +10,16 @@ use super::metrics::{Desc, Registry, Sink};
 /// Clock ticks a second in `/proc`: USER_HZ is 100 on every architecture we build for.
 const TICKS: f64 = 100.0;
 
-const CPU: Desc = desc(
-    "process_cpu_seconds_total",
-    "User and system CPU time spent.",
-);
+const CPU: Desc = desc("process_cpu_seconds_total", "User and system CPU time spent.");
 const RESIDENT: Desc = desc("process_resident_memory_bytes", "Resident memory size.");
 const VIRTUAL: Desc = desc("process_virtual_memory_bytes", "Virtual memory size.");
 const OPEN_FDS: Desc = desc("process_open_fds", "Open file descriptors.");
 const MAX_FDS: Desc = desc("process_max_fds", "Most file descriptors that may be open.");
-const START: Desc = desc(
-    "process_start_time_seconds",
-    "Start of the process, Unix time.",
-);
+const START: Desc = desc("process_start_time_seconds", "Start of the process, Unix time.");
 const THREADS: Desc = desc("process_threads", "Threads of the process.");
 
 const fn desc(name: &'static str, help: &'static str) -> Desc {
-    Desc {
-        name,
-        help,
-        bound: 1,
-        labels: &[],
-    }
+    Desc { name, help, bound: 1, labels: &[] }
 }
 
 /// Adds the process metrics to `registry`.
@@ -86,11 +75,7 @@ impl Stat {
 
 /// Unix seconds at which the kernel started, from `/proc/stat`.
 fn boot_time(text: &str) -> Option<u64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix("btime "))?
-        .trim()
-        .parse()
-        .ok()
+    text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 /// Resident bytes, from `/proc/self/status`, which spares asking for the page size.
@@ -102,9 +87,7 @@ fn resident(text: &str) -> Option<u64> {
 
 /// The soft limit, from `/proc/self/limits`.
 fn max_fds(text: &str) -> Option<f64> {
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
+    let value = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     match value.split_ascii_whitespace().next()? {
         "unlimited" => Some(f64::INFINITY),
         number => number.parse().ok(),
@@ -135,15 +118,9 @@ mod tests {
 
     #[test]
     fn the_other_files() {
-        assert_eq!(
-            boot_time("cpu 1 2\nbtime 1700000000\nprocesses 5\n"),
-            Some(1_700_000_000)
-        );
+        assert_eq!(boot_time("cpu 1 2\nbtime 1700000000\nprocesses 5\n"), Some(1_700_000_000));
         assert_eq!(boot_time("cpu 1 2\n"), None);
-        assert_eq!(
-            resident("VmSize:\t 9 kB\nVmRSS:\t   2048 kB\n"),
-            Some(2_097_152)
-        );
+        assert_eq!(resident("VmSize:\t 9 kB\nVmRSS:\t   2048 kB\n"), Some(2_097_152));
         assert_eq!(resident("VmSize:\t 9 kB\n"), None);
         let limits = |soft| format!("Max open files            {soft}   1048576   files\n");
         assert_eq!(max_fds(&limits("1024")), Some(1024.0));

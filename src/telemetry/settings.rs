@@ -44,10 +44,7 @@ pub enum Propagation {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            access_log: AccessLog {
-                format: LogFormat::Json,
-                sample: 1.0,
-            },
+            access_log: AccessLog { format: LogFormat::Json, sample: 1.0 },
             propagation: vec![Propagation::W3c, Propagation::B3],
         }
     }

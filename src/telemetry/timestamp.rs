@@ -16,10 +16,7 @@ pub struct Timestamps {
 
 impl Default for Timestamps {
     fn default() -> Self {
-        Self {
-            second: 0,
-            text: *b"1970-01-01T00:00:00.000Z",
-        }
+        Self { second: 0, text: *b"1970-01-01T00:00:00.000Z" }
     }
 }
 
@@ -58,11 +55,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -105,9 +98,6 @@ mod tests {
         let mut kept = Timestamps::default();
         kept.rfc3339(UNIX_EPOCH + Duration::from_secs(86_400));
         assert_eq!(kept.rfc3339(UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
-        assert_eq!(
-            kept.rfc3339(UNIX_EPOCH - Duration::from_secs(1)),
-            "1970-01-01T00:00:00.000Z"
-        );
+        assert_eq!(kept.rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
     }
 }

@@ -54,21 +54,12 @@ impl TraceContext {
     pub fn fresh(random: &mut impl FnMut() -> u64) -> Self {
         let trace_id = u128::from(random()) << 64 | u128::from(random());
         let span_id = random().max(1);
-        Self {
-            trace_id: trace_id.max(1),
-            span_id,
-            sampled: None,
-            debug: false,
-            random: true,
-        }
+        Self { trace_id: trace_id.max(1), span_id, sampled: None, debug: false, random: true }
     }
 
     /// The same trace with a new span id: what goes upstream when this hop is a span of its own.
     pub fn child(&self, random: &mut impl FnMut() -> u64) -> Self {
-        Self {
-            span_id: random().max(1),
-            ..*self
-        }
+        Self { span_id: random().max(1), ..*self }
     }
 
     /// Writes this context in every format listed, replacing what was there. A `tracestate` that

@@ -37,7 +37,16 @@ impl TrafficMetrics {
                 "outrigger_requests_total",
                 "Requests that ended, by how they ended.",
                 REQUEST_SERIES,
-                &["direction", "service", "route", "protocol", "code", "grpc_status", "peer", "reason"],
+                &[
+                    "direction",
+                    "service",
+                    "route",
+                    "protocol",
+                    "code",
+                    "grpc_status",
+                    "peer",
+                    "reason",
+                ],
             ),
             durations: registry.histogram_family(
                 "outrigger_request_duration_seconds",

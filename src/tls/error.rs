@@ -150,13 +150,13 @@ pub(super) fn classify_tls(error: &TlsError) -> PeerError {
 fn certificate(verdict: &CertificateError, error: &TlsError) -> PeerError {
     match verdict {
         CertificateError::Expired => PeerError::Expired { not_after: None },
-        CertificateError::ExpiredContext { not_after, .. } => PeerError::Expired {
-            not_after: Some(system_time(*not_after)),
-        },
+        CertificateError::ExpiredContext { not_after, .. } => {
+            PeerError::Expired { not_after: Some(system_time(*not_after)) }
+        }
         CertificateError::NotValidYet => PeerError::NotYetValid { not_before: None },
-        CertificateError::NotValidYetContext { not_before, .. } => PeerError::NotYetValid {
-            not_before: Some(system_time(*not_before)),
-        },
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            PeerError::NotYetValid { not_before: Some(system_time(*not_before)) }
+        }
         CertificateError::UnknownIssuer => PeerError::UnknownIssuer,
         CertificateError::BadSignature => PeerError::BadSignature,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {

@@ -44,11 +44,7 @@ pub enum LoadError {
         .path.display(),
         .found.trust_domain()
     )]
-    TrustDomain {
-        path: PathBuf,
-        found: SpiffeId,
-        ours: TrustDomain,
-    },
+    TrustDomain { path: PathBuf, found: SpiffeId, ours: TrustDomain },
     #[error(
         "identity.certificate: no peer would take {} (judged by identity.trustBundle {}): \
          issue it again, or put the root that issued it into the bundle",
@@ -85,13 +81,11 @@ pub fn load(
     let bundle = TrustBundle::from_pem(&read(TRUST_BUNDLE, path)?, generation)
         .map_err(|source| unusable(TRUST_BUNDLE, path, source))?;
     let credentials = Credentials::new(svid, bundle);
-    credentials
-        .check(now)
-        .map_err(|source| LoadError::Refused {
-            certificate: settings.certificate.clone(),
-            trust_bundle: settings.trust_bundle.clone(),
-            source,
-        })?;
+    credentials.check(now).map_err(|source| LoadError::Refused {
+        certificate: settings.certificate.clone(),
+        trust_bundle: settings.trust_bundle.clone(),
+        source,
+    })?;
     Ok(credentials)
 }
 
@@ -111,19 +105,11 @@ fn svid(settings: &Settings) -> Result<Svid, LoadError> {
 }
 
 fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, LoadError> {
-    fs::read(path).map_err(|source| LoadError::Read {
-        field,
-        path: path.to_owned(),
-        source,
-    })
+    fs::read(path).map_err(|source| LoadError::Read { field, path: path.to_owned(), source })
 }
 
 fn unusable(field: &'static str, path: &Path, source: identity::Error) -> LoadError {
-    LoadError::Unusable {
-        field,
-        path: path.to_owned(),
-        source,
-    }
+    LoadError::Unusable { field, path: path.to_owned(), source }
 }
 
 /// Tells whether any of the three files was replaced or rewritten; equal means unchanged. Follows
@@ -150,11 +136,7 @@ pub fn fingerprint(settings: &Settings) -> Fingerprint {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         })
     };
-    Fingerprint([
-        stamp(&settings.certificate),
-        stamp(&settings.key),
-        stamp(&settings.trust_bundle),
-    ])
+    Fingerprint([stamp(&settings.certificate), stamp(&settings.key), stamp(&settings.trust_bundle)])
 }
 
 #[cfg(test)]

@@ -57,9 +57,7 @@ impl Alpn {
     }
 
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|alpn| alpn.name().as_bytes() == name)
+        Self::ALL.into_iter().find(|alpn| alpn.name().as_bytes() == name)
     }
 }
 
@@ -81,13 +79,7 @@ impl Credentials {
         let verifier = Arc::new(verify::Verifier::new(svid.id(), &bundle));
         let server = Arc::new(configs::server(&svid, verifier.clone()));
         let clients = configs::clients(&svid, verifier.clone());
-        Self {
-            svid,
-            bundle,
-            verifier,
-            server,
-            clients,
-        }
+        Self { svid, bundle, verifier, server, clients }
     }
 
     pub fn svid(&self) -> &Svid {

@@ -99,10 +99,7 @@ async fn two_members_know_each_other() {
     assert_eq!(caller.not_after, web.svid().not_after());
     assert_eq!(caller.bundle_generation, 9);
     let callee = dialled.expect("dialled");
-    assert_eq!(
-        (callee.id.as_str(), callee.serial.as_str()),
-        (API, api.svid().serial())
-    );
+    assert_eq!((callee.id.as_str(), callee.serial.as_str()), (API, api.svid().serial()));
 }
 
 #[tokio::test]
@@ -152,11 +149,7 @@ async fn strangers_are_refused_by_both_sides_in_the_same_words() {
         assert_eq!(verdict(&served), judged, "{case}, as a client: {served:?}");
         assert_eq!(verdict(&dialled), heard, "{case}, as a client: {dialled:?}");
         let (served, dialled) = shake(&bad, &good, API).await;
-        assert_eq!(
-            verdict(&dialled),
-            judged,
-            "{case}, as a server: {dialled:?}"
-        );
+        assert_eq!(verdict(&dialled), judged, "{case}, as a server: {dialled:?}");
         assert_eq!(verdict(&served), heard, "{case}, as a server: {served:?}");
         assert!(served.is_err_and(|e| e.is_identity()), "{case}");
     }
@@ -185,44 +178,17 @@ fn bad_leaves(root: &Authority) -> Vec<(&'static str, Presented, &'static str, &
         p.custom_extensions = vec![extension];
     });
     let usurped = usurped(root);
-    let alien = self::bent(&authority(), |p| {
-        name(p, &["spiffe://other.mesh/ns/shop/sa/api"])
-    });
+    let alien = self::bent(&authority(), |p| name(p, &["spiffe://other.mesh/ns/shop/sa/api"]));
     let purpose = bent(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning]);
     vec![
-        (
-            "other root",
-            self::bent(&authority(), |_| {}),
-            "UnknownIssuer",
-            "Refused UnknownIssuer",
-        ),
-        (
-            "other root and trust domain",
-            alien,
-            "UnknownIssuer",
-            "Refused UnknownIssuer",
-        ),
-        (
-            "unknown critical extension",
-            strange,
-            "Handshake",
-            "Refused Identity",
-        ),
-        (
-            "issued by a workload",
-            usurped,
-            "Handshake",
-            "Refused Identity",
-        ),
+        ("other root", self::bent(&authority(), |_| {}), "UnknownIssuer", "Refused UnknownIssuer"),
+        ("other root and trust domain", alien, "UnknownIssuer", "Refused UnknownIssuer"),
+        ("unknown critical extension", strange, "Handshake", "Refused Identity"),
+        ("issued by a workload", usurped, "Handshake", "Refused Identity"),
         ("forged", forged, "BadSignature", "Refused BadSignature"),
         ("expired", expired, "Expired", "Refused Expired"),
         ("not begun", early, "NotYetValid", "Refused Expired"),
-        (
-            "other trust domain",
-            foreign,
-            "WrongTrustDomain",
-            "Refused Identity",
-        ),
+        ("other trust domain", foreign, "WrongTrustDomain", "Refused Identity"),
         ("two URIs", two, "NotSpiffe", "Refused Identity"),
         ("no name", none, "NotSpiffe", "Refused Identity"),
         ("a host name", host, "NotSpiffe", "Refused Identity"),
@@ -311,12 +277,7 @@ async fn the_finished_session_is_judged_by_the_given_time_and_expectation() {
         (&api, Expectation::Member, web.svid().not_after(), "Expired"),
         (&api, Expectation::Member, now - 2 * HOUR, "NotYetValid"),
         (&stranger, Expectation::Member, now, "WrongTrustDomain"),
-        (
-            &stranger,
-            Expectation::Exactly(&web_id),
-            now,
-            "WrongTrustDomain",
-        ),
+        (&stranger, Expectation::Exactly(&web_id), now, "WrongTrustDomain"),
     ] {
         let judged = peer(session, ours, expectation, at);
         assert_eq!(verdict(&judged), expected, "{judged:?}");

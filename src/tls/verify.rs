@@ -89,16 +89,12 @@ fn named(
         _ => leaf.id().map_err(PeerError::not_spiffe)?,
     };
     if id.trust_domain() != ours.trust_domain() {
-        return Err(PeerError::WrongTrustDomain {
-            found: id,
-            ours: ours.trust_domain().into(),
-        });
+        return Err(PeerError::WrongTrustDomain { found: id, ours: ours.trust_domain().into() });
     }
     match expected {
-        Expectation::Exactly(expected) if *expected != id => Err(PeerError::WrongIdentity {
-            expected: expected.clone(),
-            found: id,
-        }),
+        Expectation::Exactly(expected) if *expected != id => {
+            Err(PeerError::WrongIdentity { expected: expected.clone(), found: id })
+        }
         _ => Ok(id),
     }
 }

@@ -102,22 +102,16 @@ fn room(path: &str) -> Option<&str> {
 }
 
 fn is_test(path: &str) -> bool {
-    path.split('/')
-        .any(|part| part == "tests" || part == "tests.rs")
+    path.split('/').any(|part| part == "tests" || part == "tests.rs")
 }
 
 /// How a file opens, and how long it is.
 fn marks(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if !text.starts_with("//!") {
-        faults.push(format!(
-            "src/{path}:1: does not open with `//!`: what is it for?"
-        ));
+        faults.push(format!("src/{path}:1: does not open with `//!`: what is it for?"));
     }
-    let (lines, excused) = (
-        text.lines().count(),
-        LONGER.iter().any(|(name, _)| *name == path),
-    );
+    let (lines, excused) = (text.lines().count(), LONGER.iter().any(|(name, _)| *name == path));
     if lines > LINES && !excused && !is_test(path) {
         faults.push(format!("src/{path}:{LINES}: {lines} lines are two files"));
     }
@@ -152,14 +146,9 @@ fn refusal(own: &str, used: &str, plan: &BTreeMap<&str, u8>) -> Option<String> {
     // A room without a floor has been complained about.
     let floor = *plan.get(own)?;
     let Some(&below) = plan.get(used) else {
-        return Some(format!(
-            "`{used}` is no room, and nothing else is taken from the root"
-        ));
+        return Some(format!("`{used}` is no room, and nothing else is taken from the root"));
     };
-    let cap = CAPPED
-        .iter()
-        .find(|(room, _)| *room == own)
-        .map(|(_, cap)| *cap);
+    let cap = CAPPED.iter().find(|(room, _)| *room == own).map(|(_, cap)| *cap);
     let may = own == used || (below < floor && cap.is_none_or(|cap| below <= cap));
     (!may).then(|| format!("`{own}` on floor {floor} may not use `{used}` on floor {below}"))
 }
@@ -167,11 +156,7 @@ fn refusal(own: &str, used: &str, plan: &BTreeMap<&str, u8>) -> Option<String> {
 /// How many modules below the root a file's code is.
 fn depth(path: &str) -> usize {
     let parts = path.split('/').count();
-    if path.ends_with("/mod.rs") {
-        parts - 1
-    } else {
-        parts
-    }
+    if path.ends_with("/mod.rs") { parts - 1 } else { parts }
 }
 
 /// Each name that is taken from the root, by `crate::` or by climbing, with its line. `depth` is
@@ -231,16 +216,13 @@ fn walk<'t>(tokens: &[Token<'t>], depth: usize, found: &mut Vec<(usize, &'t str)
 /// What follows each opening and comma of the group that `tokens` begins with.
 fn branches<'a, 't>(tokens: &'a [Token<'t>]) -> impl Iterator<Item = &'a [Token<'t>]> {
     let mut nested = 0usize;
-    tokens[..group(tokens)]
-        .iter()
-        .enumerate()
-        .filter_map(move |(at, token)| {
-            match token.text {
-                "{" => nested += 1,
-                "}" => nested -= 1,
-                _ => {}
-            }
-            let begins = nested == 1 && matches!(token.text, "{" | ",");
-            begins.then(|| &tokens[at + 1..])
-        })
+    tokens[..group(tokens)].iter().enumerate().filter_map(move |(at, token)| {
+        match token.text {
+            "{" => nested += 1,
+            "}" => nested -= 1,
+            _ => {}
+        }
+        let begins = nested == 1 && matches!(token.text, "{" | ",");
+        begins.then(|| &tokens[at + 1..])
+    })
 }

@@ -81,11 +81,7 @@ fn rows(table: &str) -> impl Iterator<Item = (&str, String, Option<&str>)> {
     table.lines().filter(|row| !row.is_empty()).map(|row| {
         let mut cells = row.split('┃').map(str::trim);
         let (path, code) = (cells.next().expect("a path"), cells.next().expect("code"));
-        (
-            path,
-            format!("//! For a test.\n{}\n", code.replace('⏎', "\n")),
-            cells.next(),
-        )
+        (path, format!("//! For a test.\n{}\n", code.replace('⏎', "\n")), cells.next())
     })
 }
 
@@ -94,10 +90,7 @@ fn what_is_planted_is_found() {
     for (path, text, expected) in rows(FAULTS) {
         let faults = faults_of(path, &text);
         assert_eq!(faults.len(), 1, "{path}: {text}{faults:?}");
-        assert!(
-            faults[0].contains(expected.expect("three cells")),
-            "{path}: {text}{faults:?}"
-        );
+        assert!(faults[0].contains(expected.expect("three cells")), "{path}: {text}{faults:?}");
     }
 }
 
@@ -113,35 +106,16 @@ fn what_is_sound_passes() {
 fn marks_are_missed() {
     let long = format!("//! Long.\n{}", "fn f() {}\n".repeat(LINES));
     let rows = [
-        (
-            "low/a.rs",
-            "fn f() {}\n",
-            Some("low/a.rs:1: does not open with"),
-        ),
-        (
-            "low/tests.rs",
-            "fn f() {}\n",
-            Some("low/tests.rs:1: does not open with"),
-        ),
+        ("low/a.rs", "fn f() {}\n", Some("low/a.rs:1: does not open with")),
+        ("low/tests.rs", "fn f() {}\n", Some("low/tests.rs:1: does not open with")),
         ("low/a.rs", &long, Some("401 lines are two files")),
         ("low/tests.rs", &long, None),
-        (
-            "lib.rs",
-            "//! | 0 | `low` `low` |",
-            Some("names `low` twice"),
-        ),
-        (
-            "lib.rs",
-            "//! | 0 | `cellar` |",
-            Some("names `cellar`, which is not there"),
-        ),
+        ("lib.rs", "//! | 0 | `low` `low` |", Some("names `low` twice")),
+        ("lib.rs", "//! | 0 | `cellar` |", Some("names `cellar`, which is not there")),
     ];
     for (path, text, expected) in rows {
         let faults = faults_of(path, text);
         let found = |expected: &str| faults.iter().any(|fault| fault.contains(expected));
-        assert!(
-            expected.map_or(faults.is_empty(), found),
-            "{path}: {faults:?}"
-        );
+        assert!(expected.map_or(faults.is_empty(), found), "{path}: {faults:?}");
     }
 }

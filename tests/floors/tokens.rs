@@ -51,8 +51,7 @@ fn lexeme(text: &str) -> (usize, bool) {
 }
 
 fn word(text: &str) -> usize {
-    text.find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(text.len())
+    text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len())
 }
 
 fn block_comment(text: &str) -> usize {
@@ -98,11 +97,7 @@ fn literal(text: &str) -> Option<usize> {
         escaped = !escaped && *c == '\\';
         end
     };
-    let end = body
-        .char_indices()
-        .skip(1)
-        .find(ends)
-        .map_or(body.len(), |(at, _)| at + 1);
+    let end = body.char_indices().skip(1).find(ends).map_or(body.len(), |(at, _)| at + 1);
     Some(prefix + end)
 }
 
@@ -160,10 +155,7 @@ pub(super) fn group(tokens: &[Token<'_>]) -> usize {
         }
         open == 0
     };
-    tokens
-        .iter()
-        .position(ends)
-        .map_or(tokens.len(), |at| at + 1)
+    tokens.iter().position(ends).map_or(tokens.len(), |at| at + 1)
 }
 
 /// The length of an item: to its braces' end, or to its semicolon.

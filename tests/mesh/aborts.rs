@@ -27,26 +27,11 @@ fn breaking(head: &'static str, end: End) -> App {
 #[test]
 fn an_answer_that_breaks_off_is_an_error_for_the_caller() {
     let cases = [
-        (
-            "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
-            End::Close,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
-            End::Reset,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
-            End::Close,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
-            End::Reset,
-        ),
-        (
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\nhalf",
-            End::Close,
-        ),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf", End::Close),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf", End::Reset),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", End::Close),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", End::Reset),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\nhalf", End::Close),
         ("HTTP/1.1 200 OK\r\n\r\nhalf", End::Reset),
     ];
     for (head, end) in cases {
@@ -134,10 +119,7 @@ fn a_request_that_breaks_off_is_an_error_for_the_app() {
                     "{beginning:?} {end:?} passed for a whole request"
                 );
                 let broken = app.broken();
-                assert!(
-                    matches!(broken[0], Broken::Cut | Broken::Reset),
-                    "{broken:?}"
-                );
+                assert!(matches!(broken[0], Broken::Cut | Broken::Reset), "{broken:?}");
             });
         }
     }

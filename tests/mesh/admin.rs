@@ -11,37 +11,21 @@ fn every_path_answers() {
         for path in ["/live", "/ready", "/"] {
             assert_eq!(sidecar.get(path).status(), 200, "{path}");
         }
-        for path in [
-            "/config",
-            "/services",
-            "/endpoints",
-            "/certs",
-            "/connections",
-        ] {
+        for path in ["/config", "/services", "/endpoints", "/certs", "/connections"] {
             sidecar.json(path);
         }
         assert_eq!(sidecar.get("/log").status(), 200);
         assert_eq!(sidecar.get("/nothing").status(), 404);
     }
-    assert!(
-        mesh.outbound.get("/").text().contains("<html"),
-        "a page for people"
-    );
+    assert!(mesh.outbound.get("/").text().contains("<html"), "a page for people");
     let certs = mesh.outbound.json("/certs").to_string();
     assert!(certs.contains(&spiffe("client")), "{certs}");
     let config = mesh.outbound.json("/config").to_string();
-    assert!(
-        config.contains("app.default:80") && !config.contains("PRIVATE KEY"),
-        "{config}"
-    );
+    assert!(config.contains("app.default:80") && !config.contains("PRIVATE KEY"), "{config}");
     let services = mesh.outbound.json("/services").to_string();
     assert!(services.contains("app.default"), "{services}");
     let endpoints = mesh.outbound.json("/endpoints").to_string();
-    for word in [
-        mesh.mesh_ports[0].to_string(),
-        spiffe("server"),
-        "ready".to_owned(),
-    ] {
+    for word in [mesh.mesh_ports[0].to_string(), spiffe("server"), "ready".to_owned()] {
         assert!(endpoints.contains(&word), "no {word} in {endpoints}");
     }
 }
@@ -50,15 +34,9 @@ fn every_path_answers() {
 fn explain_says_what_a_request_would_get() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
-    let answer = mesh
-        .outbound
-        .get("/explain?service=app.default:80&method=GET&path=/x");
+    let answer = mesh.outbound.get("/explain?service=app.default:80&method=GET&path=/x");
     assert_eq!(answer.status(), 200, "{}", answer.text());
-    assert!(
-        answer.text().contains(&mesh.mesh_ports[0].to_string()),
-        "{}",
-        answer.text()
-    );
+    assert!(answer.text().contains(&mesh.mesh_ports[0].to_string()), "{}", answer.text());
     assert!(app.requests().is_empty());
 }
 
@@ -70,12 +48,7 @@ fn open_connections_are_listed() {
     wire.ask(get_with("/", ""));
     let listed = mesh.inbound().json("/connections").to_string();
     assert!(listed.contains(&spiffe("client")), "{listed}");
-    assert!(
-        mesh.outbound
-            .json("/connections")
-            .to_string()
-            .contains("outbound")
-    );
+    assert!(mesh.outbound.json("/connections").to_string().contains("outbound"));
 }
 
 #[test]
@@ -83,15 +56,10 @@ fn foreign_hosts_and_origins_are_refused() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
     let ask = |method: &str, path: &str, lines: &str| {
-        mesh.outbound
-            .try_admin(method, path, lines)
-            .map(|answer| answer.status())
+        mesh.outbound.try_admin(method, path, lines).map(|answer| answer.status())
     };
     assert_eq!(ask("GET", "/config", "Host: evil.example\r\n"), Some(403));
-    assert_eq!(
-        ask("GET", "/config", "Host: localhost:15000\r\n"),
-        Some(200)
-    );
+    assert_eq!(ask("GET", "/config", "Host: localhost:15000\r\n"), Some(200));
     assert_eq!(ask("GET", "/config", "Host: 127.0.0.1\r\n"), Some(200));
     let origin = "Origin: http://evil.example\r\nContent-Length: 0\r\n";
     assert_eq!(ask("POST", "/log?level=debug", origin), Some(403));
@@ -101,10 +69,7 @@ fn foreign_hosts_and_origins_are_refused() {
         "probes come by any name"
     );
     let changed = ask("GET", "/drain", "");
-    assert!(
-        matches!(changed, Some(404 | 405)),
-        "a GET changes nothing: {changed:?}"
-    );
+    assert!(matches!(changed, Some(404 | 405)), "a GET changes nothing: {changed:?}");
     assert!(mesh.outbound.get("/ready").status() == 200);
 }
 
@@ -124,9 +89,7 @@ fn drain_and_shutdown_can_be_asked_for() {
     let mut mesh = Pair::of(&app).start();
     assert!((200..300).contains(&mesh.outbound.post("/drain").status()));
     eventually("it is not ready", || {
-        mesh.outbound
-            .try_admin("GET", "/ready", "")
-            .is_none_or(|answer| answer.status() == 503)
+        mesh.outbound.try_admin("GET", "/ready", "").is_none_or(|answer| answer.status() == 503)
     });
     let inbound = mesh.inbound_mut(0);
     assert!((200..300).contains(&inbound.post("/shutdown").status()));
@@ -165,27 +128,20 @@ fn metrics_have_every_family_that_traffic_touches() {
         .collect();
     assert!(missing.is_empty(), "{missing:?} of\n{text}");
     eventually("requests are counted", || {
-        mesh.outbound.metric(
-            "outrigger_requests_total",
-            &["direction=\"outbound\"", "code=\"200\""],
-        ) == 5.0
+        mesh.outbound
+            .metric("outrigger_requests_total", &["direction=\"outbound\"", "code=\"200\""])
+            == 5.0
     });
     eventually("on both sides", || {
-        mesh.inbound().metric(
-            "outrigger_requests_total",
-            &["direction=\"inbound\"", "code=\"200\""],
-        ) == 5.0
+        mesh.inbound()
+            .metric("outrigger_requests_total", &["direction=\"inbound\"", "code=\"200\""])
+            == 5.0
     });
-    let count = mesh.outbound.metric(
-        "outrigger_request_duration_seconds_count",
-        &["direction=\"outbound\""],
-    );
+    let count = mesh
+        .outbound
+        .metric("outrigger_request_duration_seconds_count", &["direction=\"outbound\""]);
     assert_eq!(count as u32, 5);
-    assert!(
-        mesh.outbound
-            .metric("outrigger_certificate_expiry_timestamp_seconds", &[])
-            > 1e9
-    );
+    assert!(mesh.outbound.metric("outrigger_certificate_expiry_timestamp_seconds", &[]) > 1e9);
 }
 
 #[test]
@@ -230,20 +186,9 @@ fn both_sides_log_a_request_with_all_its_fields() {
             let value: serde_json::Value = value;
             assert_eq!(entry[name], value, "{direction} {name} in {entry}");
         }
-        let peer = if direction == "inbound" {
-            spiffe("client")
-        } else {
-            spiffe("server")
-        };
+        let peer = if direction == "inbound" { spiffe("client") } else { spiffe("server") };
         assert_eq!(entry["peer"], peer, "{entry}");
-        for name in [
-            "time",
-            "protocol",
-            "duration_ms",
-            "upstream_ms",
-            "endpoint",
-            "tls",
-        ] {
+        for name in ["time", "protocol", "duration_ms", "upstream_ms", "endpoint", "tls"] {
             assert!(!entry[name].is_null(), "{direction} has no {name}: {entry}");
         }
         assert!(entry["reason"].is_null(), "{entry}");

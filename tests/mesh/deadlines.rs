@@ -6,19 +6,13 @@ use std::time::{Duration, Instant};
 use crate::harness::{App, Pair, each_way, get, get_with};
 
 fn left(value: Option<&str>) -> u64 {
-    value
-        .and_then(|value| value.parse().ok())
-        .unwrap_or_else(|| panic!("no deadline: {value:?}"))
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no deadline: {value:?}"))
 }
 
 #[test]
 fn a_deadline_is_passed_on_reduced() {
     each_way(App::ok, |mesh, app| {
-        assert_eq!(
-            mesh.ask(get_with("/", "X-Outrigger-Deadline-Ms: 5000\r\n"))
-                .status(),
-            200
-        );
+        assert_eq!(mesh.ask(get_with("/", "X-Outrigger-Deadline-Ms: 5000\r\n")).status(), 200);
         let left = left(app.only_request().header("x-outrigger-deadline-ms"));
         assert!((1..=5000).contains(&left), "{left}");
         assert!(left > 2000, "{left} ms of 5000 are left after one hop");
@@ -37,10 +31,7 @@ fn without_a_deadline_none_is_made() {
 fn a_passed_deadline_is_not_forwarded() {
     each_way(App::ok, |mesh, app| {
         let answer = mesh.ask(get_with("/", "X-Outrigger-Deadline-Ms: 0\r\n"));
-        assert_eq!(
-            (answer.status(), answer.reason()),
-            (504, Some("deadline-passed"))
-        );
+        assert_eq!((answer.status(), answer.reason()), (504, Some("deadline-passed")));
         assert_eq!(app.connections(), 0);
     });
 }
@@ -63,10 +54,7 @@ fn an_app_that_exceeds_the_deadline_is_not_waited_for() {
             answer.reason()
         );
         let took = begun.elapsed();
-        assert!(
-            took >= Duration::from_millis(250) && took < Duration::from_secs(2),
-            "{took:?}"
-        );
+        assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(2), "{took:?}");
     });
 }
 
@@ -75,10 +63,7 @@ fn nonsense_is_no_deadline() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
     for value in ["soon", "-1", "99999999999999999999", ""] {
-        let answer = mesh.ask(get_with(
-            "/",
-            &format!("X-Outrigger-Deadline-Ms: {value}\r\n"),
-        ));
+        let answer = mesh.ask(get_with("/", &format!("X-Outrigger-Deadline-Ms: {value}\r\n")));
         assert_eq!(answer.status(), 200, "{value:?}: {}", answer.text());
     }
 }

@@ -37,10 +37,7 @@ fn a_pooled_connection_that_speaks_late_is_still_http() {
         thread::sleep(Duration::from_secs(1));
         let answer = wire.ask(get("/late"));
         assert_eq!(answer.text(), "ok");
-        assert!(
-            app.only_request().header("x-request-id").is_some(),
-            "it was not seen as HTTP"
-        );
+        assert!(app.only_request().header("x-request-id").is_some(), "it was not seen as HTTP");
     });
 }
 
@@ -65,13 +62,8 @@ fn a_silent_tcp_client_may_speak_late() {
 
 #[test]
 fn bytes_that_are_nothing_known_are_tcp() {
-    let beginnings: [&[u8]; 5] = [
-        b"\x00\x00\x00\x08",
-        b"\xff\xfe\xfd\xfc",
-        b"*1\r\n",
-        b"\x16\x09\x00\x01",
-        b"SSH-",
-    ];
+    let beginnings: [&[u8]; 5] =
+        [b"\x00\x00\x00\x08", b"\xff\xfe\xfd\xfc", b"*1\r\n", b"\x16\x09\x00\x01", b"SSH-"];
     each_way(fours, |mesh, _| {
         for beginning in beginnings {
             let mut wire = mesh.connect();
@@ -104,10 +96,7 @@ fn a_plausible_beginning_of_http_stays_http() {
         wire.send("GET /x");
         // Past the 200 ms of detection.
         thread::sleep(Duration::from_millis(500));
-        assert_eq!(
-            wire.ask(" HTTP/1.1\r\nHost: app.default\r\n\r\n").text(),
-            "ok"
-        );
+        assert_eq!(wire.ask(" HTTP/1.1\r\nHost: app.default\r\n\r\n").text(), "ok");
         assert!(app.only_request().header("x-request-id").is_some());
     });
 }
@@ -132,8 +121,7 @@ fn an_http_2_preface_in_two_pieces_is_http_2() {
     let mut wire = mesh.connect();
     wire.send("PRI * HTTP/2.0\r\n");
     thread::sleep(Duration::from_millis(50));
-    wire.send("\r\nSM\r\n\r\n")
-        .send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    wire.send("\r\nSM\r\n\r\n").send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
     let settings = wire.take(9);
     assert_eq!(settings[3], 4, "the first frame is SETTINGS: {settings:?}");
 }
@@ -145,11 +133,7 @@ fn the_apps_own_tls_passes_untouched() {
     let issued = strangers.issue("whoever");
     let server = tls::TlsServer::start(&issued, &["http/1.1"], |mut wire| {
         let request = wire.message(false).expect("a request");
-        assert_eq!(
-            request.header("x-request-id"),
-            None,
-            "someone looked inside"
-        );
+        assert_eq!(request.header("x-request-id"), None, "someone looked inside");
         wire.send(App::answer("end to end"));
     });
     // Over one hop, and through both sidecars as bytes.

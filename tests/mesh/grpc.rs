@@ -18,10 +18,7 @@ fn ok() -> HeaderMap {
 }
 
 fn accepted() -> Response<()> {
-    Response::builder()
-        .header("content-type", "application/grpc")
-        .body(())
-        .expect("a response")
+    Response::builder().header("content-type", "application/grpc").body(()).expect("a response")
 }
 
 /// A server with a method of each shape.
@@ -80,9 +77,7 @@ fn over(app: &H2App) -> [Mesh; 2] {
 }
 
 fn method(name: &str) -> http::Request<()> {
-    grpc_request(&format!("/t.T/{name}"))
-        .body(())
-        .expect("a request")
+    grpc_request(&format!("/t.T/{name}")).body(()).expect("a request")
 }
 
 #[tokio::test]
@@ -91,20 +86,12 @@ async fn unary_and_client_streaming_calls() {
     for mesh in over(&app) {
         let client = H2Client::connect(mesh.service).await;
         let big = pattern(300_000);
-        for messages in [
-            &[&b"hello"[..]][..],
-            &[b""],
-            &[b"a", b"b", b"c"],
-            &[&big, b"x"],
-        ] {
+        for messages in [&[&b"hello"[..]][..], &[b""], &[b"a", b"b", b"c"], &[&big, b"x"]] {
             let answer = client.call(method("Join"), messages).await;
             assert_eq!((answer.status, answer.grpc_status()), (200, Some("0")));
             assert_eq!(answer.header("content-type"), Some("application/grpc"));
             assert!(answer.messages() == [messages.concat()]);
-            assert!(
-                answer.trailers.contains_key("grpc-status"),
-                "in trailers, not in headers"
-            );
+            assert!(answer.trailers.contains_key("grpc-status"), "in trailers, not in headers");
         }
     }
 }
@@ -113,10 +100,8 @@ async fn unary_and_client_streaming_calls() {
 async fn server_streaming_keeps_every_message_in_order() {
     let app = server();
     for mesh in over(&app) {
-        let answer = H2Client::connect(mesh.service)
-            .await
-            .call(method("ServerStream"), &[b"go"])
-            .await;
+        let answer =
+            H2Client::connect(mesh.service).await.call(method("ServerStream"), &[b"go"]).await;
         let expected: Vec<Vec<u8>> = (0..100).map(|n| vec![n]).collect();
         assert_eq!(answer.messages(), expected);
         assert_eq!(answer.grpc_status(), Some("0"));
@@ -154,10 +139,7 @@ async fn errors_of_the_app_keep_their_shape() {
         assert!(refused.body.is_empty());
         let failed = client.call(method("Fails"), &[b"x"]).await;
         assert_eq!(failed.messages(), [b"first".to_vec()]);
-        assert_eq!(
-            (failed.grpc_status(), failed.grpc_message()),
-            (Some("13"), Some("broke"))
-        );
+        assert_eq!((failed.grpc_status(), failed.grpc_message()), (Some("13"), Some("broke")));
     }
 }
 
@@ -171,10 +153,7 @@ async fn errors_of_the_proxy_are_trailers_only_answers_with_a_sentence() {
     ];
     for (pair, reason, code) in cases {
         let mesh = pair.declared("grpc").start();
-        let answer = H2Client::connect(mesh.service)
-            .await
-            .call(method("Join"), &[b"x"])
-            .await;
+        let answer = H2Client::connect(mesh.service).await.call(method("Join"), &[b"x"]).await;
         assert_eq!(answer.status, 200, "{reason}");
         assert_eq!(
             answer.headers.get("grpc-status").map(|v| v.as_bytes()),
@@ -182,10 +161,7 @@ async fn errors_of_the_proxy_are_trailers_only_answers_with_a_sentence() {
             "{reason}"
         );
         assert_eq!(answer.header("x-outrigger-reason"), Some(reason));
-        assert!(
-            answer.grpc_message().is_some_and(|words| words.len() > 10),
-            "{answer:?}"
-        );
+        assert!(answer.grpc_message().is_some_and(|words| words.len() > 10), "{answer:?}");
         assert!(answer.body.is_empty());
         assert_eq!(answer.header("content-type"), Some("application/grpc"));
     }
@@ -198,15 +174,8 @@ async fn a_call_that_breaks_is_unavailable_or_reset() {
         wire.reset();
     });
     let mesh = Pair::of(&app).declared("grpc").start();
-    let answer = H2Client::connect(mesh.service)
-        .await
-        .call(method("Join"), &[b"x"])
-        .await;
-    assert_eq!(
-        (answer.status, answer.grpc_status()),
-        (200, Some("14")),
-        "{answer:?}"
-    );
+    let answer = H2Client::connect(mesh.service).await.call(method("Join"), &[b"x"]).await;
+    assert_eq!((answer.status, answer.grpc_status()), (200, Some("14")), "{answer:?}");
 }
 
 #[tokio::test]
@@ -216,25 +185,14 @@ async fn grpc_timeout_is_honoured_reduced_and_passed_on() {
         let before = app.requests().len();
         let client = H2Client::connect(mesh.service).await;
         let begun = Instant::now();
-        let request = grpc_request("/t.T/Never")
-            .header("grpc-timeout", "400m")
-            .body(())
-            .expect("a request");
+        let request =
+            grpc_request("/t.T/Never").header("grpc-timeout", "400m").body(()).expect("a request");
         let answer = client.call(request, &[b"x"]).await;
         let took = begun.elapsed();
-        assert_eq!(
-            answer.grpc_status(),
-            Some("4"),
-            "deadline-exceeded: {answer:?}"
-        );
-        assert!(
-            took >= Duration::from_millis(300) && took < Duration::from_secs(2),
-            "{took:?}"
-        );
-        let seen = app.requests()[before].headers["grpc-timeout"]
-            .to_str()
-            .expect("text")
-            .to_owned();
+        assert_eq!(answer.grpc_status(), Some("4"), "deadline-exceeded: {answer:?}");
+        assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
+        let seen =
+            app.requests()[before].headers["grpc-timeout"].to_str().expect("text").to_owned();
         assert!(micros(&seen) <= 400_000, "{seen}");
         assert!(micros(&seen) > 100_000, "{seen}");
     }
@@ -292,10 +250,7 @@ async fn messages_of_the_caller_arrive_before_the_call_ends() {
         send_all(&mut send, piece, false).await;
     }
     send.send_data(Bytes::new(), true).expect("sent");
-    assert_eq!(
-        reply(answer).await.messages(),
-        [b"split into single bytes".to_vec()]
-    );
+    assert_eq!(reply(answer).await.messages(), [b"split into single bytes".to_vec()]);
 }
 
 #[tokio::test]
@@ -303,34 +258,18 @@ async fn a_grpc_call_on_an_undeclared_port_passes_too() {
     // The near sidecar hears HTTP/2; the app speaks nothing else.
     let app = server();
     let mesh = Pair::at(app.address).inbound_declared("grpc").start();
-    let answer = H2Client::connect(mesh.service)
-        .await
-        .call(method("Join"), &[b"a", b"b"])
-        .await;
-    assert_eq!(
-        (answer.messages(), answer.grpc_status()),
-        (vec![b"ab".to_vec()], Some("0"))
-    );
+    let answer = H2Client::connect(mesh.service).await.call(method("Join"), &[b"a", b"b"]).await;
+    assert_eq!((answer.messages(), answer.grpc_status()), (vec![b"ab".to_vec()], Some("0")));
 }
 
 #[tokio::test]
 async fn the_grpc_status_is_logged_and_counted() {
     let app = server();
     let mesh = Pair::at(app.address).declared("grpc").start();
-    H2Client::connect(mesh.service)
-        .await
-        .call(method("Fails"), &[b"x"])
-        .await;
+    H2Client::connect(mesh.service).await.call(method("Fails"), &[b"x"]).await;
     soon("it is logged", || {
-        mesh.inbound()
-            .access_log()
-            .iter()
-            .any(|entry| entry["grpc_status"] == 13)
+        mesh.inbound().access_log().iter().any(|entry| entry["grpc_status"] == 13)
     })
     .await;
-    assert!(
-        mesh.outbound
-            .metric("outrigger_requests_total", &["grpc_status=\"13\""])
-            >= 1.0
-    );
+    assert!(mesh.outbound.metric("outrigger_requests_total", &["grpc_status=\"13\""]) >= 1.0);
 }

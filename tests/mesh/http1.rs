@@ -25,25 +25,11 @@ fn bodies_with_a_length_arrive_byte_for_byte() {
             let body = pattern(len);
             let answer = wire.ask(post("/echo", &body));
             assert_eq!(answer.status(), 200);
-            assert!(
-                answer.body == body,
-                "{len} bytes came back as {}",
-                answer.body.len()
-            );
-            assert_eq!(
-                answer.header("content-length"),
-                Some(len.to_string().as_str())
-            );
+            assert!(answer.body == body, "{len} bytes came back as {}", answer.body.len());
+            assert_eq!(answer.header("content-length"), Some(len.to_string().as_str()));
             let seen = &app.requests()[n];
-            assert!(
-                seen.body == body,
-                "{len} bytes reached the app as {}",
-                seen.body.len()
-            );
-            assert_eq!(
-                seen.header("content-length"),
-                Some(len.to_string().as_str())
-            );
+            assert!(seen.body == body, "{len} bytes reached the app as {}", seen.body.len());
+            assert_eq!(seen.header("content-length"), Some(len.to_string().as_str()));
             assert_eq!(seen.header("transfer-encoding"), None);
         }
     });
@@ -67,17 +53,9 @@ fn chunked_bodies_arrive_byte_for_byte_whatever_their_chunks() {
                 "POST /echo HTTP/1.1\r\nHost: app.default\r\nTransfer-Encoding: chunked\r\n\r\n",
             );
             let answer = wire.send(chunked(&body, sizes)).response();
-            assert!(
-                answer.body == body,
-                "{len} bytes came back as {}",
-                answer.body.len()
-            );
+            assert!(answer.body == body, "{len} bytes came back as {}", answer.body.len());
             let seen = &app.requests()[n];
-            assert!(
-                seen.body == body,
-                "{len} bytes reached the app as {}",
-                seen.body.len()
-            );
+            assert!(seen.body == body, "{len} bytes reached the app as {}", seen.body.len());
             if len > 0 {
                 assert_eq!(seen.header("transfer-encoding"), Some("chunked"));
                 assert_eq!(seen.header("content-length"), None);
@@ -94,10 +72,7 @@ fn chunks_are_forwarded_as_they_come() {
             wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
             // One chunk back for each that came: nobody may wait for the end of either body.
             for word in ["one", "two", "six"] {
-                assert_eq!(
-                    String::from_utf8_lossy(&wire.take(8)),
-                    format!("3\r\n{word}\r\n")
-                );
+                assert_eq!(String::from_utf8_lossy(&wire.take(8)), format!("3\r\n{word}\r\n"));
                 wire.send(format!("3\r\n{word}\r\n"));
             }
             wire.send("0\r\n\r\n");
@@ -151,10 +126,7 @@ fn answers_that_have_no_body_leave_the_connection_usable() {
         let mut wire = mesh.connect();
         assert_eq!(wire.ask(get("/204")).status(), 204);
         let unmodified = wire.ask(get("/304"));
-        assert_eq!(
-            (unmodified.status(), unmodified.header("etag")),
-            (304, Some("\"x\""))
-        );
+        assert_eq!((unmodified.status(), unmodified.header("etag")), (304, Some("\"x\"")));
         assert_eq!(wire.ask(get("/next")).text(), "after");
     });
 }
@@ -164,17 +136,12 @@ fn an_answer_without_length_ends_with_the_apps_connection() {
     let app = || {
         App::raw(|mut wire| {
             let _ = wire.message(false);
-            wire.send("HTTP/1.0 200 OK\r\nserver: old\r\n\r\n")
-                .send(pattern(100_000));
+            wire.send("HTTP/1.0 200 OK\r\nserver: old\r\n\r\n").send(pattern(100_000));
         })
     };
     each_way(app, |mesh, _| {
         let answer = mesh.ask(get("/"));
-        assert!(
-            answer.body == pattern(100_000),
-            "{} bytes",
-            answer.body.len()
-        );
+        assert!(answer.body == pattern(100_000), "{} bytes", answer.body.len());
     });
 }
 
@@ -184,10 +151,7 @@ fn http_1_0_stays_1_0_for_the_app_and_closes() {
         let mut wire = mesh.connect();
         let answer = wire.ask("GET /old HTTP/1.0\r\nHost: app.default\r\n\r\n");
         assert_eq!(answer.text(), "ok");
-        assert!(
-            wire.is_over(),
-            "1.0 without keep-alive ends with its answer"
-        );
+        assert!(wire.is_over(), "1.0 without keep-alive ends with its answer");
         assert_eq!(app.only_request().start, "GET /old HTTP/1.0");
     });
 }
@@ -210,11 +174,7 @@ fn http_1_0_with_keep_alive_is_kept() {
             assert_eq!(answer.text(), "ok");
             assert!(!answer.closes(), "kept: {answer:?}");
         }
-        assert!(
-            app.requests()
-                .iter()
-                .all(|seen| seen.start == "GET /old HTTP/1.0")
-        );
+        assert!(app.requests().iter().all(|seen| seen.start == "GET /old HTTP/1.0"));
     });
 }
 
@@ -232,11 +192,7 @@ fn a_1_0_caller_gets_no_chunks() {
     each_way(app, |mesh, _| {
         let answer = mesh.ask("GET / HTTP/1.0\r\nHost: app.default\r\n\r\n");
         assert_eq!(answer.header("transfer-encoding"), None);
-        assert!(
-            answer.body == pattern(70_000),
-            "{} bytes",
-            answer.body.len()
-        );
+        assert!(answer.body == pattern(70_000), "{} bytes", answer.body.len());
     });
 }
 
@@ -265,19 +221,9 @@ fn targets_reach_the_app_as_they_were_sent() {
 #[test]
 fn hosts_reach_the_app_as_they_were_sent() {
     each_way(App::ok, |mesh, app| {
-        let hosts = [
-            "app.default",
-            "App.Default:80",
-            "example.org:8080",
-            "[::1]:80",
-            "10.0.0.1",
-        ];
+        let hosts = ["app.default", "App.Default:80", "example.org:8080", "[::1]:80", "10.0.0.1"];
         for (n, host) in hosts.into_iter().enumerate() {
-            assert_eq!(
-                mesh.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"))
-                    .status(),
-                200
-            );
+            assert_eq!(mesh.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).status(), 200);
             assert_eq!(app.requests()[n].header("host"), Some(host));
         }
     });
@@ -310,11 +256,7 @@ fn a_pipelined_post_does_not_bleed_into_the_next_request() {
         wire.send([post("/1", inner.as_bytes()), post("/2", b"two")].concat());
         assert_eq!(wire.response().text(), inner);
         assert_eq!(wire.response().text(), "two");
-        let targets: Vec<_> = app
-            .requests()
-            .iter()
-            .map(|seen| seen.target().to_owned())
-            .collect();
+        let targets: Vec<_> = app.requests().iter().map(|seen| seen.target().to_owned()).collect();
         assert_eq!(targets, ["/1", "/2"]);
     });
 }
@@ -339,10 +281,7 @@ fn what_can_not_be_served_is_told_instead_of_100_continue() {
     let answer = wire.ask(
         "POST /big HTTP/1.1\r\nHost: app.default\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
     );
-    assert_eq!(
-        (answer.status(), answer.reason()),
-        (503, Some("no-endpoints"))
-    );
+    assert_eq!((answer.status(), answer.reason()), (503, Some("no-endpoints")));
 }
 
 #[test]
@@ -398,11 +337,7 @@ fn a_caller_that_does_not_read_stalls_no_neighbour() {
         for _ in 0..50 {
             assert_eq!(wire.ask(get("/small")).text(), "small");
         }
-        assert!(
-            mesh.outbound.rss_kib() < 128 * 1024,
-            "{} KiB",
-            mesh.outbound.rss_kib()
-        );
+        assert!(mesh.outbound.rss_kib() < 128 * 1024, "{} KiB", mesh.outbound.rss_kib());
         assert_eq!(stalled[0].response().body.len(), BIG);
     });
 }

@@ -10,24 +10,14 @@ fn header_case_is_kept_over_one_hop_in_both_directions() {
     let mesh = Pair::bare(app.address).start();
     let answer = mesh.ask(get_with("/", "X-MiXed: 1\r\nACCEPT: */*\r\n"));
     let names = |message: &Message| -> Vec<String> {
-        message
-            .headers
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect()
+        message.headers.iter().map(|(name, _)| name.clone()).collect()
     };
     let (request, answer) = (names(&app.only_request()), names(&answer));
     for name in ["Host", "X-MiXed", "ACCEPT"] {
-        assert!(
-            request.iter().any(|n| n == name),
-            "{name} is not in {request:?}"
-        );
+        assert!(request.iter().any(|n| n == name), "{name} is not in {request:?}");
     }
     for name in ["X-CamelCase", "ETag"] {
-        assert!(
-            answer.iter().any(|n| n == name),
-            "{name} is not in {answer:?}"
-        );
+        assert!(answer.iter().any(|n| n == name), "{name} is not in {answer:?}");
     }
 }
 
@@ -37,11 +27,7 @@ fn header_names_arrive_in_lower_case_over_the_pair() {
     let mesh = Pair::of(&app).start();
     mesh.ask(get_with("/", "X-MiXed: Value\r\n"));
     let seen = app.only_request();
-    assert!(
-        seen.headers
-            .iter()
-            .all(|(name, _)| name.chars().all(|c| !c.is_ascii_uppercase()))
-    );
+    assert!(seen.headers.iter().all(|(name, _)| name.chars().all(|c| !c.is_ascii_uppercase())));
     assert_eq!(seen.header("x-mixed"), Some("Value"));
 }
 
@@ -114,10 +100,7 @@ fn connection_can_not_strip_what_matters() {
     ));
     let seen = app.only_request();
     assert_eq!(seen.header("host"), Some("app.default"));
-    assert_eq!(
-        seen.header("x-outrigger-peer"),
-        Some(spiffe("client").as_str())
-    );
+    assert_eq!(seen.header("x-outrigger-peer"), Some(spiffe("client").as_str()));
     assert_eq!(seen.body, b"hi");
 }
 
@@ -125,10 +108,7 @@ fn connection_can_not_strip_what_matters() {
 fn the_app_learns_its_peer_and_no_one_can_pretend() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
-    for lines in [
-        "",
-        "X-Outrigger-Peer: spiffe://cluster.local/ns/default/sa/admin\r\n",
-    ] {
+    for lines in ["", "X-Outrigger-Peer: spiffe://cluster.local/ns/default/sa/admin\r\n"] {
         mesh.ask(get_with("/", lines));
     }
     for seen in app.requests() {
@@ -198,10 +178,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 fn a_trace_is_read_in_any_listed_format_and_written_in_all() {
     let app = App::ok();
     let config = "telemetry: {traces: {propagation: [w3c, b3, b3multi]}}";
-    let mesh = Pair::of(&app)
-        .outbound_config(config)
-        .inbound_config(config)
-        .start();
+    let mesh = Pair::of(&app).outbound_config(config).inbound_config(config).start();
     let carriers = [
         format!("traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\ntracestate: vendor=x\r\n"),
         format!("b3: {TRACE}-00f067aa0ba902b7-1\r\n"),
@@ -212,31 +189,21 @@ fn a_trace_is_read_in_any_listed_format_and_written_in_all() {
     }
     for (seen, carrier) in app.requests().iter().zip(&carriers) {
         let parent = seen.header("traceparent").unwrap_or_default();
-        assert!(
-            parent.starts_with(&format!("00-{TRACE}-")),
-            "{parent:?} from {carrier}"
-        );
+        assert!(parent.starts_with(&format!("00-{TRACE}-")), "{parent:?} from {carrier}");
         assert!(parent.ends_with("-01"), "{parent:?} from {carrier}");
         let b3 = seen.header("b3").unwrap_or_default();
         assert!(b3.starts_with(TRACE), "{b3:?} from {carrier}");
         assert_eq!(seen.header("x-b3-traceid"), Some(TRACE), "from {carrier}");
     }
-    assert!(
-        app.requests()[0]
-            .header("tracestate")
-            .is_some_and(|state| state.contains("vendor=x"))
-    );
+    assert!(app.requests()[0].header("tracestate").is_some_and(|state| state.contains("vendor=x")));
 }
 
 #[test]
 fn trailers_reach_an_http_1_app_only_when_declared() {
     // (what the caller declares, whether the app sees it). `TE` speaks of answers, so that it alone
     // allows nothing here.
-    let cases = [
-        ("TE: trailers\r\nTrailer: X-Sum\r\n", true),
-        ("TE: trailers\r\n", false),
-        ("", false),
-    ];
+    let cases =
+        [("TE: trailers\r\nTrailer: X-Sum\r\n", true), ("TE: trailers\r\n", false), ("", false)];
     each_way(App::ok, |mesh, app| {
         for (n, (lines, expected)) in cases.into_iter().enumerate() {
             let request = format!(
@@ -246,11 +213,7 @@ fn trailers_reach_an_http_1_app_only_when_declared() {
             assert_eq!(mesh.ask(request).status(), 200);
             let seen = &app.requests()[n];
             assert_eq!(seen.body, b"hi");
-            let has = |name: &str| {
-                seen.trailers
-                    .iter()
-                    .any(|(n, _)| n.eq_ignore_ascii_case(name))
-            };
+            let has = |name: &str| seen.trailers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
             assert_eq!(has("x-sum"), expected, "{lines:?}: {:?}", seen.trailers);
             assert!(!has("x-undeclared"), "{lines:?}: {:?}", seen.trailers);
         }
@@ -268,15 +231,8 @@ fn trailers_of_an_answer_reach_a_caller_that_takes_them() {
     each_way(app, |mesh, _| {
         let answer = mesh.ask(get_with("/", "TE: trailers\r\n"));
         assert_eq!(answer.text(), "ok");
-        let sum = answer
-            .trailers
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("x-sum"));
-        assert_eq!(
-            sum.map(|(_, value)| value.as_str()),
-            Some("42"),
-            "{answer:?}"
-        );
+        let sum = answer.trailers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-sum"));
+        assert_eq!(sum.map(|(_, value)| value.as_str()), Some("42"), "{answer:?}");
         let answer = mesh.ask(get("/"));
         assert_eq!((answer.text().as_str(), answer.trailers.len()), ("ok", 0));
     });
@@ -290,12 +246,7 @@ fn trailers_can_not_smuggle_what_only_a_head_may_say() {
              Transfer-Encoding: chunked\r\n\r\n0\r\nx-outrigger-peer: spiffe://evil/ns/a/sa/b\r\n\r\n",
         );
         for seen in app.requests() {
-            assert!(
-                seen.trailers.is_empty(),
-                "{} {:?}",
-                answer.status(),
-                seen.trailers
-            );
+            assert!(seen.trailers.is_empty(), "{} {:?}", answer.status(), seen.trailers);
         }
     });
 }

@@ -23,9 +23,7 @@ fn echo() -> H2App {
         let mut body = request.into_body();
         let (bytes, end) = drain(&mut body).await;
         let Ok(()) = end else { return };
-        let mut send = respond
-            .send_response(http::Response::new(()), false)
-            .expect("sent");
+        let mut send = respond.send_response(http::Response::new(()), false).expect("sent");
         send_all(&mut send, &bytes, false).await;
         let mut trailers = http::HeaderMap::new();
         trailers.insert("x-len", bytes.len().into());
@@ -46,30 +44,17 @@ async fn bodies_and_trailers_pass_between_http_2_ends() {
             let body = pattern(len);
             let answer = client.ask(request("POST", "/"), &body).await;
             assert_eq!(answer.status, 200, "{:?}", answer.headers);
-            assert!(
-                answer.body == body,
-                "{len} bytes came back as {}",
-                answer.body.len()
-            );
+            assert!(answer.body == body, "{len} bytes came back as {}", answer.body.len());
             assert_eq!(
-                answer
-                    .trailers
-                    .get("x-len")
-                    .map(|v| v.to_str().expect("text")),
+                answer.trailers.get("x-len").map(|v| v.to_str().expect("text")),
                 Some(len.to_string().as_str())
             );
         }
     }
     let seen = app.requests();
-    assert_eq!(
-        seen[0].uri.authority().map(|a| a.as_str()),
-        Some("app.default")
-    );
+    assert_eq!(seen[0].uri.authority().map(|a| a.as_str()), Some("app.default"));
     let last = seen.last().expect("requests came");
-    assert_eq!(
-        last.headers["x-outrigger-peer"].to_str().expect("text"),
-        spiffe("client")
-    );
+    assert_eq!(last.headers["x-outrigger-peer"].to_str().expect("text"), spiffe("client"));
 }
 
 #[tokio::test]
@@ -87,11 +72,7 @@ async fn an_app_that_declares_http_1_serves_http_2_callers() {
     assert_eq!(seen[0].start, "POST /x?y HTTP/1.1");
     assert_eq!(seen[0].header("host"), Some("app.default"));
     assert_eq!(seen[1].start, "GET /get HTTP/1.1");
-    assert_eq!(
-        seen[1].header("transfer-encoding"),
-        None,
-        "a GET without body has none at the app"
-    );
+    assert_eq!(seen[1].header("transfer-encoding"), None, "a GET without body has none at the app");
 }
 
 #[tokio::test]
@@ -100,12 +81,8 @@ async fn cookies_in_crumbs_are_one_header_for_an_http_1_app() {
     let mesh = Pair::of(&app).declared("http").start();
     let client = H2Client::connect(mesh.service).await;
     let mut crumbs = request("GET", "/");
-    crumbs
-        .headers_mut()
-        .append("cookie", "a=1".parse().expect("a value"));
-    crumbs
-        .headers_mut()
-        .append("cookie", "b=2".parse().expect("a value"));
+    crumbs.headers_mut().append("cookie", "a=1".parse().expect("a value"));
+    crumbs.headers_mut().append("cookie", "b=2".parse().expect("a value"));
     client.ask(crumbs, b"").await;
     assert_eq!(app.only_request().all("cookie"), ["a=1; b=2"]);
 }
@@ -124,16 +101,9 @@ async fn streams_of_one_connection_do_not_wait_for_each_other() {
     soon("the app has the request", || app.begun() == 1).await;
     let begun = std::time::Instant::now();
     for _ in 0..20 {
-        assert_eq!(
-            client.ask(request("GET", "/fast"), b"").await.body,
-            b"/fast"
-        );
+        assert_eq!(client.ask(request("GET", "/fast"), b"").await.body, b"/fast");
     }
-    assert!(
-        begun.elapsed() < Duration::from_millis(1500),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
     assert_eq!(reply(slow).await.body, b"/slow");
 }
 
@@ -149,10 +119,7 @@ async fn a_stream_that_is_not_read_stalls_no_other() {
     let unread = head(big).await;
     let other = H2Client::connect(mesh.service).await;
     for _ in 0..20 {
-        assert_eq!(
-            other.ask(request("GET", "/small"), b"").await.body,
-            b"small"
-        );
+        assert_eq!(other.ask(request("GET", "/small"), b"").await.body, b"small");
     }
     drop(unread);
 }
@@ -170,20 +137,14 @@ async fn an_answer_that_breaks_off_is_a_stream_error() {
         let (answer, _send) = client.open(request("GET", "/"), true).await;
         let mut body = head(answer).await.into_body();
         let (bytes, end) = drain(&mut body).await;
-        assert!(
-            end.is_err(),
-            "a clean end after {:?}",
-            String::from_utf8_lossy(&bytes)
-        );
+        assert!(end.is_err(), "a clean end after {:?}", String::from_utf8_lossy(&bytes));
     }
 }
 
 #[tokio::test]
 async fn a_stream_of_the_app_that_is_reset_is_an_error_for_an_http_1_caller() {
     let app = H2App::start(|_, mut respond| async move {
-        let mut send = respond
-            .send_response(http::Response::new(()), false)
-            .expect("sent");
+        let mut send = respond.send_response(http::Response::new(()), false).expect("sent");
         send_all(&mut send, b"half", false).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         send.send_reset(h2::Reason::INTERNAL_ERROR);
@@ -193,10 +154,7 @@ async fn a_stream_of_the_app_that_is_reset_is_an_error_for_an_http_1_caller() {
         wire.send(crate::harness::get("/"));
         let mut answer = wire.head().expect("the head came");
         let end = wire.body(&mut answer, false);
-        assert!(
-            matches!(end, Err(Broken::Cut | Broken::Reset)),
-            "{end:?} {answer:?}"
-        );
+        assert!(matches!(end, Err(Broken::Cut | Broken::Reset)), "{end:?} {answer:?}");
     }
 }
 
@@ -258,21 +216,11 @@ async fn pseudo_headers_that_play_tricks_are_refused() {
         ),
         (
             "a space in the path",
-            &[
-                (":method", "GET"),
-                (":scheme", "http"),
-                (":path", "/a b"),
-                (":authority", "a"),
-            ],
+            &[(":method", "GET"), (":scheme", "http"), (":path", "/a b"), (":authority", "a")],
         ),
         (
             "a space in the method",
-            &[
-                (":method", "GET /x"),
-                (":scheme", "http"),
-                (":path", "/"),
-                (":authority", "a"),
-            ],
+            &[(":method", "GET /x"), (":scheme", "http"), (":path", "/"), (":authority", "a")],
         ),
         (
             "a connection header",
@@ -297,8 +245,7 @@ async fn pseudo_headers_that_play_tricks_are_refused() {
     ];
     for (what, fields) in tricks {
         let mut wire = mesh.connect();
-        wire.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-            .send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        wire.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
         let mut block = Vec::new();
         for (name, value) in fields {
             block.extend_from_slice(&[0, name.len() as u8]);
@@ -362,11 +309,7 @@ async fn a_rapid_reset_flood_ends_in_bounded_memory() {
         tokio::task::yield_now().await;
     }
     assert_eq!(mesh.ask(crate::harness::get("/")).status(), 200);
-    assert!(
-        mesh.outbound.rss_kib() < 64 * 1024,
-        "{} KiB",
-        mesh.outbound.rss_kib()
-    );
+    assert!(mesh.outbound.rss_kib() < 64 * 1024, "{} KiB", mesh.outbound.rss_kib());
 }
 
 #[tokio::test]
@@ -395,10 +338,8 @@ fn an_empty_data_frame_is_no_message() {
     // Kept apart from h2's own coalescing: the body's only frame is empty and ends the stream.
     let app = App::http(|request| App::answer(request.body.len().to_string()));
     let mesh = Pair::of(&app).declared("http").start();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let client = H2Client::connect(mesh.service).await;
         let (answer, mut send) = client.open(request("POST", "/"), false).await;
@@ -414,9 +355,6 @@ async fn http_2_on_an_undeclared_port_is_http_2_for_the_app() {
     for pair in [Pair::bare as fn(_) -> Pair, Pair::at] {
         let mesh = pair(app.address).start();
         let client = H2Client::connect(mesh.service).await;
-        assert_eq!(
-            client.ask(request("POST", "/"), b"hello").await.body,
-            b"hello"
-        );
+        assert_eq!(client.ask(request("POST", "/"), b"hello").await.body, b"hello");
     }
 }

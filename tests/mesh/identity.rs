@@ -30,10 +30,7 @@ fn a_caller_of_the_mesh_is_let_in() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
     assert!(let_in(&mesh, Some(&mesh.certs.issue("someone"))));
-    assert_eq!(
-        app.only_request().header("x-outrigger-peer"),
-        Some(spiffe("someone").as_str())
-    );
+    assert_eq!(app.only_request().header("x-outrigger-peer"), Some(spiffe("someone").as_str()));
 }
 
 #[test]
@@ -44,33 +41,18 @@ fn callers_that_prove_nothing_are_refused_and_the_log_says_why() {
     let id = spiffe("client");
     // (who, certificate, a word that the log has for it)
     let cases = [
-        (
-            "another authority's",
-            Some(Certs::new().issue("client")),
-            "issued by none of the roots",
-        ),
+        ("another authority's", Some(Certs::new().issue("client")), "issued by none of the roots"),
         (
             "another trust domain's",
             Some(ours.issue_id("spiffe://other.example/ns/default/sa/client", -300, 3600)),
             "trust domain",
         ),
-        (
-            "an expired one's",
-            Some(ours.issue_id(&id, -7200, -3600)),
-            "ended",
-        ),
-        (
-            "a future one's",
-            Some(ours.issue_id(&id, 3600, 7200)),
-            "not valid yet",
-        ),
+        ("an expired one's", Some(ours.issue_id(&id, -7200, -3600)), "ended"),
+        ("a future one's", Some(ours.issue_id(&id, 3600, 7200)), "not valid yet"),
         ("nobody's", None, "no certificate"),
     ];
     for (who, issued, words) in &cases {
-        assert!(
-            !let_in(&mesh, issued.as_ref()),
-            "{who} certificate was let in"
-        );
+        assert!(!let_in(&mesh, issued.as_ref()), "{who} certificate was let in");
         mesh.inbound().await_log(words);
     }
     assert!(app.connections() == 0 && app.requests().is_empty());
@@ -82,11 +64,7 @@ fn tls_1_2_is_refused_with_an_alert() {
     let mesh = Pair::of(&app).start();
     let mut wire = Wire::connect(mesh.mesh_ports[0]);
     let alert = wire.send(tls::tls12_hello()).take(7);
-    assert_eq!(
-        (alert[0], alert[6]),
-        (21, 70),
-        "protocol_version: {alert:?}"
-    );
+    assert_eq!((alert[0], alert[6]), (21, 70), "protocol_version: {alert:?}");
     assert!(wire.is_over());
     mesh.inbound().await_log("TLS 1.3");
     assert_eq!(app.connections(), 0);
@@ -98,10 +76,7 @@ fn plaintext_is_refused_where_mtls_is_required() {
     let mesh = Pair::of(&app).start();
     let mut wire = Wire::connect(mesh.mesh_ports[0]);
     let answer = wire.ask(get("/plain"));
-    assert_eq!(
-        (answer.status(), answer.reason()),
-        (403, Some("mtls-required"))
-    );
+    assert_eq!((answer.status(), answer.reason()), (403, Some("mtls-required")));
     // The app's own TLS counts as plaintext.
     let own = tls::connect(mesh.mesh_ports[0], tls::client(None, &["http/1.1"]));
     assert!(own.is_err(), "a handshake where none may be");
@@ -179,10 +154,7 @@ fn servers_that_are_somebody_else_get_no_request() {
         let answer = mesh.ask(get("/"));
         assert_eq!(answer.status(), 503, "{who}: {}", answer.text());
         let reason = answer.reason().unwrap_or_default();
-        assert!(
-            reasons.split('|').any(|r| r == reason),
-            "{who}: {reason:?}, not {reasons}"
-        );
+        assert!(reasons.split('|').any(|r| r == reason), "{who}: {reason:?}, not {reasons}");
         mesh.outbound.await_log(words);
         assert_eq!(believed.load(Ordering::SeqCst), 0, "{who} got a request");
     }
@@ -199,10 +171,7 @@ fn a_server_without_tls_gets_no_request() {
     });
     let mesh = Pair::impostor(app.address).start();
     let answer = mesh.ask(get("/"));
-    assert_eq!(
-        (answer.status(), answer.reason()),
-        (503, Some("upstream-tls-failure"))
-    );
+    assert_eq!((answer.status(), answer.reason()), (503, Some("upstream-tls-failure")));
     for first in hears.try_iter() {
         assert_eq!(first, 22, "a meshed endpoint was spoken to in plaintext");
     }
@@ -216,17 +185,14 @@ fn a_server_without_tls_1_3_gets_no_request() {
     });
     let mesh = Pair::impostor(app.address).start();
     let answer = mesh.ask(get("/"));
-    assert_eq!(
-        (answer.status(), answer.reason()),
-        (503, Some("upstream-tls-failure"))
-    );
+    assert_eq!((answer.status(), answer.reason()), (503, Some("upstream-tls-failure")));
     mesh.outbound.await_log("TLS 1.3");
 }
 
 #[test]
 fn a_server_that_hangs_in_its_handshake_costs_the_connect_timeout() {
     let app = App::raw(|mut wire| {
-        let _ = wire.to_end(&mut Vec::new());
+        let _ = wire.read_to_end(&mut Vec::new());
     });
     let mesh = Pair::impostor(app.address).start();
     let begun = std::time::Instant::now();
@@ -243,10 +209,7 @@ fn the_key_exchange_is_post_quantum_on_both_sides() {
     let mesh = Pair::of(&app).start();
     let config = tls::client(Some(&mesh.certs.issue("client")), &["outrigger-h1"]);
     let wire = tls::connect(mesh.mesh_ports[0], config).expect("a handshake");
-    assert_eq!(
-        tls::group_of(&wire.stream.conn).as_deref(),
-        Some("X25519MLKEM768")
-    );
+    assert_eq!(tls::group_of(&wire.stream.conn).as_deref(), Some("X25519MLKEM768"));
 
     let certs = Certs::new();
     let server = TlsServer::start(&certs.issue("server"), &ALPNS, drop);
@@ -267,10 +230,7 @@ fn every_alpn_of_the_mesh_is_answered_and_no_other() {
         let wire = wire.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(wire.stream.conn.alpn_protocol(), Some(name.as_bytes()));
     }
-    let strange = tls::connect(
-        mesh.mesh_ports[0],
-        tls::client(Some(&issued), &["outrigger-h9"]),
-    );
+    let strange = tls::connect(mesh.mesh_ports[0], tls::client(Some(&issued), &["outrigger-h9"]));
     assert!(strange.is_err());
 }
 
@@ -282,14 +242,11 @@ fn a_truncated_answer_without_close_notify_is_no_clean_end() {
         // The connection ends under TLS, not in it: whoever sits between could have done that.
         let _ = wire.stream.sock.shutdown(std::net::Shutdown::Both);
     });
-    let mesh = Pair::impostor(server.address)
-        .certs(certs)
-        .declared("tcp")
-        .start();
+    let mesh = Pair::impostor(server.address).certs(certs).declared("tcp").start();
     let mut wire = mesh.connect();
     let mut bytes = Vec::new();
     assert_eq!(
-        wire.to_end(&mut bytes),
+        wire.read_to_end(&mut bytes),
         Err(Broken::Reset),
         "{:?}",
         String::from_utf8_lossy(&bytes)
@@ -305,20 +262,13 @@ struct Load {
 
 impl Load {
     fn on(service: std::net::SocketAddr, threads: usize) -> Self {
-        let (stop, done) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicUsize::new(0)),
-        );
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let work = |_| {
             let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
             thread::spawn(move || run(service, &stop, &done))
         };
         let threads = (0..threads).map(work).collect();
-        Self {
-            stop,
-            done,
-            threads,
-        }
+        Self { stop, done, threads }
     }
 
     fn done(&self) -> usize {
@@ -328,10 +278,7 @@ impl Load {
     /// Whatever was not answered as it should be.
     fn failures(self) -> Vec<String> {
         self.stop.store(true, Ordering::SeqCst);
-        self.threads
-            .into_iter()
-            .flat_map(|thread| thread.join().expect("no panic"))
-            .collect()
+        self.threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
     }
 }
 
@@ -387,24 +334,14 @@ fn a_new_root_is_taken_from_the_bundle_and_the_old_one_leaves_with_it() {
     let newer = Certs::new();
     let inbound = mesh.inbound();
     assert!(!let_in(&mesh, Some(&newer.issue("client"))));
-    inbound.folder.write(
-        "ca.pem",
-        &format!("{}{}", mesh.certs.root_pem(), newer.root_pem()),
-    );
-    eventually("the new root counts", || {
-        let_in(&mesh, Some(&newer.issue("client")))
-    });
-    assert!(
-        let_in(&mesh, Some(&mesh.certs.issue("client"))),
-        "so does the old one"
-    );
+    inbound.folder.write("ca.pem", &format!("{}{}", mesh.certs.root_pem(), newer.root_pem()));
+    eventually("the new root counts", || let_in(&mesh, Some(&newer.issue("client"))));
+    assert!(let_in(&mesh, Some(&mesh.certs.issue("client"))), "so does the old one");
     let issued = newer.issue("server");
     inbound.folder.write("svid.key", &issued.key_pem);
     inbound.folder.write("svid.pem", &issued.cert_pem);
     inbound.folder.write("ca.pem", newer.root_pem());
-    eventually("the old root is gone", || {
-        !let_in(&mesh, Some(&mesh.certs.issue("client")))
-    });
+    eventually("the old root is gone", || !let_in(&mesh, Some(&mesh.certs.issue("client"))));
     assert!(let_in(&mesh, Some(&newer.issue("client"))));
 }
 
@@ -413,15 +350,10 @@ fn damaged_certificate_files_change_nothing_but_the_log() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
     let before = mesh.inbound().get("/certs").text();
-    mesh.inbound()
-        .folder
-        .write("svid.pem", "-----BEGIN CERTIFICATE-----\nno\n");
+    mesh.inbound().folder.write("svid.pem", "-----BEGIN CERTIFICATE-----\nno\n");
     mesh.inbound().await_log("svid.pem");
     assert_eq!(mesh.ask(get("/")).status(), 200);
-    assert_eq!(
-        serial(&mesh.inbound().get("/certs").text()),
-        serial(&before)
-    );
+    assert_eq!(serial(&mesh.inbound().get("/certs").text()), serial(&before));
 }
 
 /// What stands after the first `serial` in a page.
@@ -435,18 +367,13 @@ fn a_connection_that_is_open_ends_with_its_certificate() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
     let short = mesh.certs.issue_id(&spiffe("client"), -300, 3);
-    let mut wire = tls::connect(
-        mesh.mesh_ports[0],
-        tls::client(Some(&short), &["outrigger-h1"]),
-    )
-    .expect("a handshake while it is valid");
+    let mut wire = tls::connect(mesh.mesh_ports[0], tls::client(Some(&short), &["outrigger-h1"]))
+        .expect("a handshake while it is valid");
     wire.send(get("/1"));
     assert_eq!(wire.response().status(), 200);
     crate::harness::within(Duration::from_secs(15), "the connection is drained", || {
         let sent = wire.stream.write_all(get_with("/2", "").as_bytes());
-        let answer = sent
-            .map_err(Broken::from)
-            .and_then(|()| wire.message(false));
+        let answer = sent.map_err(Broken::from).and_then(|()| wire.message(false));
         thread::sleep(Duration::from_millis(200));
         answer.map_or(true, |answer| answer.closes())
     });
@@ -472,10 +399,7 @@ fn a_transparent_listener_that_is_reached_directly_refuses_a_loop() {
         .map_err(Broken::from)
         .and_then(|mut wire| wire.send(get("/")).message(false));
     if let Ok(answer) = answer {
-        assert_eq!(
-            (answer.status(), answer.reason()),
-            (508, Some("loop-detected"))
-        );
+        assert_eq!((answer.status(), answer.reason()), (508, Some("loop-detected")));
     }
     sidecar.await_log("loop-detected");
 }
@@ -488,9 +412,7 @@ fn a_sidecar_whose_own_certificate_has_ended_refuses_and_says_so() {
     let before = mesh.outbound.get("/certs").text();
     mesh.outbound.folder.write("svid.key", &short.key_pem);
     mesh.outbound.folder.write("svid.pem", &short.cert_pem);
-    eventually("it is in use", || {
-        mesh.outbound.get("/certs").text() != before
-    });
+    eventually("it is in use", || mesh.outbound.get("/certs").text() != before);
     let mut answer = mesh.ask(get("/"));
     assert_eq!(answer.status(), 200, "it is used until it ends");
     eventually("it has ended, and the refusal says so", || {

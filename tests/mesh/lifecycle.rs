@@ -48,17 +48,11 @@ fn an_instance_leaves_under_load_and_no_request_is_lost() {
     let apps = [App::ok(), App::ok()];
     let mut mesh = Pair::of(&apps[0]).and(apps[1].address).workers(2).start();
     let stop = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> = (0..4)
-        .map(|_| load(mesh.service, Arc::clone(&stop)))
-        .collect();
+    let threads: Vec<_> = (0..4).map(|_| load(mesh.service, Arc::clone(&stop))).collect();
     let served = |n: usize| apps[n].requests().len();
     eventually("requests flow", || served(0) + served(1) > 200);
     // The one that has the most to lose.
-    let (leaves, stays) = if served(0) > served(1) {
-        (0, 1)
-    } else {
-        (1, 0)
-    };
+    let (leaves, stays) = if served(0) > served(1) { (0, 1) } else { (1, 0) };
     mesh.inbound_mut(leaves).sigterm();
     let status = mesh.inbound_mut(leaves).exit(Duration::from_secs(12));
     let before = served(stays);
@@ -70,17 +64,9 @@ fn an_instance_leaves_under_load_and_no_request_is_lost() {
         answered += n;
         lost.extend(failures);
     }
-    assert!(
-        lost.is_empty(),
-        "{} of {answered} lost: {lost:#?}",
-        lost.len()
-    );
+    assert!(lost.is_empty(), "{} of {answered} lost: {lost:#?}", lost.len());
     assert_eq!(status.code(), Some(0));
-    assert_eq!(
-        served(0) + served(1),
-        answered,
-        "every POST reached exactly one app, once"
-    );
+    assert_eq!(served(0) + served(1), answered, "every POST reached exactly one app, once");
 }
 
 #[test]
@@ -94,9 +80,7 @@ fn the_callers_sidecar_leaves_without_cutting_anyone() {
     idle.ask(get("/before"));
     mesh.outbound.sigterm();
     eventually("it is not ready", || {
-        mesh.outbound
-            .try_admin("GET", "/ready", "")
-            .is_none_or(|answer| answer.status() == 503)
+        mesh.outbound.try_admin("GET", "/ready", "").is_none_or(|answer| answer.status() == 503)
     });
     let answer = idle.ask(get("/during"));
     assert_eq!(
@@ -107,10 +91,7 @@ fn the_callers_sidecar_leaves_without_cutting_anyone() {
     assert!(idle.is_over());
     let answer = slow.response();
     assert_eq!(answer.text(), "done");
-    assert!(
-        answer.closes(),
-        "answers say Connection: close while draining"
-    );
+    assert!(answer.closes(), "answers say Connection: close while draining");
     assert_eq!(mesh.outbound.exit(Duration::from_secs(11)).code(), Some(0));
 }
 
@@ -121,25 +102,14 @@ fn new_connections_are_served_for_the_minimum() {
     let begun = Instant::now();
     mesh.outbound.sigterm();
     eventually("it drains", || {
-        mesh.outbound
-            .try_admin("GET", "/ready", "")
-            .is_none_or(|answer| answer.status() == 503)
+        mesh.outbound.try_admin("GET", "/ready", "").is_none_or(|answer| answer.status() == 503)
     });
     while begun.elapsed() < Duration::from_millis(1500) {
-        assert_eq!(
-            mesh.ask(get("/")).status(),
-            200,
-            "after {:?}",
-            begun.elapsed()
-        );
+        assert_eq!(mesh.ask(get("/")).status(), 200, "after {:?}", begun.elapsed());
         thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(mesh.outbound.exit(Duration::from_secs(6)).code(), Some(0));
-    assert!(
-        begun.elapsed() >= Duration::from_secs(2),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -161,30 +131,21 @@ fn a_long_download_and_a_tcp_connection_finish_while_draining() {
     mesh.inbound().sigterm();
     wire.body(&mut answer, false).expect("it ends whole");
     assert_eq!(answer.body.len(), 90);
-    assert_eq!(
-        mesh.inbound_mut(0).exit(Duration::from_secs(8)).code(),
-        Some(0)
-    );
+    assert_eq!(mesh.inbound_mut(0).exit(Duration::from_secs(8)).code(), Some(0));
     assert_eq!(mesh.outbound.exit(Duration::from_secs(8)).code(), Some(0));
 }
 
 #[test]
 fn the_deadline_ends_what_does_not_end() {
     let app = slow_app(Duration::from_secs(60));
-    let mut mesh = Pair::of(&app)
-        .drain("{minimum: 200ms, deadline: 2s}")
-        .start();
+    let mut mesh = Pair::of(&app).drain("{minimum: 200ms, deadline: 2s}").start();
     let mut wire = mesh.connect();
     wire.send(get("/slow"));
     app.await_requests(1);
     let begun = Instant::now();
     mesh.outbound.sigterm();
     mesh.outbound.exit(Duration::from_secs(5));
-    assert!(
-        begun.elapsed() >= Duration::from_millis(1900),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
     match wire.message(false) {
         Ok(answer) => assert_eq!(answer.reason(), Some("drain-deadline")),
         Err(broken) => assert_ne!(broken, Broken::TimedOut),
@@ -232,15 +193,9 @@ fn an_invalid_configuration_lists_every_fault_and_exits_with_2() {
             "outbound.unknown",
             "drain.minimum",
         ] {
-            assert!(
-                stderr.contains(path),
-                "{command} does not name {path}:\n{stderr}"
-            );
+            assert!(stderr.contains(path), "{command} does not name {path}:\n{stderr}");
         }
-        assert!(
-            stderr.contains("config.yaml:3"),
-            "{command} names file and line:\n{stderr}"
-        );
+        assert!(stderr.contains("config.yaml:3"), "{command} names file and line:\n{stderr}");
     }
 }
 
@@ -263,20 +218,12 @@ fn validate_prints_the_effective_configuration_and_where_each_value_came_from() 
         "{stdout}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let line = |word: &str| {
-        stdout
-            .lines()
-            .find(|line| line.contains(word))
-            .unwrap_or_default()
-    };
+    let line = |word: &str| stdout.lines().find(|line| line.contains(word)).unwrap_or_default();
     assert!(
         line("unknown").contains("deny") && line("unknown").contains("config.yaml:2"),
         "{stdout}"
     );
-    assert!(
-        line("deadline").contains("25s") && line("deadline").contains("default"),
-        "{stdout}"
-    );
+    assert!(line("deadline").contains("25s") && line("deadline").contains("default"), "{stdout}");
 }
 
 #[test]
@@ -299,22 +246,13 @@ fn sighup_reloads_what_may_change_and_refuses_the_rest() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
     let config = mesh.outbound.folder.read("config.yaml");
-    mesh.outbound.folder.write(
-        "config.yaml",
-        &config.replace("level: debug", "level: warn"),
-    );
+    mesh.outbound.folder.write("config.yaml", &config.replace("level: debug", "level: warn"));
     mesh.outbound.signal(libc::SIGHUP);
-    eventually("the level changes", || {
-        mesh.outbound.get("/log").text().contains("warn")
-    });
-    mesh.outbound
-        .folder
-        .write("config.yaml", &config.replace("workers: 1", "workers: 2"));
+    eventually("the level changes", || mesh.outbound.get("/log").text().contains("warn"));
+    mesh.outbound.folder.write("config.yaml", &config.replace("workers: 1", "workers: 2"));
     mesh.outbound.signal(libc::SIGHUP);
     mesh.outbound.await_log("workers");
-    mesh.outbound
-        .folder
-        .write("config.yaml", "nonsense: true\n");
+    mesh.outbound.folder.write("config.yaml", "nonsense: true\n");
     mesh.outbound.signal(libc::SIGHUP);
     mesh.outbound.await_log("nonsense");
     assert_eq!(mesh.ask(get("/")).status(), 200);
@@ -335,20 +273,14 @@ fn changed_resource_files_move_traffic_within_3_s() {
     for _ in 0..20 {
         assert_eq!(mesh.ask(get("/")).status(), 200);
     }
-    assert_eq!(
-        old.requests().len(),
-        before,
-        "an endpoint that left gets no new request"
-    );
+    assert_eq!(old.requests().len(), before, "an endpoint that left gets no new request");
 }
 
 #[test]
 fn broken_resource_files_leave_the_last_good_ones() {
     let app = App::ok();
     let mesh = Pair::bare(app.address).start();
-    mesh.outbound
-        .folder
-        .write("mesh/mesh.yaml", "kind: Service\nspec: [\n");
+    mesh.outbound.folder.write("mesh/mesh.yaml", "kind: Service\nspec: [\n");
     mesh.outbound.await_log("mesh.yaml");
     assert_eq!(mesh.ask(get("/")).status(), 200);
 }
@@ -359,14 +291,6 @@ fn the_first_answer_comes_soon_after_the_start() {
     let begun = Instant::now();
     let mesh = Pair::of(&app).start();
     assert_eq!(mesh.ask(get("/")).status(), 200);
-    assert!(
-        begun.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        begun.elapsed()
-    );
-    assert!(
-        mesh.outbound.rss_kib() < 40 * 1024,
-        "{} KiB",
-        mesh.outbound.rss_kib()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(mesh.outbound.rss_kib() < 40 * 1024, "{} KiB", mesh.outbound.rss_kib());
 }

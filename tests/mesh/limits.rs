@@ -20,14 +20,9 @@ fn two_thousand_idle_connections_cost_little() {
         assert_eq!(wire.ask(get("/")).status(), 200);
     }
     let grown = mesh.outbound.rss_kib().saturating_sub(before);
-    assert!(
-        grown < 2000 * IDLE_KIB,
-        "{grown} KiB for 2000 idle connections"
-    );
+    assert!(grown < 2000 * IDLE_KIB, "{grown} KiB for 2000 idle connections");
     drop(wires);
-    eventually("descriptors are given back", || {
-        mesh.outbound.open_files() < 100
-    });
+    eventually("descriptors are given back", || mesh.outbound.open_files() < 100);
     assert_eq!(mesh.ask(get("/after")).status(), 200);
 }
 
@@ -48,19 +43,11 @@ fn five_hundred_busy_connections_cost_little() {
     }
     for wire in &mut wires {
         let answer = wire.response();
-        assert_eq!(
-            (answer.status(), answer.body.len()),
-            (200, 4096),
-            "{:?}",
-            answer.reason()
-        );
+        assert_eq!((answer.status(), answer.body.len()), (200, 4096), "{:?}", answer.reason());
     }
     for (sidecar, before) in [&mesh.outbound, mesh.inbound()].into_iter().zip(before) {
         let grown = sidecar.rss_kib().saturating_sub(before);
-        assert!(
-            grown < 500 * BUSY_KIB,
-            "{grown} KiB for 500 busy connections"
-        );
+        assert!(grown < 500 * BUSY_KIB, "{grown} KiB for 500 busy connections");
     }
 }
 
@@ -70,23 +57,16 @@ fn running_out_of_descriptors_neither_spins_nor_stays() {
     let mesh = Pair::of(&app).declared("http").outbound_files(64).start();
     assert_eq!(mesh.ask(get("/before")).status(), 200);
     let wires: Vec<Wire> = (0..100).map(|_| mesh.connect()).collect();
-    eventually("descriptors are used up", || {
-        mesh.outbound.open_files() >= 60
-    });
+    eventually("descriptors are used up", || mesh.outbound.open_files() >= 60);
     let (cpu, begun) = (mesh.outbound.cpu(), Instant::now());
     std::thread::sleep(Duration::from_secs(1));
     let used = (mesh.outbound.cpu() - cpu).as_secs_f32() / begun.elapsed().as_secs_f32();
-    assert!(
-        used < 0.2,
-        "{:.0} % of a CPU while nothing can be accepted",
-        used * 100.0
-    );
+    assert!(used < 0.2, "{:.0} % of a CPU while nothing can be accepted", used * 100.0);
     drop(wires);
     eventually("it serves again", || {
         let mut wire = mesh.connect();
         wire.patience(Duration::from_secs(1)).send(get("/after"));
-        wire.message(false)
-            .is_ok_and(|answer| answer.status() == 200)
+        wire.message(false).is_ok_and(|answer| answer.status() == 200)
     });
 }
 
@@ -108,10 +88,7 @@ fn a_large_body_is_not_held_in_memory() {
     assert_eq!(mesh.ask(get("/warm")).status(), 200);
     let before = [mesh.outbound.rss_kib(), mesh.inbound().rss_kib()];
     let body = vec![b'z'; 64 * 1024 * 1024];
-    assert_eq!(
-        mesh.ask(crate::harness::post("/", &body)).text(),
-        body.len().to_string()
-    );
+    assert_eq!(mesh.ask(crate::harness::post("/", &body)).text(), body.len().to_string());
     for (sidecar, before) in [&mesh.outbound, mesh.inbound()].into_iter().zip(before) {
         let grown = sidecar.rss_kib().saturating_sub(before);
         assert!(grown < 24 * 1024, "{grown} KiB for a body of 64 MiB");

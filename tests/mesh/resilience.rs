@@ -9,21 +9,11 @@ use crate::harness::{App, Mesh, Pair, each_way, eventually, get, get_with, post,
 #[test]
 fn no_endpoints_and_none_that_answers_have_their_reasons() {
     let answer = Pair::empty().start().ask(get("/"));
-    assert_eq!(
-        (answer.status(), answer.reason()),
-        (503, Some("no-endpoints"))
-    );
+    assert_eq!((answer.status(), answer.reason()), (503, Some("no-endpoints")));
     for pair in [Pair::bare as fn(_) -> Pair, Pair::at] {
         let answer = pair(refused_address()).start().ask(get("/"));
-        assert_eq!(
-            (answer.status(), answer.reason()),
-            (503, Some("connect-failure"))
-        );
-        assert!(
-            answer.text().trim().len() > 10,
-            "a sentence: {:?}",
-            answer.text()
-        );
+        assert_eq!((answer.status(), answer.reason()), (503, Some("connect-failure")));
+        assert!(answer.text().trim().len() > 10, "a sentence: {:?}", answer.text());
     }
 }
 
@@ -44,9 +34,7 @@ fn an_endpoint_that_refuses_is_passed_over_for_every_method() {
     }
     assert_eq!(app.requests().len(), 12);
     let seen = app.requests();
-    let retried = seen
-        .iter()
-        .find(|seen| seen.header("x-outrigger-attempt").is_some());
+    let retried = seen.iter().find(|seen| seen.header("x-outrigger-attempt").is_some());
     let retried = retried.expect("at least one came by way of the endpoint that refuses");
     assert_eq!(retried.header("x-outrigger-attempt"), Some("2"));
     let state = retried.header("tracestate").unwrap_or_default();
@@ -63,11 +51,7 @@ fn what_the_far_sidecar_never_sent_is_retried_for_every_method() {
         assert_eq!(answer.status(), 200, "request {n}: {}", answer.text());
     }
     assert_eq!(app.requests().len(), 12);
-    assert!(
-        app.requests()
-            .iter()
-            .any(|seen| seen.header("x-outrigger-attempt").is_some())
-    );
+    assert!(app.requests().iter().any(|seen| seen.header("x-outrigger-attempt").is_some()));
 }
 
 #[test]
@@ -76,10 +60,9 @@ fn a_request_that_is_a_retry_already_is_not_retried_again() {
     let mesh = Pair::bare(refused_address()).start();
     mesh.ask(get("/fresh"));
     assert!(mesh.outbound.await_entry("/fresh")["attempts"].as_u64() > Some(1));
-    for (path, line) in [
-        ("/marked", "X-Outrigger-Attempt: 2\r\n"),
-        ("/traced", "Tracestate: or=a:2\r\n"),
-    ] {
+    for (path, line) in
+        [("/marked", "X-Outrigger-Attempt: 2\r\n"), ("/traced", "Tracestate: or=a:2\r\n")]
+    {
         let trace = "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
         let answer = mesh.ask(get_with(path, &format!("{trace}{line}")));
         assert_eq!(answer.reason(), Some("connect-failure"));
@@ -116,6 +99,24 @@ fn a_get_survives_a_kept_connection_that_ends_as_it_is_reused() {
 }
 
 #[test]
+fn an_app_that_ends_every_connection_unannounced_loses_no_get() {
+    let once = || {
+        App::raw(|mut wire| {
+            if wire.message(false).is_ok() {
+                wire.send(App::answer("ok"));
+            }
+        })
+    };
+    each_way(once, |mesh, _| {
+        let mut wire = mesh.connect();
+        for n in 0..50 {
+            let answer = wire.ask(get("/"));
+            assert_eq!(answer.status(), 200, "request {n}: {}", answer.text());
+        }
+    });
+}
+
+#[test]
 fn a_post_is_not_sent_twice_when_its_kept_connection_ends() {
     let served = Arc::new(AtomicUsize::new(0));
     let app = ends_on_reuse(Arc::clone(&served));
@@ -125,10 +126,7 @@ fn a_post_is_not_sent_twice_when_its_kept_connection_ends() {
     let before = served.load(Ordering::SeqCst);
     let answer = wire.ask(post("/pay", b"1"));
     // The app read the head of it and hung up: nobody may send it again.
-    assert_eq!(
-        (answer.status(), answer.reason()),
-        (502, Some("upstream-reset"))
-    );
+    assert_eq!((answer.status(), answer.reason()), (502, Some("upstream-reset")));
     assert_eq!(served.load(Ordering::SeqCst), before);
 }
 
@@ -199,11 +197,7 @@ fn the_circuit_opens_after_five_failures_and_closes_after_a_probe() {
         std::thread::sleep(Duration::from_millis(50));
         state_of(&mesh, at) == "ready"
     });
-    assert!(
-        mesh.outbound
-            .metric("outrigger_circuit_transitions_total", &["to=\"open\""])
-            >= 1.0
-    );
+    assert!(mesh.outbound.metric("outrigger_circuit_transitions_total", &["to=\"open\""]) >= 1.0);
 }
 
 #[test]
@@ -220,17 +214,14 @@ fn the_last_endpoint_is_never_ejected() {
 #[test]
 fn load_is_spread_over_the_instances() {
     let apps = [App::ok(), App::ok(), App::ok()];
-    let mesh = Pair::of(&apps[0])
-        .and(apps[1].address)
-        .and(apps[2].address)
-        .start();
+    let mesh = Pair::of(&apps[0]).and(apps[1].address).and(apps[2].address).start();
     let mut wire = mesh.connect();
     for _ in 0..90 {
         wire.ask(get("/"));
     }
     for app in &apps {
         assert!(
-            app.requests().len() >= 1,
+            !app.requests().is_empty(),
             "{:?}",
             apps.each_ref().map(|app| app.requests().len())
         );

@@ -16,16 +16,8 @@ const REFUSED: &[(&str, &str, u16)] = &[
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
         400,
     ),
-    (
-        "a list of lengths",
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\na",
-        400,
-    ),
-    (
-        "a length with a sign",
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na",
-        400,
-    ),
+    ("a list of lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\na", 400),
+    ("a length with a sign", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na", 400),
     (
         "length and coding",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -46,99 +38,31 @@ const REFUSED: &[(&str, &str, u16)] = &[
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         400,
     ),
-    (
-        "an empty coding",
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n",
-        400,
-    ),
+    ("an empty coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n", 400),
     (
         "1.0 with a coding",
         "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         400,
     ),
     ("no host", "GET / HTTP/1.1\r\nX: y\r\n\r\n", 400),
-    (
-        "two hosts",
-        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        400,
-    ),
-    (
-        "a host twice",
-        "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-        400,
-    ),
-    (
-        "a host that contradicts",
-        "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-    ),
-    (
-        "a host with userinfo",
-        "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
-        400,
-    ),
-    (
-        "a folded line",
-        "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
-        400,
-    ),
-    (
-        "bare LF after the request line",
-        "GET / HTTP/1.1\nHost: a\r\n\r\n",
-        400,
-    ),
-    (
-        "bare LF after a field",
-        "GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
-        400,
-    ),
-    (
-        "bare CR in a value",
-        "GET / HTTP/1.1\r\nHost: a\r\nX: y\rz\r\n\r\n",
-        400,
-    ),
-    (
-        "NUL in a value",
-        "GET / HTTP/1.1\r\nHost: a\r\nX: y\0z\r\n\r\n",
-        400,
-    ),
-    (
-        "NUL in the target",
-        "GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-    ),
-    (
-        "a space after a name",
-        "GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n",
-        400,
-    ),
-    (
-        "a space in a name",
-        "GET / HTTP/1.1\r\nHost: a\r\nX Y: z\r\n\r\n",
-        400,
-    ),
-    (
-        "a name outside the grammar",
-        "GET / HTTP/1.1\r\nHost: a\r\nX(Y): z\r\n\r\n",
-        400,
-    ),
+    ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    ("a host twice", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+    ("a host that contradicts", "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("a host with userinfo", "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
+    ("a folded line", "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n", 400),
+    ("bare LF after the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
+    ("bare LF after a field", "GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", 400),
+    ("bare CR in a value", "GET / HTTP/1.1\r\nHost: a\r\nX: y\rz\r\n\r\n", 400),
+    ("NUL in a value", "GET / HTTP/1.1\r\nHost: a\r\nX: y\0z\r\n\r\n", 400),
+    ("NUL in the target", "GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("a space after a name", "GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400),
+    ("a space in a name", "GET / HTTP/1.1\r\nHost: a\r\nX Y: z\r\n\r\n", 400),
+    ("a name outside the grammar", "GET / HTTP/1.1\r\nHost: a\r\nX(Y): z\r\n\r\n", 400),
     ("no name", "GET / HTTP/1.1\r\nHost: a\r\n: z\r\n\r\n", 400),
     ("no colon", "GET / HTTP/1.1\r\nHost: a\r\nXYZ\r\n\r\n", 400),
-    (
-        "two spaces in the request line",
-        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-    ),
-    (
-        "a tab in the request line",
-        "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-    ),
-    (
-        "a space before the version's end",
-        "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
-        400,
-    ),
+    ("two spaces in the request line", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("a tab in the request line", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("a space before the version's end", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n", 400),
     ("version 1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 400),
     ("version 2.0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400),
     (
@@ -221,11 +145,7 @@ fn the_inbound_side_is_as_strict_with_a_meshed_caller() {
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
-    assert!(
-        app.requests().is_empty(),
-        "the app saw {:?}",
-        app.requests()
-    );
+    assert!(app.requests().is_empty(), "the app saw {:?}", app.requests());
 }
 
 #[test]
@@ -235,21 +155,12 @@ fn a_refused_request_says_why_and_is_counted_and_logged() {
     let answer = mesh.ask("GET /bad HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
     assert_eq!(answer.reason(), Some("bad-request"));
     assert!(answer.closes());
-    assert!(
-        answer.text().trim().len() > 10,
-        "a sentence: {:?}",
-        answer.text()
-    );
+    assert!(answer.text().trim().len() > 10, "a sentence: {:?}", answer.text());
     eventually("it is counted", || {
-        mesh.outbound
-            .metric("outrigger_requests_total", &["reason=\"bad-request\""])
-            >= 1.0
+        mesh.outbound.metric("outrigger_requests_total", &["reason=\"bad-request\""]) >= 1.0
     });
     eventually("it is logged", || {
-        mesh.outbound
-            .access_log()
-            .iter()
-            .any(|entry| entry["reason"] == "bad-request")
+        mesh.outbound.access_log().iter().any(|entry| entry["reason"] == "bad-request")
     });
 }
 
@@ -276,10 +187,7 @@ fn headers_have_a_number_and_a_size() {
         }
     }
     let mut wire = mesh.connect();
-    let _ = wire.try_send(format!(
-        "GET /{} HTTP/1.1\r\nHost: a\r\n\r\n",
-        "p".repeat(70 * 1024)
-    ));
+    let _ = wire.try_send(format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "p".repeat(70 * 1024)));
     assert_eq!(wire.response().status(), 431);
     assert_eq!(app.requests().len(), 2);
 }
@@ -291,8 +199,7 @@ fn headers_that_trickle_in_are_cut_after_10_s() {
     let mesh = Pair::of(&app).start();
     let begun = Instant::now();
     let mut wire = mesh.connect();
-    wire.patience(Duration::from_secs(1))
-        .send("GET / HTTP/1.1\r\nHost: a\r\n");
+    wire.patience(Duration::from_secs(1)).send("GET / HTTP/1.1\r\nHost: a\r\n");
     let answer = loop {
         let _ = wire.try_send("X: y\r\n");
         match wire.message(false) {
@@ -300,10 +207,7 @@ fn headers_that_trickle_in_are_cut_after_10_s() {
             other => break other.expect("an answer"),
         }
     };
-    assert_eq!(
-        (answer.status(), answer.reason()),
-        (408, Some("header-timeout"))
-    );
+    assert_eq!((answer.status(), answer.reason()), (408, Some("header-timeout")));
     let took = begun.elapsed().as_secs_f32();
     assert!((8.0..14.0).contains(&took), "{took} s");
     assert_eq!(app.connections(), 0);

@@ -15,11 +15,7 @@ fn tcp_each_way(app: impl Fn() -> App, scenario: impl Fn(&Mesh, &App)) {
 
 /// How much goes through in bulk: a MiB count.
 fn bulk_mib() -> usize {
-    if std::env::var_os("OUTRIGGER_LONG").is_some() {
-        1024
-    } else {
-        64
-    }
+    if std::env::var_os("OUTRIGGER_LONG").is_some() { 1024 } else { 64 }
 }
 
 /// A block that differs from its neighbours by its number.
@@ -32,9 +28,7 @@ fn block(base: &[u8], number: usize) -> Vec<u8> {
 fn send_bulk(wire: &mut Wire, blocks: usize) {
     let base = pattern(1024 * 1024);
     for number in 0..blocks {
-        wire.stream
-            .write_all(&block(&base, number))
-            .expect("the bulk is taken");
+        wire.stream.write_all(&block(&base, number)).expect("the bulk is taken");
     }
 }
 
@@ -42,9 +36,7 @@ fn receive_bulk(wire: &mut Wire, blocks: usize) {
     let base = pattern(1024 * 1024);
     let mut got = vec![0; base.len()];
     for number in 0..blocks {
-        wire.stream
-            .read_exact(&mut got)
-            .expect("the bulk comes whole");
+        wire.stream.read_exact(&mut got).expect("the bulk comes whole");
         assert!(got == block(&base, number), "MiB {number} differs");
     }
 }
@@ -75,11 +67,7 @@ fn bulk_passes_both_ways_at_once_unchanged() {
         assert_eq!(wire.stream.read(&mut [0]).expect("a clean end"), 0);
         sender.join().expect("sent");
         eventually("the app got everything", || app.open_connections() == 0);
-        assert!(
-            mesh.outbound.rss_kib() < 64 * 1024,
-            "{} KiB",
-            mesh.outbound.rss_kib()
-        );
+        assert!(mesh.outbound.rss_kib() < 64 * 1024, "{} KiB", mesh.outbound.rss_kib());
     });
 }
 
@@ -106,7 +94,7 @@ fn the_callers_half_close_leaves_the_way_back_open() {
     let app = || {
         App::raw(|mut wire| {
             let mut all = Vec::new();
-            wire.to_end(&mut all).expect("a clean end");
+            wire.read_to_end(&mut all).expect("a clean end");
             wire.send([b"got ", &all[..]].concat());
         })
     };
@@ -114,7 +102,7 @@ fn the_callers_half_close_leaves_the_way_back_open() {
         let mut wire = mesh.connect();
         wire.send("all of it").finish();
         let mut answer = Vec::new();
-        wire.to_end(&mut answer).expect("a clean end");
+        wire.read_to_end(&mut answer).expect("a clean end");
         assert_eq!(String::from_utf8_lossy(&answer), "got all of it");
     });
 }
@@ -125,14 +113,14 @@ fn the_apps_half_close_leaves_the_way_forth_open() {
         App::raw(|mut wire| {
             wire.send("bye").finish();
             let mut late = Vec::new();
-            wire.to_end(&mut late).expect("a clean end");
+            wire.read_to_end(&mut late).expect("a clean end");
             assert_eq!(late, b"still here");
         })
     };
     tcp_each_way(app, |mesh, app| {
         let mut wire = mesh.connect();
         let mut all = Vec::new();
-        wire.to_end(&mut all).expect("a clean end");
+        wire.read_to_end(&mut all).expect("a clean end");
         assert_eq!(all, b"bye");
         assert_eq!(app.open_connections(), 1);
         wire.send("still here").finish();
@@ -146,7 +134,7 @@ fn a_reset_of_the_caller_reaches_the_app_as_a_reset() {
         App::raw(|mut wire| {
             wire.take(2);
             let mut rest = Vec::new();
-            if wire.to_end(&mut rest) == Err(Broken::Reset) {
+            if wire.read_to_end(&mut rest) == Err(Broken::Reset) {
                 // Seen from outside as the only script that ends.
                 return;
             }
@@ -205,10 +193,7 @@ fn a_reader_that_stops_holds_its_sender_back_and_no_one_else() {
     };
     tcp_each_way(app, |mesh, _| {
         let mut stalled = mesh.connect();
-        stalled
-            .stream
-            .set_write_timeout(Some(Duration::from_secs(1)))
-            .expect("a time");
+        stalled.stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a time");
         stalled.send("s");
         let piece = vec![0; 1024 * 1024];
         let mut taken = 0;
@@ -218,11 +203,7 @@ fn a_reader_that_stops_holds_its_sender_back_and_no_one_else() {
         }
         let mut other = mesh.connect();
         assert_eq!(other.send("x").take(4), b"fine");
-        assert!(
-            mesh.outbound.rss_kib() < 64 * 1024,
-            "{} KiB",
-            mesh.outbound.rss_kib()
-        );
+        assert!(mesh.outbound.rss_kib() < 64 * 1024, "{} KiB", mesh.outbound.rss_kib());
     });
 }
 
@@ -231,19 +212,16 @@ fn an_instance_that_refuses_is_passed_over() {
     let app = App::raw(|mut wire| {
         wire.send("here");
     });
-    let mesh = Pair::at(refused_address())
-        .and(app.address)
-        .declared("tcp")
-        .start();
-    let served = (0..6)
+    let mesh = Pair::at(refused_address()).and(app.address).declared("tcp").start();
+    let served = (0..20)
         .filter(|_| {
             let mut bytes = Vec::new();
-            mesh.connect().to_end(&mut bytes).is_ok() && bytes == b"here"
+            mesh.connect().read_to_end(&mut bytes).is_ok() && bytes == b"here"
         })
         .count();
-    // The far sidecar refuses with a reset after the near one has connected; how often that may
-    // show is not said, that it does not last is: the failing endpoint leaves the choice.
-    assert!(served >= 1);
+    // The far sidecar refuses with a reset after the near one has connected. Five of those open its
+    // circuit; an endpoint that fails fast must not look like the fastest one.
+    assert!(served >= 10, "{served} of 20");
 }
 
 #[test]
@@ -256,7 +234,7 @@ fn many_connections_one_after_the_other_leave_nothing_behind() {
     tcp_each_way(app, |mesh, _| {
         let once = || {
             let mut bytes = Vec::new();
-            mesh.connect().to_end(&mut bytes).expect("a clean end");
+            mesh.connect().read_to_end(&mut bytes).expect("a clean end");
             assert_eq!(bytes, b"x");
         };
         (0..10).for_each(|_| once());
@@ -264,9 +242,7 @@ fn many_connections_one_after_the_other_leave_nothing_behind() {
         let begun = Instant::now();
         (0..300).for_each(|_| once());
         eprintln!("300 connections in {:?}", begun.elapsed());
-        eventually("descriptors are given back", || {
-            mesh.outbound.open_files() <= before + 2
-        });
+        eventually("descriptors are given back", || mesh.outbound.open_files() <= before + 2);
     });
 }
 
@@ -286,8 +262,5 @@ fn a_tcp_connection_is_logged_when_it_ends() {
     assert_eq!(entry["direction"], "inbound");
     assert_eq!(entry["protocol"], "tcp");
     assert_eq!(entry["peer"], crate::harness::spiffe("client"));
-    assert_eq!(
-        (&entry["bytes_in"], &entry["bytes_out"]),
-        (&5.into(), &3.into())
-    );
+    assert_eq!((&entry["bytes_in"], &entry["bytes_out"]), (&5.into(), &3.into()));
 }

@@ -52,16 +52,10 @@ fn a_websocket_passes_bytes_both_ways() {
         let answer = wire.head().expect("an answer");
         assert_eq!(answer.status(), 101, "{answer:?}");
         assert_eq!(
-            answer
-                .header("upgrade")
-                .map(str::to_ascii_lowercase)
-                .as_deref(),
+            answer.header("upgrade").map(str::to_ascii_lowercase).as_deref(),
             Some("websocket")
         );
-        assert_eq!(
-            answer.header("sec-websocket-accept"),
-            Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
-        );
+        assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert_eq!(wire.take(4), b"hi, ", "what the app says first is not lost");
         for _ in 0..10 {
             assert_eq!(wire.send("ping").take(4), b"ping");
@@ -165,10 +159,7 @@ fn an_open_websocket_holds_up_the_drain_until_it_ends() {
     assert!(mesh.outbound.is_running());
     assert_eq!(wire.send("ping").take(4), b"ping");
     drop(wire);
-    assert_eq!(
-        mesh.outbound.exit(std::time::Duration::from_secs(4)).code(),
-        Some(0)
-    );
+    assert_eq!(mesh.outbound.exit(std::time::Duration::from_secs(4)).code(), Some(0));
 }
 
 #[tokio::test]
@@ -187,9 +178,7 @@ async fn an_http_2_caller_opens_a_websocket_by_extended_connect() {
             .header("sec-websocket-version", "13")
             .body(())
             .expect("a request");
-        request
-            .extensions_mut()
-            .insert(h2::ext::Protocol::from_static("websocket"));
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
         let (answer, mut send) = client.open(request, false).await;
         let response = head(answer).await;
         assert_eq!(response.status(), 200);

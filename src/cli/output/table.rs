@@ -32,15 +32,9 @@ struct Column {
 impl Column {
     fn new(name: &str, rows: &[Value]) -> Column {
         let values = || rows.iter().map(|row| row.get(name).unwrap_or(&Value::Null));
-        let cells: Vec<String> = std::iter::once(heading(name))
-            .chain(values().map(cell))
-            .collect();
+        let cells: Vec<String> = std::iter::once(heading(name)).chain(values().map(cell)).collect();
         Column {
-            width: cells
-                .iter()
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or_default(),
+            width: cells.iter().map(|cell| cell.chars().count()).max().unwrap_or_default(),
             right: values().any(Value::is_number)
                 && values().all(|value| value.is_number() || value.is_null()),
             cells,
@@ -49,11 +43,7 @@ impl Column {
 
     fn padded(&self, line: usize) -> String {
         let (cell, width) = (&self.cells[line], self.width);
-        if self.right {
-            format!("{cell:>width$}")
-        } else {
-            format!("{cell:<width$}")
-        }
+        if self.right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
     }
 }
 
@@ -84,11 +74,7 @@ fn cell(value: &Value) -> String {
 
 /// Some texts come from peers (an error's, for one): they must not steer a terminal.
 fn printable(letter: char) -> char {
-    if letter.is_control() {
-        char::REPLACEMENT_CHARACTER
-    } else {
-        letter
-    }
+    if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }
 }
 
 /// Three decimals say enough of a millisecond or a ratio.

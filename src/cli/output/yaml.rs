@@ -54,15 +54,9 @@ fn scalar(text: &str) -> String {
     let old_booleans = ["y", "n", "yes", "no", "on", "off"];
     let bare = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text.bytes().all(safe)
-        && !old_booleans
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word))
+        && !old_booleans.iter().any(|word| text.eq_ignore_ascii_case(word))
         && matches!(schema::resolve(text), Read::String(_));
-    if bare {
-        text.to_owned()
-    } else {
-        Value::from(text).to_string()
-    }
+    if bare { text.to_owned() } else { Value::from(text).to_string() }
 }
 
 #[cfg(test)]
@@ -84,9 +78,7 @@ mod tests {
             }
             (Read::Map(read), Value::Object(value)) => {
                 read.len() == value.len()
-                    && read
-                        .iter()
-                        .all(|(key, r)| value.get(&key.name).is_some_and(|v| same(r, v)))
+                    && read.iter().all(|(key, r)| value.get(&key.name).is_some_and(|v| same(r, v)))
             }
             _ => false,
         }

@@ -14,10 +14,7 @@ fn of_the_file() {
             "inbound: {lisen: x}\n",
             "sidecar.yaml:1: inbound: unknown field `lisen`; did you mean `listen`?",
         ),
-        (
-            "admin: 15000\n",
-            "sidecar.yaml:1: admin: expected a map, found 15000",
-        ),
+        ("admin: 15000\n", "sidecar.yaml:1: admin: expected a map, found 15000"),
         (
             "admin: {listen: 15000}\n",
             "sidecar.yaml:1: admin.listen: expected an address and port such as 127.0.0.1:15000 or [::1]:15000, found 15000; put it in quotes",
@@ -38,10 +35,7 @@ fn of_the_file() {
             "log: {level: info, level: warn}\n",
             "sidecar.yaml:1: log: `level` is given twice; first on line 1",
         ),
-        (
-            "workers: 0\n",
-            "sidecar.yaml:1: workers: expected a number from 1 to 256, found 0",
-        ),
+        ("workers: 0\n", "sidecar.yaml:1: workers: expected a number from 1 to 256, found 0"),
         (
             "workers: auto\n",
             "sidecar.yaml:1: workers: expected a number from 1 to 256, found \"auto\"",
@@ -191,11 +185,7 @@ fn between_fields() {
 #[test]
 fn of_the_environment() {
     let rows = [
-        (
-            "OUTRIGGER_ADMIN_LISTEN",
-            "x",
-            ": sets nothing; did you mean `OUTRIGGER_ADMIN__LISTEN`?",
-        ),
+        ("OUTRIGGER_ADMIN_LISTEN", "x", ": sets nothing; did you mean `OUTRIGGER_ADMIN__LISTEN`?"),
         ("OUTRIGGER_ADMIN_PORT", "15000", ": sets nothing; remove it"),
         ("OUTRIGGER_COLOUR_OF_LOGS", "1", ": sets nothing; remove it"),
         (
@@ -203,41 +193,21 @@ fn of_the_environment() {
             "",
             ": admin.listen: expected an address and port such as 127.0.0.1:15000 or [::1]:15000, found \"\"",
         ),
-        (
-            "OUTRIGGER_ADMIN",
-            "on",
-            ": admin: expected a map, found \"on\"",
-        ),
-        (
-            "OUTRIGGER_ADMIN",
-            "{lsten: x}",
-            ": admin: unknown field `lsten`; did you mean `listen`?",
-        ),
-        (
-            "OUTRIGGER_WORKERS",
-            "two",
-            ": workers: expected a number from 1 to 256, found \"two\"",
-        ),
+        ("OUTRIGGER_ADMIN", "on", ": admin: expected a map, found \"on\""),
+        ("OUTRIGGER_ADMIN", "{lsten: x}", ": admin: unknown field `lsten`; did you mean `listen`?"),
+        ("OUTRIGGER_WORKERS", "two", ": workers: expected a number from 1 to 256, found \"two\""),
         (
             "OUTRIGGER_WORKERS",
             "'2'",
             ": workers: expected a number from 1 to 256, found \"2\"; remove the quotes",
         ),
-        (
-            "OUTRIGGER_RESOURCES",
-            "[mesh/, {a: 1}]",
-            ": resources[1]: expected a path, found a map",
-        ),
+        ("OUTRIGGER_RESOURCES", "[mesh/, {a: 1}]", ": resources[1]: expected a path, found a map"),
         (
             "OUTRIGGER_WORKLOAD__LABELS",
             "a=b",
             ": workload.labels: expected a map of labels, found \"a=b\"",
         ),
-        (
-            "OUTRIGGER_WORKLOAD__LABELS",
-            "{a: b, a: c}",
-            ": workload.labels: `a` is given twice",
-        ),
+        ("OUTRIGGER_WORKLOAD__LABELS", "{a: b, a: c}", ": workload.labels: `a` is given twice"),
         (
             "OUTRIGGER_WORKLOAD__LABELS",
             "{a: @b}",
@@ -261,11 +231,7 @@ fn of_the_environment() {
     ];
     for (name, text, expected) in rows {
         let faults = load_all("", &[(name, text)], &[]).expect_err(name);
-        assert_eq!(
-            faults.join("\n"),
-            format!("environment {name}{expected}"),
-            "{name}={text}"
-        );
+        assert_eq!(faults.join("\n"), format!("environment {name}{expected}"), "{name}={text}");
     }
 }
 
@@ -350,8 +316,5 @@ fn of_a_missing_file() {
     let path = std::path::Path::new("/nowhere/sidecar.yaml");
     let faults = crate::config::load(Some(path), std::iter::empty(), &[]).expect_err("no file");
     let expected = "/nowhere/sidecar.yaml: can't be read: No such file or directory (os error 2)";
-    assert_eq!(
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        [expected]
-    );
+    assert_eq!(faults.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
 }

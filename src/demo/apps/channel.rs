@@ -27,10 +27,7 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(address: SocketAddr) -> Channel {
-        Channel {
-            address,
-            kept: Rc::default(),
-        }
+        Channel { address, kept: Rc::default() }
     }
 
     async fn call(self, request: Request<Body>) -> Result<Response<Incoming>, CallError> {
@@ -45,9 +42,7 @@ impl Channel {
         {
             return Ok(sender);
         }
-        let stream = TcpStream::connect(self.address)
-            .await
-            .map_err(CallError::Connect)?;
+        let stream = TcpStream::connect(self.address).await.map_err(CallError::Connect)?;
         stream.set_nodelay(true).map_err(CallError::Connect)?;
         let made = handshake(OnWorker, HyperIo(stream)).await;
         let (sender, connection) = made.map_err(CallError::Http)?;

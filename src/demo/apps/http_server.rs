@@ -49,18 +49,11 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, http::Error> {
     let (parts, _) = request.into_parts();
-    let answer = app
-        .answer(parts.method, parts.uri.path(), &parts.headers)
-        .await;
+    let answer = app.answer(parts.method, parts.uri.path(), &parts.headers).await;
     let (status, text) = match answer {
         Some(Ok(text)) => (StatusCode::OK, text),
         Some(Err(error)) => (StatusCode::BAD_GATEWAY, explain(&error)),
-        None => (
-            StatusCode::NOT_FOUND,
-            format!("there is nothing at {}", parts.uri.path()),
-        ),
+        None => (StatusCode::NOT_FOUND, format!("there is nothing at {}", parts.uri.path())),
     };
-    Response::builder()
-        .status(status)
-        .body(Full::from(text + "\n"))
+    Response::builder().status(status).body(Full::from(text + "\n"))
 }

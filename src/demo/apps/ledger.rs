@@ -54,11 +54,7 @@ struct Connection {
 
 impl Ledger {
     pub(super) fn new(address: SocketAddr) -> Ledger {
-        Ledger {
-            address,
-            idle: RefCell::default(),
-            places: Semaphore::new(CONNECTIONS),
-        }
+        Ledger { address, idle: RefCell::default(), places: Semaphore::new(CONNECTIONS) }
     }
 
     /// Enters a line, and says which instance took it.
@@ -71,10 +67,7 @@ impl Ledger {
         let mut connection = self.connection().await.map_err(CallError::Tcp)?;
         let received = connection.exchange(entry).await.map_err(CallError::Tcp)?;
         if received != entry {
-            return Err(CallError::Echo {
-                sent: entry.into(),
-                received,
-            });
+            return Err(CallError::Echo { sent: entry.into(), received });
         }
         let by = connection.greeting.clone();
         self.idle.borrow_mut().push(connection);
@@ -92,10 +85,7 @@ impl Ledger {
         }
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let mut connection = Connection {
-            stream: BufReader::new(stream),
-            greeting: String::new(),
-        };
+        let mut connection = Connection { stream: BufReader::new(stream), greeting: String::new() };
         connection.greeting = connection.line().await?;
         Ok(connection)
     }
@@ -103,9 +93,7 @@ impl Ledger {
 
 impl Connection {
     async fn exchange(&mut self, entry: &str) -> io::Result<String> {
-        self.stream
-            .write_all(format!("{entry}\n").as_bytes())
-            .await?;
+        self.stream.write_all(format!("{entry}\n").as_bytes()).await?;
         self.line().await
     }
 

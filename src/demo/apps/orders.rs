@@ -42,9 +42,7 @@ impl App for Orders {
         headers: &HeaderMap,
     ) -> Option<Result<String, CallError>> {
         self.callers.observe(peer(headers));
-        let item = path
-            .strip_prefix("/orders/")
-            .filter(|_| method == Method::POST)?;
+        let item = path.strip_prefix("/orders/").filter(|_| method == Method::POST)?;
         self.number.set(self.number.get() + 1);
         let order = format!("order {} of {item} at {}", self.number.get(), self.name);
         let entered = self.to_ledger.timed(self.ledger.enter(&order)).await;

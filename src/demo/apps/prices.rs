@@ -20,17 +20,14 @@ use wire::prices_server::{Prices, PricesServer};
 use wire::{Catalogue, Item, Price};
 
 /// Generated from `proto/outrigger/demo/v1/prices.proto`.
+#[allow(clippy::allow_attributes_without_reason, reason = "generated")]
 pub(super) mod wire {
     tonic::include_proto!("outrigger.demo.v1");
 }
 
 /// What there is, and what it costs in cents.
-const PRICES: [(&str, u64); 4] = [
-    ("rope", 1_250),
-    ("paddle", 4_900),
-    ("sail", 32_000),
-    ("outrigger", 98_000),
-];
+const PRICES: [(&str, u64); 4] =
+    [("rope", 1_250), ("paddle", 4_900), ("sail", 32_000), ("outrigger", 98_000)];
 
 /// The app.
 #[derive(Clone)]
@@ -41,10 +38,7 @@ pub(super) struct Book {
 
 impl Book {
     pub(super) fn new(name: String, tally: &Tally) -> Book {
-        Book {
-            name: name.into(),
-            callers: tally.to("prices"),
-        }
+        Book { name: name.into(), callers: tally.to("prices") }
     }
 
     fn observe<T>(&self, request: Request<T>) -> T {
@@ -61,11 +55,7 @@ impl Book {
     }
 
     fn says(&self, name: &str, cents: u64) -> Price {
-        Price {
-            name: name.into(),
-            cents,
-            by: self.name.to_string(),
-        }
+        Price { name: name.into(), cents, by: self.name.to_string() }
     }
 }
 
@@ -98,9 +88,7 @@ impl Prices for Book {
     async fn follow(&self, request: Request<Streaming<Item>>) -> Result<Response<Answers>, Status> {
         let book = self.clone();
         let items = self.observe(request);
-        Ok(Response::new(Box::pin(
-            items.map(move |item| book.price(&item?)),
-        )))
+        Ok(Response::new(Box::pin(items.map(move |item| book.price(&item?)))))
     }
 }
 

@@ -56,32 +56,17 @@ impl Web {
     }
 
     async fn catalogue(&self, headers: &HeaderMap) -> Result<String, CallError> {
-        let answers = self
-            .prices
-            .clone()
-            .list(with(Catalogue {}, headers))
-            .await?
-            .into_inner();
+        let answers = self.prices.clone().list(with(Catalogue {}, headers)).await?.into_inner();
         all(answers).await
     }
 
     async fn basket(&self, headers: &HeaderMap) -> Result<String, CallError> {
-        let total = self
-            .prices
-            .clone()
-            .total(with(basket(), headers))
-            .await?
-            .into_inner();
+        let total = self.prices.clone().total(with(basket(), headers)).await?.into_inner();
         Ok(show(&total))
     }
 
     async fn follow(&self, headers: &HeaderMap) -> Result<String, CallError> {
-        let answers = self
-            .prices
-            .clone()
-            .follow(with(basket(), headers))
-            .await?
-            .into_inner();
+        let answers = self.prices.clone().follow(with(basket(), headers)).await?.into_inner();
         all(answers).await
     }
 }
@@ -102,10 +87,7 @@ impl App for Web {
             "/catalogue" => self.to_prices.timed(self.catalogue(headers)).await,
             "/basket" => self.to_prices.timed(self.basket(headers)).await,
             "/follow" => self.to_prices.timed(self.follow(headers)).await,
-            _ => {
-                self.checkout(path.strip_prefix("/checkout/")?, headers)
-                    .await
-            }
+            _ => self.checkout(path.strip_prefix("/checkout/")?, headers).await,
         })
     }
 }

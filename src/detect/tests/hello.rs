@@ -23,17 +23,12 @@ impl Builder {
     }
 
     fn server_name(self, name: &[u8]) -> Self {
-        self.extension(
-            SERVER_NAME,
-            &vector16(&[&[0], &vector16(name)[..]].concat()),
-        )
+        self.extension(SERVER_NAME, &vector16(&[&[0], &vector16(name)[..]].concat()))
     }
 
     fn alpn(self, names: &[&[u8]]) -> Self {
-        let list: Vec<u8> = names
-            .iter()
-            .flat_map(|name| [&[name.len() as u8], *name].concat())
-            .collect();
+        let list: Vec<u8> =
+            names.iter().flat_map(|name| [&[name.len() as u8], *name].concat()).collect();
         self.extension(ALPN, &vector16(&list))
     }
 
@@ -47,15 +42,7 @@ impl Builder {
 
     fn body(&self) -> Vec<u8> {
         let suites = [0x2a, 0x2a, 0x13, 0x01, 0x13, 0x02, 0x13, 0x03];
-        let fixed = [
-            &[3, 3][..],
-            &[9; 32],
-            &[32],
-            &[8; 32],
-            &vector16(&suites),
-            &[1, 0],
-        ]
-        .concat();
+        let fixed = [&[3, 3][..], &[9; 32], &[32], &[8; 32], &vector16(&suites), &[1, 0]].concat();
         [fixed, vector16(&self.extensions)].concat()
     }
 
@@ -107,16 +94,9 @@ fn a_post_quantum_hello_is_read_however_it_is_cut() {
         assert!(bytes.len() > 1400);
         // Every prefix of the few-record cuts, every seventeenth of those with a thousand records.
         for end in (0..bytes.len()).step_by(if fragment < 100 { 17 } else { 1 }) {
-            assert_eq!(
-                read(&bytes[..end]),
-                Hello::Incomplete,
-                "{end} of fragments of {fragment}"
-            );
+            assert_eq!(read(&bytes[..end]), Hello::Incomplete, "{end} of fragments of {fragment}");
             let found = sniff(&bytes[..end]);
-            assert!(
-                [Sniff::NeedMore, Sniff::Tls].contains(&found),
-                "{end} of {fragment}"
-            );
+            assert!([Sniff::NeedMore, Sniff::Tls].contains(&found), "{end} of {fragment}");
         }
         let followed = [&bytes[..], b"\x14\x03\x03\x00\x01\x01"].concat();
         let hello = complete(&followed);
@@ -160,9 +140,7 @@ fn large_hellos_are_read_up_to_the_bound() {
         (room - 14, 1 << 14, false),
         (16 * 1024, 1, false),
     ] {
-        let bytes = usual()
-            .extension(PADDING, &vec![0; padding])
-            .records(fragment);
+        let bytes = usual().extension(PADDING, &vec![0; padding]).records(fragment);
         assert_eq!(bytes.len() <= MAX_HELLO_BYTES, fits, "{padding}");
         match read(&bytes) {
             Hello::Complete(hello) => assert!(fits && hello.server_name().is_some(), "{padding}"),
@@ -196,10 +174,7 @@ fn only_host_names_are_names() {
         (&["a"; 127].join("."), true),
         (&["a"; 128].join("."), false),
     ] {
-        let bytes = Builder::default()
-            .server_name(name.as_bytes())
-            .alpn(&[b"h2"])
-            .records(4096);
+        let bytes = Builder::default().server_name(name.as_bytes()).alpn(&[b"h2"]).records(4096);
         let hello = complete(&bytes);
         assert_eq!(hello.server_name(), valid.then_some(name), "{name}");
         assert!(hello.offers(b"h2"));
@@ -211,10 +186,7 @@ fn ambiguous_or_broken_extensions_are_refused() {
     let host = |name: &[u8]| [&[0], &vector16(name)[..]].concat();
     let start = Builder::default;
     for (what, builder) in [
-        (
-            "two server names",
-            start().server_name(b"a").server_name(b"b"),
-        ),
+        ("two server names", start().server_name(b"a").server_name(b"b")),
         (
             "two hosts",
             start().extension(SERVER_NAME, &vector16(&[host(b"a"), host(b"b")].concat())),
@@ -226,28 +198,17 @@ fn ambiguous_or_broken_extensions_are_refused() {
             "bytes after names",
             start().extension(SERVER_NAME, &[vector16(&host(b"a")), vec![0]].concat()),
         ),
-        (
-            "name cut short",
-            start().extension(SERVER_NAME, &[0, 4, 0, 0, 9, b'a']),
-        ),
+        ("name cut short", start().extension(SERVER_NAME, &[0, 4, 0, 0, 9, b'a'])),
         ("two alpn", start().alpn(&[b"a"]).alpn(&[b"b"])),
         ("empty alpn", start().alpn(&[])),
         ("empty protocol", start().alpn(&[b"a", b""])),
-        (
-            "protocol cut short",
-            start().extension(ALPN, &[0, 2, 9, b'a']),
-        ),
-        (
-            "bytes after alpn",
-            start().extension(ALPN, &[0, 2, 1, b'a', 0]),
-        ),
+        ("protocol cut short", start().extension(ALPN, &[0, 2, 9, b'a'])),
+        ("bytes after alpn", start().extension(ALPN, &[0, 2, 1, b'a', 0])),
     ] {
         assert_eq!(read(&builder.records(4096)), Hello::Not, "{what}");
     }
-    let other_kind = start().extension(
-        SERVER_NAME,
-        &vector16(&[&[9, 0, 1, 7][..], &host(b"a")].concat()),
-    );
+    let other_kind =
+        start().extension(SERVER_NAME, &vector16(&[&[9, 0, 1, 7][..], &host(b"a")].concat()));
     assert_eq!(complete(&other_kind.records(4096)).server_name(), Some("a"));
 }
 
@@ -266,27 +227,12 @@ fn broken_records_and_bodies_are_refused() {
         ("session of 33", with(34, 33)),
         ("session beyond the end", with(34, 255)),
         ("odd suites", with(68, 7)),
-        (
-            "no compression",
-            message_of(&[&body[..77], &[0], &body[79..]].concat()),
-        ),
-        (
-            "bytes after extensions",
-            message_of(&[&body[..], &[0]].concat()),
-        ),
-        (
-            "extensions cut short",
-            message_of(&[&body[..body.len() - 2], &[0, 5, 0]].concat()),
-        ),
+        ("no compression", message_of(&[&body[..77], &[0], &body[79..]].concat())),
+        ("bytes after extensions", message_of(&[&body[..], &[0]].concat())),
+        ("extensions cut short", message_of(&[&body[..body.len() - 2], &[0, 5, 0]].concat())),
         ("empty message", message_of(&[])),
-        (
-            "another message behind",
-            records(&[message(&body), vec![14, 0, 0, 0]].concat(), 4096),
-        ),
-        (
-            "an empty record",
-            [&[0x16, 3, 1, 0, 0], &whole[..]].concat(),
-        ),
+        ("another message behind", records(&[message(&body), vec![14, 0, 0, 0]].concat(), 4096)),
+        ("an empty record", [&[0x16, 3, 1, 0, 0], &whole[..]].concat()),
         ("an alert in between", {
             let mut bytes = usual().records(100);
             bytes[105] = 0x15;

@@ -14,11 +14,7 @@ const CERTAIN: &[(&str, &[u8], Sniff)] = &[
     ("connect ipv6", b"CONNECT [::1]:443 HTTP/1.1\r\n", Http1),
     ("webdav", b"PROPFIND /dav HTTP/1.1\r\n", Http1),
     ("ssdp", b"M-SEARCH * HTTP/1.1\r\n", Http1),
-    (
-        "method of 32",
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF / HTTP/1.1\r\n",
-        Http1,
-    ),
+    ("method of 32", b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF / HTTP/1.1\r\n", Http1),
     ("leading empty line", b"\r\nGET / HTTP/1.1\r\n", Http1),
     ("utf-8 target", "GET /café HTTP/1.1\r\n".as_bytes(), Http1),
     ("unknown version", b"GET /x HTTP/9.9\r\n", Http1),
@@ -34,37 +30,13 @@ const CERTAIN: &[(&str, &[u8], Sniff)] = &[
     ("bare lf", b"GET / HTTP/1.1\n", Http1),
     ("bare cr", b"GET / HTTP/1.1\rHost: a\r\n", Http1),
     ("nul in target", b"GET /\0 HTTP/1.1\r\n", Http1),
-    (
-        "preface",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12\x04",
-        Http2,
-    ),
-    (
-        "preface that goes wrong",
-        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
-        Http1,
-    ),
-    (
-        "preface with headers",
-        b"PRI * HTTP/2.0\r\nHost: a\r\n",
-        Http1,
-    ),
-    (
-        "tls 1.0 record",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        Tls,
-    ),
+    ("preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12\x04", Http2),
+    ("preface that goes wrong", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", Http1),
+    ("preface with headers", b"PRI * HTTP/2.0\r\nHost: a\r\n", Http1),
+    ("tls 1.0 record", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Tls),
     ("tls 1.2 record", b"\x16\x03\x03\x02\x00\x01\x00", Tls),
-    (
-        "tls, one byte records",
-        b"\x16\x03\x01\x00\x01\x01\x16\x03\x01\x00\x01\x00",
-        Tls,
-    ),
-    (
-        "tls, full record",
-        b"\x16\x03\x01\x40\x00\x01\x00\x40\x10",
-        Tls,
-    ),
+    ("tls, one byte records", b"\x16\x03\x01\x00\x01\x01\x16\x03\x01\x00\x01\x00", Tls),
+    ("tls, full record", b"\x16\x03\x01\x40\x00\x01\x00\x40\x10", Tls),
     ("ssl 3", b"\x16\x03\x00\x00\x50\x01", Opaque),
     ("ssl 2", b"\x80\x2e\x01\x03\x01\x00\x15", Opaque),
     ("tls, empty record", b"\x16\x03\x01\x00\x00\x01", Opaque),
@@ -72,17 +44,9 @@ const CERTAIN: &[(&str, &[u8], Sniff)] = &[
     ("tls, server hello", b"\x16\x03\x03\x00\x7a\x02", Opaque),
     ("tls alert", b"\x15\x03\x03\x00\x02\x02\x28", Opaque),
     ("http/0.9", b"GET /\r\n", Opaque),
-    (
-        "method of 33",
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\n",
-        Opaque,
-    ),
+    ("method of 33", b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\n", Opaque),
     ("http response", b"HTTP/1.1 200 OK\r\n", Opaque),
-    (
-        "http without the first letter",
-        b" ET / HTTP/1.1\r\n",
-        Opaque,
-    ),
+    ("http without the first letter", b" ET / HTTP/1.1\r\n", Opaque),
     ("redis inline", b"PING\r\n", Opaque),
     ("redis resp", b"*1\r\n$4\r\nPING\r\n", Opaque),
     ("redis set", b"SET a b\r\n", Opaque),
@@ -101,33 +65,13 @@ const CERTAIN: &[(&str, &[u8], Sniff)] = &[
     ("irc", b"NICK x\r\nUSER x 0 * :x\r\n", Opaque),
     ("irc capabilities", b"CAP LS 302\r\n", Opaque),
     ("ssh", b"SSH-2.0-OpenSSH_9.6\r\n", Opaque),
-    (
-        "ssh with comment",
-        b"SSH-2.0-OpenSSH_9.6 Ubuntu-3\r\n",
-        Opaque,
-    ),
+    ("ssh with comment", b"SSH-2.0-OpenSSH_9.6 Ubuntu-3\r\n", Opaque),
     ("telnet", b"\xff\xfd\x18", Opaque),
-    (
-        "postgresql tls request",
-        b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
-        Opaque,
-    ),
-    (
-        "postgresql startup",
-        b"\x00\x00\x00\x21\x00\x03\x00\x00user\0",
-        Opaque,
-    ),
+    ("postgresql tls request", b"\x00\x00\x00\x08\x04\xd2\x16\x2f", Opaque),
+    ("postgresql startup", b"\x00\x00\x00\x21\x00\x03\x00\x00user\0", Opaque),
     ("mysql login", b"\x20\x00\x00\x01\x85\xae\xff\x00", Opaque),
-    (
-        "mongodb",
-        b"\x47\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07",
-        Opaque,
-    ),
-    (
-        "mongodb of length 'GET '",
-        b"GET \x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07",
-        Opaque,
-    ),
+    ("mongodb", b"\x47\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07", Opaque),
+    ("mongodb of length 'GET '", b"GET \x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07", Opaque),
     ("amqp 0.9.1", b"AMQP\x00\x00\x09\x01", Opaque),
     ("amqp 1.0", b"AMQP\x03\x01\x00\x00", Opaque),
     ("kafka", b"\x00\x00\x00\x2b\x00\x12\x00\x03", Opaque),
@@ -136,11 +80,7 @@ const CERTAIN: &[(&str, &[u8], Sniff)] = &[
     ("stomp", b"CONNECT\naccept-version:1.2\n\n\0", Opaque),
     ("stomp, crlf", b"CONNECT\r\naccept-version:1.2\r\n", Opaque),
     ("stomp 1.2", b"STOMP\nhost:a\n\n\0", Opaque),
-    (
-        "nats",
-        b"CONNECT {\"verbose\":false,\"name\":\"a HTTP/1\"}\r\nPING\r\n",
-        Opaque,
-    ),
+    ("nats", b"CONNECT {\"verbose\":false,\"name\":\"a HTTP/1\"}\r\nPING\r\n", Opaque),
     ("nats sub", b"SUB foo 1\r\n", Opaque),
     ("nsq", b"  V2IDENTIFY\n", Opaque),
     ("beanstalkd", b"put 0 0 60 5\r\nhello\r\n", Opaque),
@@ -152,19 +92,11 @@ const CERTAIN: &[(&str, &[u8], Sniff)] = &[
     ("cassandra", b"\x04\x00\x00\x00\x05\x00\x00\x00\x00", Opaque),
     ("ldap", b"\x30\x0c\x02\x01\x01\x60\x07", Opaque),
     ("thrift framed", b"\x00\x00\x00\x1c\x80\x01\x00\x01", Opaque),
-    (
-        "thrift binary",
-        b"\x80\x01\x00\x01\x00\x00\x00\x04ping",
-        Opaque,
-    ),
+    ("thrift binary", b"\x80\x01\x00\x01\x00\x00\x00\x04ping", Opaque),
     ("thrift compact", b"\x82\x21\x01\x04ping", Opaque),
     ("git", b"0032git-upload-pack /a\0host=b\0", Opaque),
     ("rsync", b"@RSYNCD: 31.0\n", Opaque),
-    (
-        "proxy protocol 1",
-        b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nGET / HTTP/1.1\r\n",
-        Opaque,
-    ),
+    ("proxy protocol 1", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nGET / HTTP/1.1\r\n", Opaque),
     ("proxy protocol 2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11", Opaque),
     ("elasticsearch", b"ES\0\0\0\x2b", Opaque),
     ("tds", b"\x12\x01\x00\x2f", Opaque),
@@ -176,11 +108,7 @@ const CERTAIN: &[(&str, &[u8], Sniff)] = &[
     ("graphite", b"servers.a.cpu 42 1700000000\n", Opaque),
     ("statsd", b"a.b:1|c\n", Opaque),
     ("syslog", b"<34>1 2003-10-11T22:14:15Z a b\n", Opaque),
-    (
-        "access log",
-        b"10.0.0.1 - - \"GET / HTTP/1.1\" 200\n",
-        Opaque,
-    ),
+    ("access log", b"10.0.0.1 - - \"GET / HTTP/1.1\" 200\n", Opaque),
     ("json lines", b"{\"a\":\"GET / HTTP/1.1\"}\n", Opaque),
     ("dns", b"\x00\x1d\xab\xcd\x01\x00", Opaque),
     ("whois", b"example.com\r\n", Opaque),
@@ -244,10 +172,7 @@ fn every_protocol_is_told_at_every_prefix() {
         assert_eq!(sniff(bytes), *expected, "{name}");
         for end in 0..bytes.len() {
             let found = sniff(&bytes[..end]);
-            assert!(
-                found == NeedMore || found == *expected,
-                "{name}: {found:?} at {end}"
-            );
+            assert!(found == NeedMore || found == *expected, "{name}: {found:?} at {end}");
         }
     }
 }

@@ -55,8 +55,6 @@ fn port(digits: &[u8]) -> Option<u16> {
     if !plain {
         return None;
     }
-    let port = digits
-        .iter()
-        .fold(0, |port, digit| port * 10 + u32::from(digit - b'0'));
+    let port = digits.iter().fold(0, |port, digit| port * 10 + u32::from(digit - b'0'));
     u16::try_from(port).ok()
 }

@@ -89,10 +89,7 @@ fn trailers(section: &mut Section, buf: &[u8]) -> Result<Progress, Rule> {
             return Ok(Progress::End(section.read_bytes()));
         }
         let field = section.field(&buf[at])?;
-        if REFUSED_TRAILERS
-            .iter()
-            .any(|name| field.name.eq_ignore_ascii_case(name))
-        {
+        if REFUSED_TRAILERS.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
             return Err(Rule::TrailerField);
         }
     }
@@ -133,10 +130,7 @@ impl ChunkLine {
     /// first bad byte, so it can be read again from the start each time it has grown.
     fn parse(buf: &[u8]) -> Result<Option<Self>, Rule> {
         let window = &buf[..buf.len().min(MAX_SIZE_DIGITS + 1)];
-        let digits = window
-            .iter()
-            .take_while(|byte| byte.is_ascii_hexdigit())
-            .count();
+        let digits = window.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         if digits > MAX_SIZE_DIGITS {
             return Err(Rule::ChunkSize);
         }
@@ -146,18 +140,12 @@ impl ChunkLine {
             Some(b'\n') => return Err(Rule::BareLf),
             Some(_) => return Err(Rule::ChunkSize),
         }
-        let size = buf[..digits]
-            .iter()
-            .fold(0, |size, &digit| size << 4 | hex_value(digit));
+        let size = buf[..digits].iter().fold(0, |size, &digit| size << 4 | hex_value(digit));
         if size > MAX_LENGTH {
             return Err(Rule::ChunkSize);
         }
         let rest = line_rest(&buf[digits..], MAX_CHUNK_LINE_BYTES - digits)?;
-        Ok(rest.map(|rest| Self {
-            bytes: digits + rest,
-            size,
-            extension_bytes: rest - 2,
-        }))
+        Ok(rest.map(|rest| Self { bytes: digits + rest, size, extension_bytes: rest - 2 }))
     }
 }
 

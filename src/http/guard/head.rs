@@ -72,39 +72,27 @@ impl Head {
 
     /// The framing of a head that was read whole from `buf`.
     pub(super) fn framing(&self, buf: &[u8]) -> Result<Framing, Rule> {
-        let (http_10, connect) = self
-            .request
-            .as_ref()
-            .map_or((false, false), |line| (line.http_10, line.connect));
+        let (http_10, connect) =
+            self.request.as_ref().map_or((false, false), |line| (line.http_10, line.connect));
         if self.host.is_none() && !http_10 {
             return Err(Rule::MissingHost);
         }
         if !self.hosts_agree(buf) {
             return Err(Rule::HostContradiction);
         }
-        let body = if self.chunked {
-            Body::Chunked
-        } else {
-            Body::Length(self.length.unwrap_or(0))
-        };
+        let body =
+            if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) };
         // RFC 9110 section 9.3.6 gives it no meaning: some skip such a body, some tunnel it.
         if connect && !matches!(body, Body::Length(0)) {
             return Err(Rule::ConnectBody);
         }
         // RFC 9110 section 7.8: an Upgrade in HTTP/1.0 is ignored.
-        Ok(Framing {
-            body,
-            switches: connect || (self.upgrade && !http_10),
-        })
+        Ok(Framing { body, switches: connect || (self.upgrade && !http_10) })
     }
 
     #[inline]
     fn field(&mut self, line_at: usize, field: Field<'_>, http_10: bool) -> Result<(), Rule> {
-        let Field {
-            name,
-            value,
-            value_at,
-        } = field;
+        let Field { name, value, value_at } = field;
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 let start = line_at + value_at;
@@ -150,28 +138,19 @@ impl Head {
             return Err(Rule::SeveralTransferEncodings);
         }
         self.chunked = value.eq_ignore_ascii_case(b"chunked");
-        if self.chunked {
-            Ok(())
-        } else {
-            Err(Rule::TransferEncoding)
-        }
+        if self.chunked { Ok(()) } else { Err(Rule::TransferEncoding) }
     }
 
     /// Whether the target's host, if it names one, is the Host header's (RFC 9112 section 3.2).
     fn hosts_agree(&self, buf: &[u8]) -> bool {
-        let target = self
-            .request
-            .as_ref()
-            .and_then(|request| request.target.as_ref());
+        let target = self.request.as_ref().and_then(|request| request.target.as_ref());
         let (Some(target), Some(host)) = (target, &self.host) else {
             return true;
         };
         let line = &buf[self.line_at..];
         let named = Authority::parse(&line[target.at.clone()]);
         let host = Authority::parse(&buf[host.clone()]);
-        named
-            .zip(host)
-            .is_some_and(|(named, host)| named.agrees(&host, target.default_port))
+        named.zip(host).is_some_and(|(named, host)| named.agrees(&host, target.default_port))
     }
 }
 
@@ -185,11 +164,7 @@ fn is_framing_name(name: &[u8], known: &[u8]) -> Result<bool, Rule> {
     let disguised = pairs.all(|(&byte, &known)| {
         byte.eq_ignore_ascii_case(&known) || (byte == b'_' && known == b'-')
     });
-    if disguised {
-        Err(Rule::DisguisedFieldName)
-    } else {
-        Ok(false)
-    }
+    if disguised { Err(Rule::DisguisedFieldName) } else { Ok(false) }
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -197,9 +172,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         return None;
     }
     let value = digits.iter().try_fold(0_u64, |value, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| value * 10 + u64::from(digit - b'0'))
+        digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0'))
     })?;
     (value <= MAX_LENGTH).then_some(value)
 }

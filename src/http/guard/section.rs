@@ -57,10 +57,7 @@ pub(super) fn is(byte: u8, class: u8) -> bool {
 
 /// How many bytes at the front of `bytes` belong to `class`.
 pub(super) fn run(bytes: &[u8], class: u8) -> usize {
-    bytes
-        .iter()
-        .position(|&byte| !is(byte, class))
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|&byte| !is(byte, class)).unwrap_or(bytes.len())
 }
 
 /// The lines of one head or trailer section. Offsets count from the section's first byte.
@@ -95,11 +92,7 @@ impl Section {
             self.searched = buf.len();
             // Refused as soon as no end can come in time, so that no more is ever kept.
             let hopeless = buf.len() >= MAX_SECTION_BYTES;
-            return if hopeless {
-                Err(Rule::SectionTooLarge)
-            } else {
-                Ok(None)
-            };
+            return if hopeless { Err(Rule::SectionTooLarge) } else { Ok(None) };
         };
         let lf = self.searched + found;
         if lf >= MAX_SECTION_BYTES {
@@ -130,11 +123,7 @@ impl Section {
         }
         self.fields += 1;
         let indent = value.iter().take_while(|&&byte| is_blank(byte)).count();
-        let trail = value[indent..]
-            .iter()
-            .rev()
-            .take_while(|&&byte| is_blank(byte))
-            .count();
+        let trail = value[indent..].iter().rev().take_while(|&&byte| is_blank(byte)).count();
         Ok(Field {
             name: &line[..name_bytes],
             value: &value[indent..value.len() - trail],
@@ -172,15 +161,12 @@ fn is_blank(byte: u8) -> bool {
 
 /// Without an early exit, so that it compiles to vector instructions.
 fn has_control(value: &[u8]) -> bool {
-    value.iter().fold(false, |found, &byte| {
-        found | (byte < 0x20) & (byte != b'\t') | (byte == 0x7f)
-    })
+    value
+        .iter()
+        .fold(false, |found, &byte| found | (byte < 0x20) & (byte != b'\t') | (byte == 0x7f))
 }
 
 #[cold]
 fn bad_value(value: &[u8]) -> Rule {
-    value
-        .iter()
-        .find_map(|&byte| control_rule(byte))
-        .unwrap_or(Rule::ControlByte)
+    value.iter().find_map(|&byte| control_rule(byte)).unwrap_or(Rule::ControlByte)
 }

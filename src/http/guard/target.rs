@@ -51,11 +51,7 @@ impl RequestLine {
             at: host.at.start + space + 1..host.at.end + space + 1,
             ..host
         });
-        Ok(Self {
-            http_10,
-            connect: method == b"CONNECT",
-            target: host,
-        })
+        Ok(Self { http_10, connect: method == b"CONNECT", target: host })
     }
 }
 
@@ -64,10 +60,7 @@ fn target_host(method: &[u8], target: &[u8]) -> Result<Option<TargetHost>, Rule>
     if method == b"CONNECT" {
         let port = Authority::parse(target).and_then(|authority| authority.port());
         let default_port = port.ok_or_else(|| bad_target(target, Rule::ConnectTarget))?;
-        return Ok(Some(TargetHost {
-            at: 0..target.len(),
-            default_port,
-        }));
+        return Ok(Some(TargetHost { at: 0..target.len(), default_port }));
     }
     match target {
         [b'/', ..] => path_and_query(target).map(|()| None),
@@ -84,19 +77,13 @@ fn path_and_query(bytes: &[u8]) -> Result<(), Rule> {
         Some(b'?') => run(&bytes[path + 1..], QUERY) == bytes.len() - path - 1,
         Some(_) => false,
     };
-    if valid {
-        Ok(())
-    } else {
-        Err(bad_target(bytes, Rule::TargetByte))
-    }
+    if valid { Ok(()) } else { Err(bad_target(bytes, Rule::TargetByte)) }
 }
 
 /// `http://host:port/path`. Other schemes are refused: nothing behind could serve them.
 fn absolute(target: &[u8]) -> Result<TargetHost, Rule> {
     let starts = |scheme: &[u8]| {
-        target
-            .get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     };
     let (start, default_port) = match () {
         () if starts(b"http://") => (7, 80),
@@ -105,18 +92,12 @@ fn absolute(target: &[u8]) -> Result<TargetHost, Rule> {
         () => return Err(bad_target(target, Rule::TargetForm)),
     };
     let rest = &target[start..];
-    let host = rest
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?'))
-        .unwrap_or(rest.len());
+    let host = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     if Authority::parse(&rest[..host]).is_none() {
         return Err(bad_target(&rest[..host], Rule::TargetAuthority));
     }
     path_and_query(&rest[host..])?;
-    Ok(TargetHost {
-        at: start..start + host,
-        default_port,
-    })
+    Ok(TargetHost { at: start..start + host, default_port })
 }
 
 /// The rule that the first bad byte of a target breaks, or else `rule`.
@@ -143,18 +124,13 @@ fn bad_method(method: &[u8]) -> Rule {
 /// For a line without a space.
 #[cold]
 fn bad_line(line: &[u8]) -> Rule {
-    line.iter()
-        .find_map(|&byte| control_rule(byte))
-        .unwrap_or(Rule::RequestLine)
+    line.iter().find_map(|&byte| control_rule(byte)).unwrap_or(Rule::RequestLine)
 }
 
 /// For what follows the method when it doesn't end in a version that is served.
 #[cold]
 fn bad_version(rest: &[u8]) -> Rule {
-    let blanks = rest
-        .iter()
-        .filter(|byte| matches!(byte, b' ' | b'\t'))
-        .count();
+    let blanks = rest.iter().filter(|byte| matches!(byte, b' ' | b'\t')).count();
     let three_parts = blanks == 1 && !rest.starts_with(b" ") && !rest.ends_with(b" ");
     match rest.iter().find_map(|&byte| control_rule(byte)) {
         Some(rule) => rule,

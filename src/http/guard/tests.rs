@@ -34,13 +34,7 @@ fn run(input: &[u8], cuts: impl IntoIterator<Item = usize>) -> Run {
         then = verdict.then;
     }
     let (in_head, in_body) = (guard.in_head(), guard.in_body());
-    Run {
-        passed,
-        requests: guard.requests(),
-        then,
-        in_head,
-        in_body,
-    }
+    Run { passed, requests: guard.requests(), then, in_head, in_body }
 }
 
 fn refusal(guard: &mut Guard, buf: &[u8]) -> Option<Rule> {
@@ -100,21 +94,14 @@ fn an_answer_before_the_body_ended_decides_what_follows_it() {
 
 #[test]
 fn nothing_opens_a_tunnel_but_a_request_for_one() {
-    for before in [
-        &b""[..],
-        b"GET / HT",
-        GET,
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n",
-    ] {
+    for before in
+        [&b""[..], b"GET / HT", GET, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"]
+    {
         let mut guard = Guard::new();
         let pass = guard.check(before).pass;
         guard.tunnel();
         let rest = [&before[pass..], b"x\n\0"].concat();
-        assert!(
-            refusal(&mut guard, &rest).is_some(),
-            "{}",
-            before.escape_ascii()
-        );
+        assert!(refusal(&mut guard, &rest).is_some(), "{}", before.escape_ascii());
         guard.tunnel();
         guard.resume();
         assert!(refusal(&mut guard, GET).is_some(), "a refusal is final");
@@ -132,31 +119,14 @@ fn knows_where_in_a_message_it_is() {
         (GET, false, false),
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n", false, false),
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\nG", true, false),
-        (
-            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na",
-            false,
-            true,
-        ),
-        (
-            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab",
-            false,
-            false,
-        ),
-        (
-            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
-            false,
-            true,
-        ),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na", false, true),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab", false, false),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", false, true),
         (CONNECT, false, false),
     ];
     for (input, in_head, in_body) in rows {
         let run = run(input, []);
-        assert_eq!(
-            (run.in_head, run.in_body),
-            (in_head, in_body),
-            "{}",
-            input.escape_ascii()
-        );
+        assert_eq!((run.in_head, run.in_body), (in_head, in_body), "{}", input.escape_ascii());
     }
 }
 

@@ -15,10 +15,7 @@ fn check(prefix: &str, rows: &[(&str, &str)]) {
         let text = format!("{prefix}{text}");
         let faults = read_text(&text).expect_err(&text);
         let expected = expected.replace("NAME", name).replace("KNOWN", known);
-        let expected: Vec<_> = expected
-            .lines()
-            .map(|line| format!("f.yaml:{line}"))
-            .collect();
+        let expected: Vec<_> = expected.lines().map(|line| format!("f.yaml:{line}")).collect();
         assert_eq!(faults, expected, "{text}");
     }
 }
@@ -35,14 +32,8 @@ fn of_documents() {
                 "1: missing field `apiVersion`\n1: missing field `metadata`\n1: missing field `spec`",
             ),
             ("apiVersion: v1\n", "1: missing field `kind`"),
-            (
-                "apiVersion: v1\nkind: 7\n",
-                "2: kind: expected text, found 7; put it in quotes",
-            ),
-            (
-                "apiVersion: v1\nkind: Pod\n",
-                "2: kind: unknown kind Pod; KNOWN",
-            ),
+            ("apiVersion: v1\nkind: 7\n", "2: kind: expected text, found 7; put it in quotes"),
+            ("apiVersion: v1\nkind: Pod\n", "2: kind: unknown kind Pod; KNOWN"),
             (
                 "apiVersion: v1\nkind: service\n",
                 "2: kind: unknown kind service; did you mean `Service`?",
@@ -72,10 +63,7 @@ fn of_documents() {
                 "apiVersion: v1\nkind: List\nitems:\n- 5\n- {apiVersion: v1, kind: Pods}\n",
                 "4: items[0]: expected a map, found 5\n5: items[1].kind: unknown kind Pods; KNOWN",
             ),
-            (
-                "apiVersion: v1\nkind: List\nitems: 5\n",
-                "3: items: expected a list, found 5",
-            ),
+            ("apiVersion: v1\nkind: List\nitems: 5\n", "3: items: expected a list, found 5"),
             (
                 "a: 1\n---\nb: [\n---\nkind: 'x\n",
                 "1: missing field `apiVersion`\n1: missing field `kind`\n4: is not valid YAML: the `[` of line 3 may lack its `]`\n5: is not valid YAML: while scanning a quoted scalar, found unexpected end of stream; close the quote",
@@ -92,20 +80,14 @@ fn of_metadata() {
         &[
             ("metadata: {}\n", "4: metadata: missing field `name`"),
             ("metadata:\n", "1: missing field `metadata`"),
-            (
-                "metadata: web\n",
-                "4: metadata: expected a map, found \"web\"",
-            ),
+            ("metadata: web\n", "4: metadata: expected a map, found \"web\""),
             ("metadata: {name: Web}\n", "4: metadata.name: NAME \"Web\""),
             ("metadata: {name: a.b}\n", "4: metadata.name: NAME \"a.b\""),
             (
                 "metadata: {name: 12}\n",
                 "4: metadata.name: expected a name of at most 63 lower-case letters, digits and inner `-`, found 12; put it in quotes",
             ),
-            (
-                "metadata: {name: a, namespace: a/b}\n",
-                "4: metadata.namespace: NAME \"a/b\"",
-            ),
+            ("metadata: {name: a, namespace: a/b}\n", "4: metadata.namespace: NAME \"a/b\""),
             (
                 "metadata: {name: a, label: {}}\n",
                 "4: metadata: unknown field `label`; did you mean `labels`?",
@@ -135,10 +117,7 @@ fn of_services() {
                 "  ports: []\n",
                 "5: spec.ports: a service needs at least one port, unless clusterIP is None",
             ),
-            (
-                "  ports: {port: 80}\n",
-                "5: spec.ports: expected a list, found a map",
-            ),
+            ("  ports: {port: 80}\n", "5: spec.ports: expected a list, found a map"),
             (
                 "  ports:\n  - port: http\n",
                 "6: spec.ports[0].port: expected a number from 1 to 65535, found \"http\"",
@@ -159,10 +138,7 @@ fn of_services() {
                 "  ports: [{port: 8.5}]\n",
                 "5: spec.ports[0].port: expected a number from 1 to 65535, found 8.5",
             ),
-            (
-                "  ports: [{targetPort: 80}]\n",
-                "5: spec.ports[0]: missing field `port`",
-            ),
+            ("  ports: [{targetPort: 80}]\n", "5: spec.ports[0]: missing field `port`"),
             (
                 "  ports: [{port: 80, targetPort: true}]\n",
                 "5: spec.ports[0].targetPort: expected a number from 1 to 65535, found true",
@@ -207,10 +183,7 @@ fn of_services() {
                 "  clusterIP: 10.0.0.1\n  clusterIPs: [10.0.0.2]\n  ports: [{port: 80}]\n",
                 "6: spec.clusterIPs: its first entry must be what clusterIP says",
             ),
-            (
-                "  clusterIPs: [None, 10.0.0.2]\n",
-                "5: spec.clusterIPs: None stands alone",
-            ),
+            ("  clusterIPs: [None, 10.0.0.2]\n", "5: spec.clusterIPs: None stands alone"),
             (
                 "  clusterIP: None\n  type: LoadBalancer\n",
                 "6: spec.type: only ClusterIP is supported, found \"LoadBalancer\"",

@@ -29,11 +29,7 @@ struct Open {
 
 enum Items {
     List(Vec<Node>),
-    Map {
-        entries: Vec<(Key, Node)>,
-        key: Option<Key>,
-        seen: HashMap<String, u32>,
-    },
+    Map { entries: Vec<(Key, Node)>, key: Option<Key>, seen: HashMap<String, u32> },
 }
 
 /// What an anchor names, and what each use of it costs.
@@ -79,10 +75,7 @@ impl<'s> Builder<'s> {
     }
 
     pub fn finish(self) -> Stream {
-        Stream {
-            documents: self.documents,
-            faults: self.faults,
-        }
+        Stream { documents: self.documents, faults: self.faults }
     }
 
     pub fn read(&mut self, text: &str) -> Result<(), Stop> {
@@ -111,11 +104,7 @@ impl<'s> Builder<'s> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse_tag(tag.is_some(), &at);
-                let items = Items::Map {
-                    entries: Vec::new(),
-                    key: None,
-                    seen: HashMap::new(),
-                };
+                let items = Items::Map { entries: Vec::new(), key: None, seen: HashMap::new() };
                 self.begin(at, anchor, items)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
@@ -133,8 +122,7 @@ impl<'s> Builder<'s> {
     fn at(&self, span: Span) -> Origin {
         let line = u32::try_from(span.start.line()).unwrap_or(u32::MAX);
         let column = u32::try_from(span.start.col() + 1).unwrap_or(u32::MAX);
-        self.source
-            .position(line.saturating_add(self.first_line - 1), column)
+        self.source.position(line.saturating_add(self.first_line - 1), column)
     }
 
     fn scalar(
@@ -161,21 +149,12 @@ impl<'s> Builder<'s> {
     }
 
     fn wants_key(&self) -> bool {
-        matches!(
-            self.open.last(),
-            Some(Open {
-                items: Items::Map { key: None, .. },
-                ..
-            })
-        )
+        matches!(self.open.last(), Some(Open { items: Items::Map { key: None, .. }, .. }))
     }
 
     fn pending_key(&self) -> Option<&Key> {
         match self.open.last() {
-            Some(Open {
-                items: Items::Map { key, .. },
-                ..
-            }) => key.as_ref(),
+            Some(Open { items: Items::Map { key, .. }, .. }) => key.as_ref(),
             _ => None,
         }
     }
@@ -187,32 +166,18 @@ impl<'s> Builder<'s> {
         }
         let line = line_of(&at);
         let path = self.path();
-        let Some(Open {
-            items: Items::Map { key, seen, .. },
-            ..
-        }) = self.open.last_mut()
-        else {
+        let Some(Open { items: Items::Map { key, seen, .. }, .. }) = self.open.last_mut() else {
             return Ok(());
         };
         if let Some(first) = seen.get(name) {
-            let place = if *first == 0 {
-                String::new()
-            } else {
-                format!("; first on line {first}")
-            };
+            let place =
+                if *first == 0 { String::new() } else { format!("; first on line {first}") };
             let message = format!("`{name}` is given twice{place}");
-            self.faults.push(Fault {
-                at: at.clone(),
-                path,
-                message,
-            });
+            self.faults.push(Fault { at: at.clone(), path, message });
         } else {
             seen.insert(name.to_owned(), line);
         }
-        *key = Some(Key {
-            name: name.to_owned(),
-            at,
-        });
+        *key = Some(Key { name: name.to_owned(), at });
         Ok(())
     }
 
@@ -267,13 +232,7 @@ impl<'s> Builder<'s> {
             // The copy that is kept for aliases is paid for like a use.
             let cost = cost(&node);
             self.spend(cost.nodes, &node.at)?;
-            self.anchors.insert(
-                anchor,
-                Anchored {
-                    node: node.clone(),
-                    cost,
-                },
-            );
+            self.anchors.insert(anchor, Anchored { node: node.clone(), cost });
         }
         match self.open.last_mut().map(|open| &mut open.items) {
             None => self.root = Some(node),
@@ -296,48 +255,30 @@ impl<'s> Builder<'s> {
         if tagged {
             let message = "tags (`!…`) are not supported; remove it, and quote what must be text";
             let path = self.path();
-            self.faults.push(Fault {
-                at: at.clone(),
-                path,
-                message: message.into(),
-            });
+            self.faults.push(Fault { at: at.clone(), path, message: message.into() });
         }
     }
 
     fn stop(&mut self, at: Origin, message: impl Into<String>) -> Stop {
         let resume_after = line_of(&at);
         let path = self.path();
-        self.faults.push(Fault {
-            at,
-            path,
-            message: message.into(),
-        });
+        self.faults.push(Fault { at, path, message: message.into() });
         Stop { resume_after }
     }
 
     fn end_of_input(&mut self, at: Origin, message: String) -> Stop {
         self.stop(at, message);
-        Stop {
-            resume_after: u32::MAX,
-        }
+        Stop { resume_after: u32::MAX }
     }
 
     /// Without a field path: the scanner runs ahead of the events.
     fn syntax(&mut self, text: &str, error: &ScanError) -> Stop {
         let at = self.at(Span::empty(*error.marker()));
         let resume_after = line_of(&at);
-        let line = text
-            .lines()
-            .nth(error.marker().line().saturating_sub(1))
-            .unwrap_or_default();
-        let bracket = self
-            .open
-            .iter()
-            .rev()
-            .find_map(|open| self.bracket(text, open));
+        let line = text.lines().nth(error.marker().line().saturating_sub(1)).unwrap_or_default();
+        let bracket = self.open.iter().rev().find_map(|open| self.bracket(text, open));
         let bracket = bracket.filter(|(_, line)| *line < resume_after);
-        self.faults
-            .push(Fault::new(at, explain(error.info(), line, bracket)));
+        self.faults.push(Fault::new(at, explain(error.info(), line, bracket)));
         Stop { resume_after }
     }
 
@@ -346,9 +287,7 @@ impl<'s> Builder<'s> {
         let Origin::File { line, column, .. } = open.at else {
             return None;
         };
-        let line_text = text
-            .lines()
-            .nth(usize::try_from(line - self.first_line).ok()?)?;
+        let line_text = text.lines().nth(usize::try_from(line - self.first_line).ok()?)?;
         let first = line_text.chars().nth(usize::try_from(column - 1).ok()?)?;
         matches!(first, '[' | '{').then_some((first, line))
     }
@@ -369,11 +308,7 @@ impl<'s> Builder<'s> {
 
 /// 0 for what is not in a file.
 pub(super) fn line_of(at: &Origin) -> u32 {
-    if let Origin::File { line, .. } = at {
-        *line
-    } else {
-        0
-    }
+    if let Origin::File { line, .. } = at { *line } else { 0 }
 }
 
 /// Recursion is bounded: a node that reaches here nests at most [`MAX_DEPTH`].
@@ -388,11 +323,7 @@ fn cost(node: &Node) -> Cost {
         _ => (0, Cost::default()),
     };
     let collection = usize::from(matches!(node.value, Value::List(_) | Value::Map(_)));
-    Cost {
-        nodes: inner.nodes + 1,
-        bytes: inner.bytes + own,
-        depth: inner.depth + collection,
-    }
+    Cost { nodes: inner.nodes + 1, bytes: inner.bytes + own, depth: inner.depth + collection }
 }
 
 fn sum<'n>(nodes: impl Iterator<Item = &'n Node>) -> Cost {

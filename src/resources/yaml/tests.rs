@@ -1,3 +1,5 @@
+//! Cases of reading YAML: what is understood, and how faults are told.
+
 use std::fmt::Write;
 
 use proptest::prelude::*;
@@ -36,37 +38,21 @@ fn show(node: &Node) -> String {
 #[test]
 fn trees_keep_the_line_of_every_key_and_value() {
     let rows = [
-        (
-            "a: 1\nb:\n  - x\n  - 'y'\n",
-            r#"{a@1=1@1 b@2=["x"@3 "y"@4]@3}@1"#,
-        ),
+        ("a: 1\nb:\n  - x\n  - 'y'\n", r#"{a@1=1@1 b@2=["x"@3 "y"@4]@3}@1"#),
         (
             "{\"a\": [1, 2.5, null],\n \"b\": {\"c\": false}}",
             "{a@1=[1@1 2.5@1 nothing@1]@1 b@2={c@2=false@2}@2}@1",
         ),
         ("a:\n\n\nb: ~\n", "{a@1=nothing@1 b@4=nothing@4}@1"),
         ("80: yes\ntrue: 'on'\n", r#"{80@1="yes"@1 true@2="on"@2}@1"#),
-        (
-            "a: |\n  one\n  two\nb: \"3\"\n",
-            r#"{a@1="one\ntwo\n"@2 b@4="3"@4}@1"#,
-        ),
-        (
-            "a: &x {p: 1}\nb: *x\n",
-            "{a@1={p@1=1@1}@1 b@2={p@1=1@1}@1}@1",
-        ),
+        ("a: |\n  one\n  two\nb: \"3\"\n", r#"{a@1="one\ntwo\n"@2 b@4="3"@4}@1"#),
+        ("a: &x {p: 1}\nb: *x\n", "{a@1={p@1=1@1}@1 b@2={p@1=1@1}@1}@1"),
         ("\u{feff}a: 1\r\nb: 2\r\n", "{a@1=1@1 b@2=2@2}@1"),
-        (
-            "# only a comment\na: http://x:1 # here\n",
-            r#"{a@2="http://x:1"@2}@2"#,
-        ),
+        ("# only a comment\na: http://x:1 # here\n", r#"{a@2="http://x:1"@2}@2"#),
     ];
     for (text, expected) in rows {
         let documents = parsed(text);
-        assert_eq!(
-            documents.iter().map(show).collect::<Vec<_>>(),
-            [expected],
-            "{text:?}"
-        );
+        assert_eq!(documents.iter().map(show).collect::<Vec<_>>(), [expected], "{text:?}");
     }
 }
 
@@ -82,24 +68,15 @@ fn documents_are_counted_and_positions_run_on() {
 #[test]
 fn columns_are_characters_from_one() {
     let documents = parsed("é: {b: 1}");
-    let b = documents[0]
-        .field("é")
-        .and_then(|node| node.field("b"))
-        .expect("it was written");
+    let b = documents[0].field("é").and_then(|node| node.field("b")).expect("it was written");
     assert_eq!(b.at, source().position(1, 8));
 }
 
 #[test]
 fn faults_say_where_what_and_how_to_mend() {
     let rows = [
-        (
-            "a: 1\nb: 2\na: 3\n",
-            "f.yaml:3: `a` is given twice; first on line 1",
-        ),
-        (
-            "x:\n  - y: {p: 1, p: 2}\n",
-            "f.yaml:2: x[0].y: `p` is given twice; first on line 2",
-        ),
+        ("a: 1\nb: 2\na: 3\n", "f.yaml:3: `a` is given twice; first on line 1"),
+        ("x:\n  - y: {p: 1, p: 2}\n", "f.yaml:2: x[0].y: `p` is given twice; first on line 2"),
         (
             "a: !!str 5\n",
             "f.yaml:1: a: tags (`!…`) are not supported; remove it, and quote what must be text",
@@ -108,10 +85,7 @@ fn faults_say_where_what_and_how_to_mend() {
             "a: !x {b: 1}\n",
             "f.yaml:1: a: tags (`!…`) are not supported; remove it, and quote what must be text",
         ),
-        (
-            "a:\n\tb: 1\n",
-            "f.yaml:2: a tab stands where YAML wants spaces; indent with spaces only",
-        ),
+        ("a:\n\tb: 1\n", "f.yaml:2: a tab stands where YAML wants spaces; indent with spaces only"),
         (
             "a: b: c\n",
             "f.yaml:1: is not valid YAML: mapping values are not allowed in this context; quote a text that contains \": \", or check the indentation",
@@ -120,30 +94,15 @@ fn faults_say_where_what_and_how_to_mend() {
             "a: 'b\n",
             "f.yaml:1: is not valid YAML: while scanning a quoted scalar, found unexpected end of stream; close the quote",
         ),
-        (
-            "a: [1, 2\nb: 3\n",
-            "f.yaml:2: is not valid YAML: the `[` of line 1 may lack its `]`",
-        ),
+        ("a: [1, 2\nb: 3\n", "f.yaml:2: is not valid YAML: the `[` of line 1 may lack its `]`"),
         (
             "a: *b\n",
             "f.yaml:1: is not valid YAML: while parsing node, found unknown anchor; an alias (`*name`) needs its anchor (`&name`) above it",
         ),
-        (
-            "a: &x [*x]\n",
-            "f.yaml:1: a[0]: an alias stands inside what it names",
-        ),
-        (
-            "a: @b\n",
-            "f.yaml:1: is not valid YAML: unexpected character: `@'; quote the text",
-        ),
-        (
-            "? [a]\n: b\n",
-            "f.yaml:1: a key must be text, not a list or a map",
-        ),
-        (
-            "a: &x 1\nb: {*x : 2}\n",
-            "f.yaml:2: b: a key must be text, not an alias",
-        ),
+        ("a: &x [*x]\n", "f.yaml:1: a[0]: an alias stands inside what it names"),
+        ("a: @b\n", "f.yaml:1: is not valid YAML: unexpected character: `@'; quote the text"),
+        ("? [a]\n: b\n", "f.yaml:1: a key must be text, not a list or a map"),
+        ("a: &x 1\nb: {*x : 2}\n", "f.yaml:2: b: a key must be text, not an alias"),
         (
             "a: &x {b: 1}\nc:\n  <<: *x\n",
             "f.yaml:3: c: merge keys (`<<`) are not part of YAML 1.2; write the fields out",
@@ -151,11 +110,7 @@ fn faults_say_where_what_and_how_to_mend() {
     ];
     for (text, expected) in rows {
         let faults = parse(text, &source()).expect_err(text);
-        assert_eq!(
-            faults.iter().map(Fault::to_string).collect::<Vec<_>>(),
-            [expected],
-            "{text:?}"
-        );
+        assert_eq!(faults.iter().map(Fault::to_string).collect::<Vec<_>>(), [expected], "{text:?}");
     }
 }
 
@@ -165,11 +120,7 @@ fn a_broken_document_costs_only_itself() {
     let stream = read(text, &source());
     let shown: Vec<_> = stream.documents.iter().map(show).collect();
     assert_eq!(shown, ["{a@1=1@1}@1", "{c@5=3@5}@5", "{i@11=9@11}@11"]);
-    let lines: Vec<_> = stream
-        .faults
-        .iter()
-        .map(|fault| line_of(&fault.at))
-        .collect();
+    let lines: Vec<_> = stream.faults.iter().map(|fault| line_of(&fault.at)).collect();
     assert_eq!(lines.len(), 3, "{:?}", stream.faults);
     assert!(lines.is_sorted() && lines[2] == 9, "{:?}", stream.faults);
 }
@@ -195,20 +146,14 @@ fn a_billion_laughs_is_refused_at_once() {
         writeln!(text, "a{level}: &a{level} [{uses}]").expect("a string takes text");
     }
     let fault = only_fault(&text);
-    assert!(
-        fault.contains("more than 100000 values, aliases expanded"),
-        "{fault}"
-    );
+    assert!(fault.contains("more than 100000 values, aliases expanded"), "{fault}");
 }
 
 #[test]
 fn long_text_can_not_be_multiplied_by_aliases() {
     let uses = "*a, ".repeat(50);
     let fault = only_fault(&format!("x: &a {}\ny: [{uses}]\n", "l".repeat(100_000)));
-    assert!(
-        fault.contains("aliases expand to more than 4 MiB"),
-        "{fault}"
-    );
+    assert!(fault.contains("aliases expand to more than 4 MiB"), "{fault}");
 }
 
 #[test]

@@ -7,9 +7,7 @@ use super::{BULK_BYTES, MAX_PIPES, MAX_POOLED, PIPES, POOL, Pipe};
 use crate::tcp::{Counters, End, relay_tcp};
 
 async fn wire() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback has a free port");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let address = listener.local_addr().expect("bound");
     let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
     (near.expect("connects"), far.expect("accepts").0)
@@ -31,9 +29,7 @@ async fn carry(bytes: u64) -> End {
         assert!(all.iter().all(|byte| *byte == 7));
         server.shutdown().await.expect("connected");
     };
-    tokio::join!(relay_tcp(&mut a, &mut b, &counters, None), send, receive)
-        .0
-        .end
+    tokio::join!(relay_tcp(&mut a, &mut b, &counters, None), send, receive).0.end
 }
 
 fn pooled() -> usize {

@@ -29,15 +29,11 @@ struct Scene {
 }
 
 async fn wire() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback has a free port");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let address = listener.local_addr().expect("bound");
     let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
     let (near, far) = (near.expect("connects"), far.expect("accepts").0);
-    near.set_nodelay(true)
-        .and_then(|()| far.set_nodelay(true))
-        .expect("a TCP option");
+    near.set_nodelay(true).and_then(|()| far.set_nodelay(true)).expect("a TCP option");
     (near, far)
 }
 
@@ -45,11 +41,7 @@ async fn scene(way: Way) -> Scene {
     let (client, a) = wire().await;
     let (b, server) = wire().await;
     let relay = tokio::spawn(serve(way, a, b));
-    Scene {
-        client,
-        server,
-        relay,
-    }
+    Scene { client, server, relay }
 }
 
 /// As a caller relays: the streams are dropped, and so closed or reset, when it is over.
@@ -68,10 +60,7 @@ async fn serve(way: Way, mut a: TcpStream, mut b: TcpStream) -> Outcome {
 }
 
 async fn expect_reset(stream: &mut TcpStream) {
-    let error = stream
-        .read(&mut [0; 1])
-        .await
-        .expect_err("a reset, not an end");
+    let error = stream.read(&mut [0; 1]).await.expect_err("a reset, not an end");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
@@ -79,11 +68,7 @@ async fn expect_reset(stream: &mut TcpStream) {
 async fn bulk_crosses_both_ways_at_once() {
     for way in WAYS {
         let bytes = 64 * MIB;
-        let Scene {
-            client,
-            server,
-            relay,
-        } = scene(way).await;
+        let Scene { client, server, relay } = scene(way).await;
         let talk = |mut stream: TcpStream| async move {
             let (mut source, mut sink) = stream.split();
             let up = async {
@@ -99,11 +84,7 @@ async fn bulk_crosses_both_ways_at_once() {
         tokio::join!(talk(client), talk(server));
         let outcome = relay.await.expect("the relay ends");
         assert_eq!((outcome.a_to_b, outcome.b_to_a), (bytes, bytes), "{way:?}");
-        assert!(
-            matches!(outcome.end, End::Clean),
-            "{way:?}: {:?}",
-            outcome.end
-        );
+        assert!(matches!(outcome.end, End::Clean), "{way:?}: {:?}", outcome.end);
     }
 }
 
@@ -111,16 +92,9 @@ async fn bulk_crosses_both_ways_at_once() {
 async fn a_half_close_passes_before_and_after_bulk() {
     for (way, before) in WAYS.into_iter().flat_map(|way| [(way, 10), (way, 3 * MIB)]) {
         for client_first in [true, false] {
-            let Scene {
-                client,
-                server,
-                relay,
-            } = scene(way).await;
-            let (mut first, mut second) = if client_first {
-                (client, server)
-            } else {
-                (server, client)
-            };
+            let Scene { client, server, relay } = scene(way).await;
+            let (mut first, mut second) =
+                if client_first { (client, server) } else { (server, client) };
             let ask = async {
                 send(&mut first, 0, before).await;
                 first.shutdown().await.expect("connected");
@@ -132,11 +106,7 @@ async fn a_half_close_passes_before_and_after_bulk() {
             drop(second);
             expect_end(&mut first).await;
             let outcome = relay.await.expect("the relay ends");
-            assert!(
-                matches!(outcome.end, End::Clean),
-                "{way:?}: {:?}",
-                outcome.end
-            );
+            assert!(matches!(outcome.end, End::Clean), "{way:?}: {:?}", outcome.end);
         }
     }
 }
@@ -145,20 +115,10 @@ async fn a_half_close_passes_before_and_after_bulk() {
 async fn a_reset_passes_before_and_after_bulk() {
     for (way, before) in WAYS.into_iter().flat_map(|way| [(way, 10), (way, 3 * MIB)]) {
         for client_breaks in [true, false] {
-            let Scene {
-                client,
-                server,
-                relay,
-            } = scene(way).await;
-            let (mut breaking, mut other) = if client_breaks {
-                (client, server)
-            } else {
-                (server, client)
-            };
-            tokio::join!(
-                send(&mut breaking, 0, before),
-                expect(&mut other, 0, before)
-            );
+            let Scene { client, server, relay } = scene(way).await;
+            let (mut breaking, mut other) =
+                if client_breaks { (client, server) } else { (server, client) };
+            tokio::join!(send(&mut breaking, 0, before), expect(&mut other, 0, before));
             reset(&breaking).expect("a TCP option");
             drop(breaking);
             expect_reset(&mut other).await;
@@ -177,11 +137,7 @@ async fn a_reset_passes_before_and_after_bulk() {
 #[tokio::test]
 async fn a_reset_passes_to_a_side_that_is_being_held_up() {
     for way in WAYS {
-        let Scene {
-            client,
-            mut server,
-            relay,
-        } = scene(way).await;
+        let Scene { client, mut server, relay } = scene(way).await;
         let flood = async {
             let block = vec![0; 100_000];
             loop {
@@ -197,10 +153,7 @@ async fn a_reset_passes_to_a_side_that_is_being_held_up() {
         };
         let (error, ()) = tokio::join!(flood, breaking);
         assert!(
-            matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-            ),
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
             "{error}"
         );
         let end = relay.await.expect("the relay ends").end;
@@ -212,11 +165,7 @@ async fn a_reset_passes_to_a_side_that_is_being_held_up() {
 #[tokio::test]
 async fn an_early_answer_arrives_before_the_reset_that_follows() {
     for (way, before) in WAYS.into_iter().flat_map(|way| [(way, 10), (way, 3 * MIB)]) {
-        let Scene {
-            mut client,
-            mut server,
-            relay,
-        } = scene(way).await;
+        let Scene { mut client, mut server, relay } = scene(way).await;
         tokio::join!(send(&mut client, 0, before), expect(&mut server, 0, before));
         server.write_all(b"too large").await.expect("connected");
         // Unread bytes make the kernel answer the close with a reset.
@@ -239,19 +188,11 @@ async fn an_early_answer_arrives_before_the_reset_that_follows() {
 #[tokio::test]
 async fn a_stalled_reader_holds_the_writer_back() {
     for way in WAYS {
-        let Scene {
-            mut client,
-            mut server,
-            relay,
-        } = scene(way).await;
+        let Scene { mut client, mut server, relay } = scene(way).await;
         for stream in [&client, &server] {
             let socket = SockRef::from(stream);
-            socket
-                .set_recv_buffer_size(64 * 1024)
-                .expect("a TCP option");
-            socket
-                .set_send_buffer_size(64 * 1024)
-                .expect("a TCP option");
+            socket.set_recv_buffer_size(64 * 1024).expect("a TCP option");
+            socket.set_send_buffer_size(64 * 1024).expect("a TCP option");
         }
         let before = 2 * MIB;
         tokio::join!(send(&mut client, 0, before), expect(&mut server, 0, before));
@@ -274,15 +215,8 @@ async fn a_stalled_reader_holds_the_writer_back() {
 #[tokio::test]
 async fn a_trickle_after_bulk_arrives_byte_by_byte() {
     for way in WAYS {
-        let Scene {
-            mut client,
-            mut server,
-            ..
-        } = scene(way).await;
-        tokio::join!(
-            send(&mut client, 0, 2 * MIB),
-            expect(&mut server, 0, 2 * MIB)
-        );
+        let Scene { mut client, mut server, .. } = scene(way).await;
+        tokio::join!(send(&mut client, 0, 2 * MIB), expect(&mut server, 0, 2 * MIB));
         for position in 0..200 {
             send(&mut client, position, position + 1).await;
             expect(&mut server, position, position + 1).await;
@@ -299,18 +233,9 @@ async fn counters_are_live() {
     let counters = Arc::new(Counters::default());
     let live = counters.clone();
     tokio::spawn(async move { relay_tcp(&mut a, &mut b, &live, None).await });
-    tokio::join!(
-        send(&mut client, 0, 3 * MIB),
-        expect(&mut server, 0, 3 * MIB)
-    );
+    tokio::join!(send(&mut client, 0, 3 * MIB), expect(&mut server, 0, 3 * MIB));
     send(&mut server, 0, 5).await;
     expect(&mut client, 0, 5).await;
-    assert_eq!(
-        counters.a_to_b.load(std::sync::atomic::Ordering::Relaxed),
-        3 * MIB
-    );
-    assert_eq!(
-        counters.b_to_a.load(std::sync::atomic::Ordering::Relaxed),
-        5
-    );
+    assert_eq!(counters.a_to_b.load(std::sync::atomic::Ordering::Relaxed), 3 * MIB);
+    assert_eq!(counters.b_to_a.load(std::sync::atomic::Ordering::Relaxed), 5);
 }

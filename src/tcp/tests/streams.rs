@@ -32,32 +32,18 @@ fn scene(capacity: usize, idle: Option<Duration>) -> Scene {
     let polls = Arc::new(AtomicU32::new(0));
     let (live, count) = (counters.clone(), polls.clone());
     let relay = async move { relay(a, b, &live, idle).await };
-    Scene {
-        client,
-        server,
-        counters,
-        relay: tokio::spawn(counted(relay, count)),
-        polls,
-    }
+    Scene { client, server, counters, relay: tokio::spawn(counted(relay, count)), polls }
 }
 
 #[tokio::test]
 async fn every_byte_arrives_in_order_at_any_capacity() {
     for (capacity, bytes) in [(1, 2_000), (7, 20_000), (64, 100_000), (300_000, 3_000_000)] {
-        let Scene {
-            client,
-            server,
-            counters,
-            relay,
-            ..
-        } = scene(capacity, None);
+        let Scene { client, server, counters, relay, .. } = scene(capacity, None);
         let talk = |stream| async move {
             let (mut source, mut sink) = tokio::io::split(stream);
             let up = async {
                 send(&mut sink, 0, bytes).await;
-                sink.shutdown()
-                    .await
-                    .expect("a stream in memory shuts down");
+                sink.shutdown().await.expect("a stream in memory shuts down");
             };
             let down = async {
                 expect(&mut source, 0, bytes).await;
@@ -67,35 +53,19 @@ async fn every_byte_arrives_in_order_at_any_capacity() {
         };
         tokio::join!(talk(client), talk(server));
         let outcome = relay.await.expect("the relay ends");
-        assert_eq!(
-            (outcome.a_to_b, outcome.b_to_a),
-            (bytes, bytes),
-            "{capacity}"
-        );
+        assert_eq!((outcome.a_to_b, outcome.b_to_a), (bytes, bytes), "{capacity}");
         assert_eq!(counters.a_to_b.load(Ordering::Relaxed), bytes);
         assert_eq!(counters.b_to_a.load(Ordering::Relaxed), bytes);
-        assert!(
-            matches!(outcome.end, End::Clean),
-            "{capacity}: {:?}",
-            outcome.end
-        );
+        assert!(matches!(outcome.end, End::Clean), "{capacity}: {:?}", outcome.end);
     }
 }
 
 #[tokio::test]
 async fn a_half_close_ends_one_direction_alone() {
     for client_first in [true, false] {
-        let Scene {
-            client,
-            server,
-            relay,
-            ..
-        } = scene(16, None);
-        let (mut first, mut second) = if client_first {
-            (client, server)
-        } else {
-            (server, client)
-        };
+        let Scene { client, server, relay, .. } = scene(16, None);
+        let (mut first, mut second) =
+            if client_first { (client, server) } else { (server, client) };
         send(&mut first, 0, 3).await;
         first.shutdown().await.expect("open");
         expect(&mut second, 0, 3).await;
@@ -125,13 +95,7 @@ async fn a_buffering_sink_is_flushed_before_waiting() {
 
 #[tokio::test]
 async fn a_stalled_reader_stops_the_writer_within_a_chunk() {
-    let Scene {
-        mut client,
-        mut server,
-        relay,
-        polls,
-        ..
-    } = scene(1024, None);
+    let Scene { mut client, mut server, relay, polls, .. } = scene(1024, None);
     let mut taken = 0;
     loop {
         tokio::select! {
@@ -144,29 +108,17 @@ async fn a_stalled_reader_stops_the_writer_within_a_chunk() {
     assert!((2048..=2048 + 4096).contains(&taken), "{taken}");
     let before = polls.load(Ordering::Relaxed);
     settle().await;
-    assert_eq!(
-        polls.load(Ordering::Relaxed),
-        before,
-        "polled with nothing to do"
-    );
+    assert_eq!(polls.load(Ordering::Relaxed), before, "polled with nothing to do");
     expect(&mut server, 0, taken).await;
     drop(client);
     expect_end(&mut server).await;
     drop(server);
-    assert!(matches!(
-        relay.await.expect("the relay ends").end,
-        End::Clean
-    ));
+    assert!(matches!(relay.await.expect("the relay ends").end, End::Clean));
 }
 
 #[tokio::test]
 async fn an_idle_relay_is_not_polled_and_a_trickle_costs_few() {
-    let Scene {
-        mut client,
-        mut server,
-        polls,
-        ..
-    } = scene(1024, None);
+    let Scene { mut client, mut server, polls, .. } = scene(1024, None);
     settle().await;
     let before = polls.load(Ordering::Relaxed);
     for position in 0..50 {
@@ -180,13 +132,8 @@ async fn an_idle_relay_is_not_polled_and_a_trickle_costs_few() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_ends_a_relay_and_any_byte_puts_it_off() {
-    let Scene {
-        mut client,
-        mut server,
-        relay,
-        polls,
-        ..
-    } = scene(16, Some(Duration::from_secs(10)));
+    let Scene { mut client, mut server, relay, polls, .. } =
+        scene(16, Some(Duration::from_secs(10)));
     let start = Instant::now();
     for position in 0..4 {
         advance(Duration::from_secs(8)).await;
@@ -198,10 +145,7 @@ async fn silence_ends_a_relay_and_any_byte_puts_it_off() {
     assert!(matches!(outcome.end, End::Idle), "{:?}", outcome.end);
     let took = start.elapsed().as_secs();
     assert_eq!(took, 4 * 8 + 10, "ten seconds after the last byte");
-    assert!(
-        polls.load(Ordering::Relaxed) < 20,
-        "the timer is not re-armed per byte"
-    );
+    assert!(polls.load(Ordering::Relaxed) < 20, "the timer is not re-armed per byte");
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,12 +214,7 @@ async fn the_side_that_breaks_is_named_and_the_other_is_not_shut_down() {
         (false, true, false, false),
         (false, true, true, false), // the end that follows a failed write is not one to pass on
     ] {
-        let mut faulty = Faulty {
-            text: b"last words",
-            ends,
-            read_fault,
-            write_fault,
-        };
+        let mut faulty = Faulty { text: b"last words", ends, read_fault, write_fault };
         // Room for less than the last words: they take several turns.
         let (mut near, mut far) = duplex(4);
         far.write_all(b"x").await.expect("open");

@@ -52,10 +52,7 @@ impl Record for Entry<'_> {
         put("path", self.path.map(Text));
         put("protocol", Some(Text(self.protocol)));
         put("status", self.status.map(|status| Number(status.into())));
-        put(
-            "grpc_status",
-            self.grpc_status.map(|status| Number(status.into())),
-        );
+        put("grpc_status", self.grpc_status.map(|status| Number(status.into())));
         put("reason", self.reason.map(|reason| Text(reason.as_str())));
         put("service", self.service.map(Text));
         put("route", self.route.map(Text));
@@ -125,15 +122,8 @@ fn json_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// These explain themselves and stand without their name in a text line.
-const UNNAMED: [&str; 7] = [
-    "kind",
-    "direction",
-    "method",
-    "authority",
-    "path",
-    "protocol",
-    "status",
-];
+const UNNAMED: [&str; 7] =
+    ["kind", "direction", "method", "authority", "path", "protocol", "status"];
 
 /// Appends `time inbound GET web.default /path http/2 200 name=value …` and a line feed.
 pub(super) fn text(out: &mut Vec<u8>, time: &str, record: &impl Record) {

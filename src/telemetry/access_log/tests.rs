@@ -7,18 +7,9 @@ use std::time::UNIX_EPOCH;
 use super::*;
 use crate::telemetry::metrics::Registry;
 
-const JSON: Settings = Settings {
-    format: LogFormat::Json,
-    sample: 1.0,
-};
-const TEXT: Settings = Settings {
-    format: LogFormat::Text,
-    sample: 1.0,
-};
-const OFF: Settings = Settings {
-    format: LogFormat::Off,
-    sample: 1.0,
-};
+const JSON: Settings = Settings { format: LogFormat::Json, sample: 1.0 };
+const TEXT: Settings = Settings { format: LogFormat::Text, sample: 1.0 };
+const OFF: Settings = Settings { format: LogFormat::Off, sample: 1.0 };
 const LONG: Duration = Duration::from_secs(20);
 
 /// Reports each write, and makes it wait for leave where `leave` is given.
@@ -29,14 +20,9 @@ struct Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let leave = self
-            .leave
-            .as_ref()
-            .map(|leave| leave.recv().unwrap_or(Ok(usize::MAX)));
+        let leave = self.leave.as_ref().map(|leave| leave.recv().unwrap_or(Ok(usize::MAX)));
         let taken = leave.unwrap_or(Ok(usize::MAX))?.min(bytes.len());
-        self.seen
-            .send(bytes[..taken].to_vec())
-            .expect("the test listens");
+        self.seen.send(bytes[..taken].to_vec()).expect("the test listens");
         Ok(taken)
     }
 
@@ -109,9 +95,7 @@ fn output(settings: &Settings, write: impl FnOnce(&AccessLog)) -> (String, u64) 
 fn dropped(registry: &Registry) -> u64 {
     // Registered already: the help must be the same to find it.
     let help = "Access log entries lost: the queue was full or the output failed.";
-    registry
-        .counter("outrigger_access_log_dropped_total", help)
-        .value()
+    registry.counter("outrigger_access_log_dropped_total", help).value()
 }
 
 #[test]
@@ -139,35 +123,18 @@ fn lines_of_both_forms() {
         ),
     ];
     for (settings, entry, line) in table {
-        assert_eq!(
-            output(&settings, |log| log.write(&entry)),
-            (format!("{line}\n"), 0)
-        );
+        assert_eq!(output(&settings, |log| log.write(&entry)), (format!("{line}\n"), 0));
     }
 }
 
 #[test]
 fn any_bytes_stay_one_valid_line() {
-    let nasty = [
-        "",
-        "\0\x1b[31m\r\n",
-        "\u{85}\u{2028}\u{202e}",
-        "\\\"{}",
-        "ünï cödé",
-        "\u{7f}'",
-    ];
+    let nasty = ["", "\0\x1b[31m\r\n", "\u{85}\u{2028}\u{202e}", "\\\"{}", "ünï cödé", "\u{7f}'"];
     for text in nasty {
-        let entry = Entry {
-            path: Some(text),
-            user_agent: Some(text.as_bytes()),
-            ..tcp()
-        };
+        let entry = Entry { path: Some(text), user_agent: Some(text.as_bytes()), ..tcp() };
         let (json, _) = output(&JSON, |log| log.write(&entry));
         let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-        assert_eq!(
-            (&value["path"], &value["user_agent"]),
-            (&text.into(), &text.into())
-        );
+        assert_eq!((&value["path"], &value["user_agent"]), (&text.into(), &text.into()));
         assert_eq!(json.lines().count(), 1);
         let (line, _) = output(&TEXT, |log| log.write(&entry));
         let body = line.strip_suffix('\n').expect("a line");
@@ -188,33 +155,17 @@ fn text_words() {
         ("a\tb\u{1b}", "\"a\\tb\\u{1b}\""),
     ];
     for (path, shown) in table {
-        let (line, _) = output(&TEXT, |log| {
-            log.write(&Entry {
-                path: Some(path),
-                ..tcp()
-            })
-        });
+        let (line, _) = output(&TEXT, |log| log.write(&Entry { path: Some(path), ..tcp() }));
         assert!(line.contains(&format!("outbound {shown} tcp")), "{line}");
     }
 }
 
 #[test]
 fn endpoints_of_both_families() {
-    for shown in [
-        "0.0.0.0:0",
-        "255.10.0.1:65535",
-        "[::1]:80",
-        "[fe80::1%3]:8080",
-    ] {
-        let entry = Entry {
-            endpoint: shown.parse().ok(),
-            ..tcp()
-        };
+    for shown in ["0.0.0.0:0", "255.10.0.1:65535", "[::1]:80", "[fe80::1%3]:8080"] {
+        let entry = Entry { endpoint: shown.parse().ok(), ..tcp() };
         let (line, _) = output(&JSON, |log| log.write(&entry));
-        assert!(
-            line.contains(&format!("\"endpoint\":\"{shown}\",")),
-            "{line}"
-        );
+        assert!(line.contains(&format!("\"endpoint\":\"{shown}\",")), "{line}");
     }
 }
 
@@ -229,15 +180,9 @@ fn durations_have_three_decimals_at_most() {
         (1_000_000, "1"),
     ];
     for (nanos, shown) in table {
-        let entry = Entry {
-            duration: Duration::from_nanos(nanos),
-            ..tcp()
-        };
+        let entry = Entry { duration: Duration::from_nanos(nanos), ..tcp() };
         let (line, _) = output(&JSON, |log| log.write(&entry));
-        assert!(
-            line.contains(&format!("\"duration_ms\":{shown},")),
-            "{line}"
-        );
+        assert!(line.contains(&format!("\"duration_ms\":{shown},")), "{line}");
     }
 }
 
@@ -275,38 +220,14 @@ fn settings_change_while_running() {
 #[test]
 fn samples_keep_their_share_and_every_failure() {
     const N: usize = 4_000;
-    let ok = || Entry {
-        status: Some(200),
-        ..tcp()
-    };
+    let ok = || Entry { status: Some(200), ..tcp() };
     let table = [
         (0.0, ok(), 0..=0),
         (1.0, ok(), N..=N),
         (0.25, ok(), 900..=1_100),
-        (
-            0.0,
-            Entry {
-                status: Some(499),
-                ..tcp()
-            },
-            0..=0,
-        ),
-        (
-            0.0,
-            Entry {
-                status: Some(500),
-                ..tcp()
-            },
-            N..=N,
-        ),
-        (
-            0.0,
-            Entry {
-                reason: Some(Reason::Denied),
-                ..ok()
-            },
-            N..=N,
-        ),
+        (0.0, Entry { status: Some(499), ..tcp() }, 0..=0),
+        (0.0, Entry { status: Some(500), ..tcp() }, N..=N),
+        (0.0, Entry { reason: Some(Reason::Denied), ..ok() }, N..=N),
     ];
     for (sample, entry, expected) in table {
         let settings = Settings { sample, ..JSON };
@@ -339,27 +260,18 @@ fn a_stuck_output_costs_entries_and_never_waits() {
     let (seen, lines) = mpsc::channel();
     let (allow, leave) = mpsc::channel();
     let registry = Registry::default();
-    let output = Output {
-        seen,
-        leave: Some(leave),
-    };
+    let output = Output { seen, leave: Some(leave) };
     let writer = Writer::spawn(output, &registry).expect("a thread");
     let log = AccessLog::new(writer.feed(), &JSON, 1);
     let path = "/".repeat(1024 * 1024);
     for _ in 0..6 {
-        log.write(&Entry {
-            path: Some(&path),
-            ..tcp()
-        });
+        log.write(&Entry { path: Some(&path), ..tcp() });
     }
     // Three of 1 MiB and a little fit below 4 MiB.
     assert_eq!(dropped(&registry), 3);
     drop(allow);
     assert!(writer.close(LONG));
-    assert_eq!(
-        lines.iter().filter(|lines| lines.ends_with(b"\n")).count(),
-        3
-    );
+    assert_eq!(lines.iter().filter(|lines| lines.ends_with(b"\n")).count(), 3);
 }
 
 #[test]
@@ -367,10 +279,7 @@ fn closing_has_a_deadline() {
     let (seen, _lines) = mpsc::channel();
     let (allow, leave) = mpsc::channel();
     let registry = Registry::default();
-    let output = Output {
-        seen,
-        leave: Some(leave),
-    };
+    let output = Output { seen, leave: Some(leave) };
     let writer = Writer::spawn(output, &registry).expect("a thread");
     AccessLog::new(writer.feed(), &JSON, 1).write(&tcp());
     assert!(!writer.close(Duration::from_millis(1)));
@@ -382,10 +291,7 @@ fn errors_are_survived_and_short_writes_finished() {
     let (seen, lines) = mpsc::channel();
     let (allow, leave) = mpsc::channel();
     let registry = Registry::default();
-    let output = Output {
-        seen,
-        leave: Some(leave),
-    };
+    let output = Output { seen, leave: Some(leave) };
     let writer = Writer::spawn(output, &registry).expect("a thread");
     let feed = writer.feed();
     feed.offer(Box::from(*b"lost\n"), 5);
@@ -401,10 +307,7 @@ fn errors_are_survived_and_short_writes_finished() {
         allow.send(step).expect("the writer lives");
     }
     assert!(writer.close(LONG));
-    assert_eq!(
-        lines.iter().collect::<Vec<_>>(),
-        [b"ke".to_vec(), b"pt\n".to_vec()]
-    );
+    assert_eq!(lines.iter().collect::<Vec<_>>(), [b"ke".to_vec(), b"pt\n".to_vec()]);
     assert_eq!(dropped(&registry), 5);
     feed.offer(Box::from(*b"late\n"), 1);
     assert_eq!(dropped(&registry), 6);

@@ -59,10 +59,7 @@ impl Writer {
     /// When the process has no standard output or no room for a thread.
     pub fn stdout(registry: &Registry) -> Result<Self, Error> {
         // A descriptor of our own: std's handle would look for line ends and buffer once more.
-        let out = io::stdout()
-            .as_fd()
-            .try_clone_to_owned()
-            .map_err(Error::AccessLog)?;
+        let out = io::stdout().as_fd().try_clone_to_owned().map_err(Error::AccessLog)?;
         Self::spawn(File::from(out), registry)
     }
 
@@ -76,11 +73,7 @@ impl Writer {
             "Access log entries lost: the queue was full or the output failed.",
         );
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let queue = Arc::new(Queue {
-            state,
-            changed,
-            dropped,
-        });
+        let queue = Arc::new(Queue { state, changed, dropped });
         let theirs = Arc::clone(&queue);
         thread::Builder::new()
             .name("access-log".to_owned())
@@ -101,10 +94,7 @@ impl Writer {
         let mut state = self.queue.lock();
         state.closing = true;
         self.queue.changed.notify_all();
-        let waited = self
-            .queue
-            .changed
-            .wait_timeout_while(state, within, |state| !state.ended);
+        let waited = self.queue.changed.wait_timeout_while(state, within, |state| !state.ended);
         waited.unwrap_or_else(PoisonError::into_inner).0.ended
     }
 }

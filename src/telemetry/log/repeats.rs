@@ -34,10 +34,7 @@ impl Default for Repeats {
 impl Repeats {
     /// Each key at most once per `interval`.
     pub fn every(interval: Duration) -> Self {
-        Self {
-            interval,
-            seen: HashMap::new(),
-        }
+        Self { interval, seen: HashMap::new() }
     }
 
     /// Whether to log `key` now: `Some(n)` means yes, and that `n` were left out since it was last
@@ -49,13 +46,7 @@ impl Repeats {
         let full = !self.seen.contains_key(key) && self.seen.len() >= KEYS;
         let key = if full { REST } else { key };
         let Some(seen) = self.seen.get_mut(key) else {
-            self.seen.insert(
-                key.into(),
-                Seen {
-                    logged: now,
-                    suppressed: 0,
-                },
-            );
+            self.seen.insert(key.into(), Seen { logged: now, suppressed: 0 });
             return Some(0);
         };
         if now.saturating_duration_since(seen.logged) < self.interval {
@@ -70,8 +61,7 @@ impl Repeats {
     /// suppressed ones goes with it.
     fn forget_quiet(&mut self, now: Instant) {
         let interval = self.interval;
-        self.seen
-            .retain(|_, seen| now.saturating_duration_since(seen.logged) < interval);
+        self.seen.retain(|_, seen| now.saturating_duration_since(seen.logged) < interval);
     }
 }
 

@@ -20,10 +20,7 @@ impl Page {
 
 impl Write for Page {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write(bytes)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -73,10 +70,8 @@ fn levels_can_be_changed_while_running() {
             assert_eq!(handle.level(), level.to_lowercase());
             say_everything();
             let text = page.take();
-            let said: Vec<_> = text
-                .lines()
-                .filter_map(|line| line.split(' ').next_back())
-                .collect();
+            let said: Vec<_> =
+                text.lines().filter_map(|line| line.split(' ').next_back()).collect();
             assert_eq!(said.join(" "), expected, "{level}");
         }
     });
@@ -87,10 +82,7 @@ fn unknown_levels_change_nothing() {
     let (_dispatch, handle, _) = log("warn", Style::Text, false);
     for level in ["", "off", "verbose", "3"] {
         let error = handle.set_level(level).expect_err("no level");
-        assert!(
-            matches!(&error, Error::UnknownLevel(given) if given == level),
-            "{error}"
-        );
+        assert!(matches!(&error, Error::UnknownLevel(given) if given == level), "{error}");
     }
     assert_eq!(handle.level(), "warn");
 }
@@ -105,27 +97,18 @@ fn text_line() {
     let text = page.take();
     let (time, rest) = text.split_at(24);
     assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");
-    assert_eq!(
-        rest,
-        "  INFO outrigger::inbound: mess\\x1b[31mage n=1 key=\"two words\"\n"
-    );
+    assert_eq!(rest, "  INFO outrigger::inbound: mess\\x1b[31mage n=1 key=\"two words\"\n");
 }
 
 #[test]
 fn json_line() {
     let (dispatch, _handle, page) = log("info", Style::Json, false);
-    with_default(
-        &dispatch,
-        || tracing::warn!(target: "outrigger::inbound", n = 1, "message"),
-    );
+    with_default(&dispatch, || tracing::warn!(target: "outrigger::inbound", n = 1, "message"));
     let mut value: serde_json::Value = serde_json::from_str(&page.take()).expect("JSON");
     let time = value["timestamp"].take();
     assert_eq!(time.as_str().map(str::len), Some(24));
     let golden = r#"{"timestamp":null,"level":"WARN","message":"message","n":1,"target":"outrigger::inbound"}"#;
-    assert_eq!(
-        value,
-        serde_json::from_str::<serde_json::Value>(golden).expect("JSON")
-    );
+    assert_eq!(value, serde_json::from_str::<serde_json::Value>(golden).expect("JSON"));
 }
 
 #[test]

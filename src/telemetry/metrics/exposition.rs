@@ -39,11 +39,7 @@ impl Format {
                 plain = weight.max(plain);
             }
         }
-        if open > 0.0 && open >= plain {
-            Self::OpenMetrics
-        } else {
-            Self::Prometheus
-        }
+        if open > 0.0 && open >= plain { Self::OpenMetrics } else { Self::Prometheus }
     }
 
     /// The `Content-Type` of a rendering.
@@ -57,10 +53,7 @@ impl Format {
 
 /// Families in the order given; those without series are left out.
 pub(super) fn render<'a>(snapshots: impl Iterator<Item = &'a Snapshot>, format: Format) -> String {
-    let mut page = Page {
-        out: String::with_capacity(16 * 1024),
-        format,
-    };
+    let mut page = Page { out: String::with_capacity(16 * 1024), format };
     for snapshot in snapshots.filter(|snapshot| !snapshot.rows.is_empty()) {
         page.family(snapshot);
     }
@@ -151,9 +144,7 @@ impl Page {
     }
 
     fn put(&mut self, text: std::fmt::Arguments<'_>) {
-        self.out
-            .write_fmt(text)
-            .expect("a String takes every character");
+        self.out.write_fmt(text).expect("a String takes every character");
     }
 }
 

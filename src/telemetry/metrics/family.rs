@@ -35,9 +35,7 @@ impl Desc {
         };
         assert!(word(self.name), "{:?} is no metric name", self.name);
         assert!(
-            self.labels
-                .iter()
-                .all(|label| word(label) && *label != "le"),
+            self.labels.iter().all(|label| word(label) && *label != "le"),
             "{} has a label that is none",
             self.name
         );
@@ -84,15 +82,8 @@ impl<M> Clone for Family<M> {
 
 impl<M: Metric> Family<M> {
     pub(super) fn new(desc: Desc, dropped: Option<Family<Counter>>) -> Self {
-        let table = Mutex::new(Table {
-            series: Vec::new(),
-            other: None,
-        });
-        Self(Arc::new(Inner {
-            desc,
-            table,
-            dropped,
-        }))
+        let table = Mutex::new(Table { series: Vec::new(), other: None });
+        Self(Arc::new(Inner { desc, table, dropped }))
     }
 
     pub(super) fn desc(&self) -> &Desc {
@@ -106,17 +97,9 @@ impl<M: Metric> Family<M> {
     /// When the number of values is not the number of labels.
     pub fn with(&self, values: &[&str]) -> M {
         let desc = &self.0.desc;
-        assert_eq!(
-            values.len(),
-            desc.labels.len(),
-            "label values of {}",
-            desc.name
-        );
+        assert_eq!(values.len(), desc.labels.len(), "label values of {}", desc.name);
         let mut table = lock(&self.0.table);
-        match table
-            .series
-            .binary_search_by(|series| order(&series.values, values))
-        {
+        match table.series.binary_search_by(|series| order(&series.values, values)) {
             Ok(at) => table.series[at].metric.clone(),
             Err(at) if table.series.len() < desc.bound && !is_other(values) => {
                 let series = Series::<M>::new(desc, values);
@@ -136,9 +119,7 @@ impl<M: Metric> Family<M> {
     /// Removes every series whose label values, in the order of the labels, satisfy `gone`. Handles
     /// still held go on counting, unseen; `other` stays.
     pub fn remove_where(&self, gone: impl Fn(&[Box<str>]) -> bool) {
-        lock(&self.0.table)
-            .series
-            .retain(|series| !gone(&series.values));
+        lock(&self.0.table).series.retain(|series| !gone(&series.values));
     }
 
     /// Copies handles under the lock and reads them after it: a worker that needs a new series
@@ -147,25 +128,13 @@ impl<M: Metric> Family<M> {
         let desc = self.0.desc;
         let mut handles: Vec<(Arc<str>, M)> = Vec::new();
         let table = lock(&self.0.table);
-        handles.extend(
-            table
-                .series
-                .iter()
-                .map(|it| (it.text.clone(), it.metric.clone())),
-        );
+        handles.extend(table.series.iter().map(|it| (it.text.clone(), it.metric.clone())));
         if let Some(other) = &table.other {
             handles.push((other_text(&desc), other.clone()));
         }
         drop(table);
-        let rows = handles
-            .into_iter()
-            .map(|(text, metric)| (text, metric.read()))
-            .collect();
-        Snapshot {
-            desc,
-            kind: M::KIND,
-            rows,
-        }
+        let rows = handles.into_iter().map(|(text, metric)| (text, metric.read())).collect();
+        Snapshot { desc, kind: M::KIND, rows }
     }
 }
 
@@ -189,10 +158,7 @@ fn is_other(values: &[&str]) -> bool {
 }
 
 fn order(known: &[Box<str>], wanted: &[&str]) -> Ordering {
-    known
-        .iter()
-        .map(|value| &**value)
-        .cmp(wanted.iter().copied())
+    known.iter().map(|value| &**value).cmp(wanted.iter().copied())
 }
 
 /// One family at a scrape.

@@ -46,10 +46,7 @@ pub enum Reading {
     Unsigned(u64),
     Signed(i64),
     Float(f64),
-    Histogram {
-        counts: [u64; BOUNDS.len() + 1],
-        micros: u64,
-    },
+    Histogram { counts: [u64; BOUNDS.len() + 1], micros: u64 },
 }
 
 /// A handle that a family can hold: [`Counter`], [`Gauge`], [`GaugeF64`] or [`Histogram`].
@@ -88,9 +85,7 @@ macro_rules! metric {
     };
 }
 
-metric!(Counter, Counter, |it: &Counter| Reading::Unsigned(
-    it.value()
-));
+metric!(Counter, Counter, |it: &Counter| Reading::Unsigned(it.value()));
 metric!(Gauge, Gauge, |it: &Gauge| Reading::Signed(it.value()));
 metric!(GaugeF64, Gauge, |it: &GaugeF64| Reading::Float(it.value()));
 metric!(Histogram, Histogram, Histogram::reading);

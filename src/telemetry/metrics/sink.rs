@@ -23,10 +23,7 @@ struct Found {
 
 impl<'a> Sink<'a> {
     pub(super) fn new(dropped: &'a Family<Counter>) -> Self {
-        Self {
-            found: BTreeMap::new(),
-            dropped,
-        }
+        Self { found: BTreeMap::new(), dropped }
     }
 
     /// A value that goes up and down. The same labels given twice are summed.
@@ -41,12 +38,7 @@ impl<'a> Sink<'a> {
 
     fn put(&mut self, desc: &Desc, kind: Kind, values: &[&str], value: f64) {
         desc.check(kind);
-        assert_eq!(
-            values.len(),
-            desc.labels.len(),
-            "label values of {}",
-            desc.name
-        );
+        assert_eq!(values.len(), desc.labels.len(), "label values of {}", desc.name);
         let found = self.found.entry(desc.name).or_insert_with(|| Found {
             desc: *desc,
             kind,
@@ -57,18 +49,12 @@ impl<'a> Sink<'a> {
             "metric family {} is collected with two shapes",
             desc.name
         );
-        *found
-            .series
-            .entry(exposition::labels(desc.labels, values))
-            .or_default() += value;
+        *found.series.entry(exposition::labels(desc.labels, values)).or_default() += value;
     }
 
     pub(super) fn finish(self) -> BTreeMap<&'static str, Snapshot> {
         let dropped = self.dropped;
-        self.found
-            .into_iter()
-            .map(|(name, found)| (name, found.finish(dropped)))
-            .collect()
+        self.found.into_iter().map(|(name, found)| (name, found.finish(dropped))).collect()
     }
 }
 
@@ -81,10 +67,7 @@ impl Found {
         };
         let surplus = self.series.len().saturating_sub(self.desc.bound);
         for _ in 0..surplus {
-            let (_, value) = self
-                .series
-                .pop_last()
-                .expect("surplus counts what is there");
+            let (_, value) = self.series.pop_last().expect("surplus counts what is there");
             *rest.get_or_insert_default() += value;
             dropped.with(&[self.desc.name]).inc();
         }
@@ -94,10 +77,6 @@ impl Found {
             .map(|(text, value)| (Arc::from(text), Reading::Float(value)))
             .collect();
         rows.extend(rest.map(|value| (other, Reading::Float(value))));
-        Snapshot {
-            desc: self.desc,
-            kind: self.kind,
-            rows,
-        }
+        Snapshot { desc: self.desc, kind: self.kind, rows }
     }
 }

@@ -12,15 +12,8 @@ fn sample_registry() -> Registry {
     requests.with(&["a", "503"]).inc();
     requests.with(&["a", "200"]);
     registry.gauge("t_open", "A \"quoted\\\nhelp\".").set(-2);
-    registry
-        .gauge_f64("t_seen_timestamp_seconds", "Seen.")
-        .set(1.5e9);
-    let cpu = Desc {
-        name: "t_cpu_total",
-        help: "Cpu.",
-        bound: 1,
-        labels: &[],
-    };
+    registry.gauge_f64("t_seen_timestamp_seconds", "Seen.").set(1.5e9);
+    let cpu = Desc { name: "t_cpu_total", help: "Cpu.", bound: 1, labels: &[] };
     registry.collect(move |sink| sink.counter(&cpu, &[], 0.25));
     registry
 }
@@ -94,26 +87,12 @@ fn histogram_golden() {
         ("+Inf", 5),
     ];
     for (format, whole, head, tail) in [
-        (
-            Format::Prometheus,
-            "",
-            "# HELP t_seconds Time. At most 2 series.",
-            "",
-        ),
-        (
-            Format::OpenMetrics,
-            ".0",
-            "# HELP t_seconds Time. At most 2 series.",
-            "# EOF\n",
-        ),
+        (Format::Prometheus, "", "# HELP t_seconds Time. At most 2 series.", ""),
+        (Format::OpenMetrics, ".0", "# HELP t_seconds Time. At most 2 series.", "# EOF\n"),
     ] {
         let mut golden = format!("{head}\n# TYPE t_seconds histogram\n");
         for (bound, count) in bounds {
-            let dot = if bound.contains(['.', '+']) {
-                ""
-            } else {
-                whole
-            };
+            let dot = if bound.contains(['.', '+']) { "" } else { whole };
             golden += &format!("t_seconds_bucket{{to=\"a\",le=\"{bound}{dot}\"}} {count}\n");
         }
         golden += "t_seconds_sum{to=\"a\"} 61.001\nt_seconds_count{to=\"a\"} 5\n";
@@ -133,35 +112,21 @@ fn label_values_are_escaped() {
     ];
     for (value, shown) in table {
         let registry = Registry::default();
-        registry
-            .counter_family("t_total", "T.", 1, &["v"])
-            .with(&[value])
-            .inc();
+        registry.counter_family("t_total", "T.", 1, &["v"]).with(&[value]).inc();
         for format in [Format::Prometheus, Format::OpenMetrics] {
             let page = registry.render(format);
-            assert!(
-                page.contains(&format!("\nt_total{{v=\"{shown}\"}} 1\n")),
-                "{page}"
-            );
+            assert!(page.contains(&format!("\nt_total{{v=\"{shown}\"}} 1\n")), "{page}");
         }
     }
 }
 
 #[test]
 fn floats_beyond_the_numbers() {
-    let table = [
-        (f64::INFINITY, "+Inf"),
-        (f64::NEG_INFINITY, "-Inf"),
-        (f64::NAN, "NaN"),
-    ];
+    let table = [(f64::INFINITY, "+Inf"), (f64::NEG_INFINITY, "-Inf"), (f64::NAN, "NaN")];
     for (value, shown) in table {
         let registry = Registry::default();
         registry.gauge_f64("t", "T.").set(value);
-        assert!(
-            registry
-                .render(Format::Prometheus)
-                .ends_with(&format!("\nt {shown}\n"))
-        );
+        assert!(registry.render(Format::Prometheus).ends_with(&format!("\nt {shown}\n")));
     }
 }
 
@@ -194,22 +159,14 @@ fn removal_makes_room() {
     kept.inc();
     family.with(&["z"]).inc();
     let page = registry.render(Format::Prometheus);
-    assert!(
-        page.ends_with("t_total{a=\"y\"} 1\nt_total{a=\"z\"} 1\n"),
-        "{page}"
-    );
+    assert!(page.ends_with("t_total{a=\"y\"} 1\nt_total{a=\"z\"} 1\n"), "{page}");
     assert!(!page.contains("other"), "{page}");
 }
 
 #[test]
 fn a_collector_is_bounded_and_summed() {
     let registry = Registry::default();
-    let desc = Desc {
-        name: "t",
-        help: "T.",
-        bound: 2,
-        labels: &["a"],
-    };
+    let desc = Desc { name: "t", help: "T.", bound: 2, labels: &["a"] };
     registry.collect(move |sink| {
         for (name, value) in [("c", 1.0), ("a", 2.0), ("d", 4.0), ("a", 8.0), ("b", 16.0)] {
             sink.gauge(&desc, &[name], value);
@@ -218,10 +175,7 @@ fn a_collector_is_bounded_and_summed() {
     let page = registry.render(Format::Prometheus);
     let tail = "t{a=\"a\"} 10\nt{a=\"b\"} 16\nt{a=\"other\"} 5\n";
     assert!(page.ends_with(tail), "{page}");
-    assert!(
-        page.contains("outrigger_series_dropped_total{family=\"t\"} 2\n"),
-        "{page}"
-    );
+    assert!(page.contains("outrigger_series_dropped_total{family=\"t\"} 2\n"), "{page}");
 }
 
 #[test]
@@ -263,10 +217,7 @@ fn threads_lose_nothing() {
     let page = registry.render(Format::Prometheus);
     for n in ["even", "odd"] {
         assert_eq!(counters.with(&[n]).value(), TIMES * 2);
-        assert!(
-            page.contains(&format!("t_seconds_count{{n=\"{n}\"}} {}\n", TIMES * 2)),
-            "{page}"
-        );
+        assert!(page.contains(&format!("t_seconds_count{{n=\"{n}\"}} {}\n", TIMES * 2)), "{page}");
     }
 }
 
@@ -279,16 +230,10 @@ fn accept_chooses_the_format() {
         ("text/plain", Prometheus),
         ("application/openmetrics-text", OpenMetrics),
         ("Application/OpenMetrics-Text; version=1.0.0", OpenMetrics),
-        (
-            "application/openmetrics-text; version=\"1.0.0\"; charset=utf-8",
-            OpenMetrics,
-        ),
+        ("application/openmetrics-text; version=\"1.0.0\"; charset=utf-8", OpenMetrics),
         ("application/openmetrics-text; version=2.0.0", Prometheus),
         ("application/openmetrics-text;q=0", Prometheus),
-        (
-            "application/openmetrics-text;q=0.1, text/plain;q=0.9",
-            Prometheus,
-        ),
+        ("application/openmetrics-text;q=0.1, text/plain;q=0.9", Prometheus),
         (
             "application/openmetrics-text;version=1.0.0;q=0.5,\
              application/openmetrics-text;version=0.0.1;q=0.4,\
@@ -299,14 +244,6 @@ fn accept_chooses_the_format() {
     for (accept, format) in table {
         assert_eq!(Format::from_accept(accept), format, "{accept}");
     }
-    assert!(
-        OpenMetrics
-            .content_type()
-            .starts_with("application/openmetrics-text; version=1.0.0")
-    );
-    assert!(
-        Prometheus
-            .content_type()
-            .starts_with("text/plain; version=0.0.4")
-    );
+    assert!(OpenMetrics.content_type().starts_with("application/openmetrics-text; version=1.0.0"));
+    assert!(Prometheus.content_type().starts_with("text/plain; version=0.0.4"));
 }

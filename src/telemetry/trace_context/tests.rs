@@ -19,10 +19,7 @@ const CONTEXT: TraceContext = TraceContext {
 
 pub(super) fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
     let value = |text| HeaderValue::from_str(text).expect("a value");
-    lines
-        .iter()
-        .map(|(name, text)| (HeaderName::from_static(name), value(text)))
-        .collect()
+    lines.iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()
 }
 
 pub(super) fn lines(headers: &HeaderMap) -> Vec<(&str, &str)> {
@@ -36,102 +33,33 @@ pub(super) fn lines(headers: &HeaderMap) -> Vec<(&str, &str)> {
 
 #[test]
 fn traceparent_is_read_strictly() {
-    let sampled = |sampled, random| {
-        Some(TraceContext {
-            sampled: Some(sampled),
-            random,
-            ..CONTEXT
-        })
-    };
+    let sampled =
+        |sampled, random| Some(TraceContext { sampled: Some(sampled), random, ..CONTEXT });
     let table = [
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            sampled(true, false),
-        ),
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
-            sampled(false, false),
-        ),
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03",
-            sampled(true, true),
-        ),
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-fe",
-            sampled(false, true),
-        ),
-        (
-            "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03",
-            sampled(true, false),
-        ),
-        (
-            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-            sampled(true, false),
-        ),
-        (
-            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.more",
-            None,
-        ),
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
-            None,
-        ),
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-            None,
-        ),
-        (
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            None,
-        ),
-        (
-            "0g-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            None,
-        ),
-        (
-            "FE-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            None,
-        ),
-        (
-            "00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            None,
-        ),
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00F067aa0ba902b7-01",
-            None,
-        ),
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0A",
-            None,
-        ),
-        (
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            None,
-        ),
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            None,
-        ),
-        (
-            "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            None,
-        ),
-        (
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
-            None,
-        ),
-        (
-            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            None,
-        ),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", sampled(true, false)),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", sampled(false, false)),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03", sampled(true, true)),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-fe", sampled(false, true)),
+        ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03", sampled(true, false)),
+        ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", sampled(true, false)),
+        ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.more", None),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-", None),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", None),
+        ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None),
+        ("0g-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None),
+        ("FE-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None),
+        ("00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00F067aa0ba902b7-01", None),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0A", None),
+        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", None),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", None),
+        ("00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1", None),
+        ("00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None),
         ("", None),
     ];
     for (text, context) in table {
-        assert_eq!(
-            TraceContext::read(&headers(&[("traceparent", text)]), ALL),
-            context,
-            "{text}"
-        );
+        assert_eq!(TraceContext::read(&headers(&[("traceparent", text)]), ALL), context, "{text}");
     }
     let twice = [("traceparent", table[0].0), ("traceparent", table[0].0)];
     assert_eq!(TraceContext::read(&headers(&twice), ALL), None);
@@ -140,37 +68,16 @@ fn traceparent_is_read_strictly() {
 #[test]
 fn b3_single_is_read() {
     let ids = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
-    let state = |sampled, debug| {
-        Some(TraceContext {
-            sampled,
-            debug,
-            ..CONTEXT
-        })
-    };
-    let short = Some(TraceContext {
-        trace_id: TRACE & u128::from(u64::MAX),
-        ..CONTEXT
-    });
+    let state = |sampled, debug| Some(TraceContext { sampled, debug, ..CONTEXT });
+    let short = Some(TraceContext { trace_id: TRACE & u128::from(u64::MAX), ..CONTEXT });
     let table = [
         (ids.to_owned(), state(None, false), None),
         (format!("{ids}-0"), state(Some(false), false), None),
         (format!("{ids}-1"), state(Some(true), false), None),
         (format!("{ids}-d"), state(Some(true), true), None),
-        (
-            format!("{ids}-1-05e3ac9a4f6e3b90"),
-            state(Some(true), false),
-            None,
-        ),
-        (
-            format!("{}-1", ids.to_uppercase()),
-            state(Some(true), false),
-            None,
-        ),
-        (
-            "a3ce929d0e0e4736-00f067aa0ba902b7-1".to_owned(),
-            short,
-            None,
-        ),
+        (format!("{ids}-1-05e3ac9a4f6e3b90"), state(Some(true), false), None),
+        (format!("{}-1", ids.to_uppercase()), state(Some(true), false), None),
+        ("a3ce929d0e0e4736-00f067aa0ba902b7-1".to_owned(), short, None),
         ("0".to_owned(), None, Some(false)),
         ("1".to_owned(), None, Some(true)),
         ("d".to_owned(), None, Some(true)),
@@ -195,69 +102,34 @@ fn b3_single_is_read() {
 #[test]
 fn b3_multi_is_read() {
     type Lines = &'static [(&'static str, &'static str)];
-    let state = |sampled, debug| {
-        Some(TraceContext {
-            sampled,
-            debug,
-            ..CONTEXT
-        })
-    };
+    let state = |sampled, debug| Some(TraceContext { sampled, debug, ..CONTEXT });
     let table: [(Lines, Option<TraceContext>, Option<bool>); 12] = [
         (&[], state(None, false), None),
-        (
-            &[("x-b3-sampled", "1")],
-            state(Some(true), false),
-            Some(true),
-        ),
-        (
-            &[("x-b3-sampled", "true")],
-            state(Some(true), false),
-            Some(true),
-        ),
-        (
-            &[("x-b3-sampled", "0")],
-            state(Some(false), false),
-            Some(false),
-        ),
-        (
-            &[("x-b3-sampled", "false")],
-            state(Some(false), false),
-            Some(false),
-        ),
+        (&[("x-b3-sampled", "1")], state(Some(true), false), Some(true)),
+        (&[("x-b3-sampled", "true")], state(Some(true), false), Some(true)),
+        (&[("x-b3-sampled", "0")], state(Some(false), false), Some(false)),
+        (&[("x-b3-sampled", "false")], state(Some(false), false), Some(false)),
         (&[("x-b3-flags", "1")], state(Some(true), true), Some(true)),
         (&[("x-b3-flags", "0")], state(None, false), None),
-        (
-            &[("x-b3-parentspanid", "05e3ac9a4f6e3b90")],
-            state(None, false),
-            None,
-        ),
+        (&[("x-b3-parentspanid", "05e3ac9a4f6e3b90")], state(None, false), None),
         (&[("x-b3-parentspanid", "05e3")], None, None),
         (&[("x-b3-sampled", "d")], None, None),
         (&[("x-b3-sampled", "1"), ("x-b3-sampled", "0")], None, None),
         (&[("x-b3-spanid", "00f067aa0ba902b7")], None, None), // a second one
     ];
-    let ids = [
-        ("x-b3-traceid", "4bf92f3577b34da6a3ce929d0e0e4736"),
-        ("x-b3-spanid", "00f067aa0ba902b7"),
-    ];
+    let ids =
+        [("x-b3-traceid", "4bf92f3577b34da6a3ce929d0e0e4736"), ("x-b3-spanid", "00f067aa0ba902b7")];
     for (more, context, decision) in table {
         let with_ids = headers(&[&ids, more].concat());
         assert_eq!(TraceContext::read(&with_ids, ALL), context, "{more:?}");
         assert_eq!(TraceContext::read(&headers(more), ALL), None, "{more:?}");
-        assert_eq!(
-            TraceContext::decision(&headers(more), ALL),
-            decision,
-            "{more:?}"
-        );
+        assert_eq!(TraceContext::decision(&headers(more), ALL), decision, "{more:?}");
     }
 }
 
 #[test]
 fn the_first_valid_format_of_the_order_wins() {
-    let w3c = (
-        "traceparent",
-        "00-00000000000000000000000000000001-0000000000000001-00",
-    );
+    let w3c = ("traceparent", "00-00000000000000000000000000000001-0000000000000001-00");
     let broken = ("traceparent", "00-1-1-00");
     let b3 = ("b3", "00000000000000000000000000000002-0000000000000002-1");
     let table: [(&[_], &[_], Option<u64>); 6] = [
@@ -278,39 +150,13 @@ fn the_first_valid_format_of_the_order_wins() {
 fn every_listed_format_is_written_and_nothing_stale_left() {
     let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
     let table = [
-        (
-            Some(true),
-            false,
-            false,
-            "01",
-            "-1",
-            Some(("x-b3-sampled", "1")),
-        ),
-        (
-            Some(false),
-            false,
-            false,
-            "00",
-            "-0",
-            Some(("x-b3-sampled", "0")),
-        ),
+        (Some(true), false, false, "01", "-1", Some(("x-b3-sampled", "1"))),
+        (Some(false), false, false, "00", "-0", Some(("x-b3-sampled", "0"))),
         (None, false, true, "02", "", None),
-        (
-            Some(true),
-            true,
-            true,
-            "03",
-            "-d",
-            Some(("x-b3-flags", "1")),
-        ),
+        (Some(true), true, true, "03", "-d", Some(("x-b3-flags", "1"))),
     ];
     for (sampled, debug, random, flags, state, line) in table {
-        let context = TraceContext {
-            sampled,
-            debug,
-            random,
-            ..CONTEXT
-        };
+        let context = TraceContext { sampled, debug, random, ..CONTEXT };
         let mut written = headers(&[
             ("traceparent", "old"),
             ("traceparent", "old"),
@@ -333,13 +179,7 @@ fn every_listed_format_is_written_and_nothing_stale_left() {
         assert_eq!(lines(&written), expected);
         for format in [B3, B3Multi] {
             let read = TraceContext::read(&written, &[format]);
-            assert_eq!(
-                read,
-                Some(TraceContext {
-                    random: false,
-                    ..context
-                })
-            );
+            assert_eq!(read, Some(TraceContext { random: false, ..context }));
         }
     }
 }
@@ -349,22 +189,14 @@ fn formats_not_listed_are_left_alone() {
     let mut written = headers(&[("b3", "theirs")]);
     CONTEXT.write(&mut written, &[W3c]);
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    assert_eq!(
-        lines(&written),
-        [("b3", "theirs"), ("traceparent", traceparent)]
-    );
+    assert_eq!(lines(&written), [("b3", "theirs"), ("traceparent", traceparent)]);
 }
 
 #[test]
 fn tracestate_stays_with_its_trace_only() {
     let ours = "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000001-00";
     let other = "00-00000000000000000000000000000001-0000000000000001-00";
-    let table = [
-        (Some(ours), true),
-        (Some(other), false),
-        (Some("broken"), false),
-        (None, false),
-    ];
+    let table = [(Some(ours), true), (Some(other), false), (Some("broken"), false), (None, false)];
     for (traceparent, stays) in table {
         let mut map = headers(&[("tracestate", "a=1"), ("tracestate", "b=2")]);
         if let Some(text) = traceparent {
@@ -372,21 +204,14 @@ fn tracestate_stays_with_its_trace_only() {
         }
         CONTEXT.write(&mut map, ALL);
         let left: Vec<_> = map.get_all("tracestate").iter().collect();
-        assert_eq!(
-            left,
-            if stays { vec!["a=1", "b=2"] } else { vec![] },
-            "{traceparent:?}"
-        );
+        assert_eq!(left, if stays { vec!["a=1", "b=2"] } else { vec![] }, "{traceparent:?}");
     }
 }
 
 #[test]
 fn new_ids_are_never_zero() {
     let zero = TraceContext::fresh(&mut || 0);
-    assert_eq!(
-        (zero.trace_id, zero.span_id, zero.sampled, zero.random),
-        (1, 1, None, true)
-    );
+    assert_eq!((zero.trace_id, zero.span_id, zero.sampled, zero.random), (1, 1, None, true));
     let mut next = 0;
     let mut count = || {
         next += 1;
@@ -394,11 +219,5 @@ fn new_ids_are_never_zero() {
     };
     let fresh = TraceContext::fresh(&mut count);
     assert_eq!((fresh.trace_id, fresh.span_id), (1 << 64 | 2, 3));
-    assert_eq!(
-        fresh.child(&mut count),
-        TraceContext {
-            span_id: 4,
-            ..fresh
-        }
-    );
+    assert_eq!(fresh.child(&mut count), TraceContext { span_id: 4, ..fresh });
 }

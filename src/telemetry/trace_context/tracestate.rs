@@ -15,10 +15,7 @@ const LONG_MEMBER: usize = 128;
 /// The attempt that `tracestate` speaks of, if it does.
 pub fn attempt(headers: &HeaderMap) -> Option<u32> {
     let ours = members(headers).find_map(|member| member.strip_prefix("or="))?;
-    ours.split(';')
-        .find_map(|part| part.strip_prefix("a:"))?
-        .parse()
-        .ok()
+    ours.split(';').find_map(|part| part.strip_prefix("a:"))?.parse().ok()
 }
 
 /// Puts `or=a:<n>` in front of all members, in place of an earlier one, in one header line. Where
@@ -28,9 +25,8 @@ pub fn set_attempt(headers: &mut HeaderMap, n: u32) {
     let others = || members(headers).filter(|member| !member.starts_with("or="));
     let length = |all: usize, member: &str| all + 1 + member.len();
     let too_long = others().fold(text.len(), length) > CHARACTERS;
-    for member in others()
-        .filter(|member| !too_long || member.len() <= LONG_MEMBER)
-        .take(MEMBERS - 1)
+    for member in
+        others().filter(|member| !too_long || member.len() <= LONG_MEMBER).take(MEMBERS - 1)
     {
         if text.len() + 1 + member.len() > CHARACTERS {
             break;
@@ -50,11 +46,7 @@ fn members(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
         .map(|member| member.trim_matches([' ', '\t']))
-        .filter(|member| {
-            member
-                .split_once('=')
-                .is_some_and(|(key, _)| !key.is_empty())
-        })
+        .filter(|member| member.split_once('=').is_some_and(|(key, _)| !key.is_empty()))
 }
 
 #[cfg(test)]
@@ -95,11 +87,7 @@ mod tests {
             ("a=or=a:3", None),
         ];
         for (text, expected) in table {
-            assert_eq!(
-                attempt(&headers(&[("tracestate", text)])),
-                expected,
-                "{text}"
-            );
+            assert_eq!(attempt(&headers(&[("tracestate", text)])), expected, "{text}");
         }
         assert_eq!(attempt(&HeaderMap::new()), None);
     }
@@ -107,9 +95,7 @@ mod tests {
     #[test]
     fn tracestate_limits() {
         let many = |count: usize, length: usize| -> Vec<String> {
-            (0..count)
-                .map(|n| format!("k{n:02}={}", "x".repeat(length - 4)))
-                .collect()
+            (0..count).map(|n| format!("k{n:02}={}", "x".repeat(length - 4))).collect()
         };
         let fat = format!("fat={}", "x".repeat(125)); // 129
         let table = [

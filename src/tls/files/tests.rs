@@ -64,9 +64,7 @@ fn issue(authority: &Authority, id: &str, age: Duration) -> Issued {
 
 fn issue_at(authority: &Authority, id: &str, begin: SystemTime) -> Issued {
     let id = SpiffeId::parse(id).expect("an id");
-    authority
-        .issue(&id, begin, begin + 2 * HOUR)
-        .expect("issued")
+    authority.issue(&id, begin, begin + 2 * HOUR).expect("issued")
 }
 
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
@@ -85,25 +83,15 @@ fn wrong_files_are_refused_by_name() {
     let (root, stranger) = (authority(), authority());
     let good = issue(&root, WEB, HOUR);
     let other = issue(&root, WEB, HOUR);
-    let swapped = Issued {
-        cert_pem: good.key_pem.clone(),
-        key_pem: good.cert_pem.clone(),
-    };
-    let half = Issued {
-        cert_pem: other.cert_pem,
-        key_pem: good.key_pem.clone(),
-    };
+    let swapped = Issued { cert_pem: good.key_pem.clone(), key_pem: good.cert_pem.clone() };
+    let half = Issued { cert_pem: other.cert_pem, key_pem: good.key_pem.clone() };
     let foreign = issue(&root, "spiffe://other.mesh/ns/shop/sa/web", HOUR);
     let cases = [
         (
             "swapped",
             &swapped,
             root.root_pem(),
-            [
-                "identity.certificate: ",
-                "svid.pem can't be used",
-                "swapped",
-            ],
+            ["identity.certificate: ", "svid.pem can't be used", "swapped"],
         ),
         (
             "half-written",
@@ -131,31 +119,19 @@ fn wrong_files_are_refused_by_name() {
             "another root",
             &good,
             stranger.root_pem(),
-            [
-                "no peer would take",
-                "svid.pem",
-                "issued by none of the roots",
-            ],
+            ["no peer would take", "svid.pem", "issued by none of the roots"],
         ),
         (
             "expired",
             &issue(&root, WEB, 3 * HOUR),
             root.root_pem(),
-            [
-                "no peer would take",
-                "svid.pem",
-                "the certificate ended at 2",
-            ],
+            ["no peer would take", "svid.pem", "the certificate ended at 2"],
         ),
         (
             "not begun",
             &issue_at(&root, WEB, SystemTime::now() + HOUR),
             root.root_pem(),
-            [
-                "no peer would take",
-                "svid.pem",
-                "not valid yet, it begins at 2",
-            ],
+            ["no peer would take", "svid.pem", "not valid yet, it begins at 2"],
         ),
     ];
     for (case, issued, bundle, expected) in cases {

@@ -42,9 +42,7 @@ impl App {
     pub fn http(answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::listen(move |mut wire, seen| {
             loop {
-                let request = match wire
-                    .head()
-                    .and_then(|request| seen.rest_of(request, &mut wire))
+                let request = match wire.head().and_then(|request| seen.rest_of(request, &mut wire))
                 {
                     Ok(request) => request,
                     Err(Broken::Closed) => return,

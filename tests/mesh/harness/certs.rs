@@ -28,23 +28,17 @@ impl Certs {
     pub fn of(trust_domain: &str) -> Self {
         let domain = TrustDomain::parse(trust_domain).expect("a trust domain");
         let authority = Authority::new(&domain).expect("a key can be made");
-        Self {
-            authority,
-            trust_domain: trust_domain.to_owned(),
-        }
+        Self { authority, trust_domain: trust_domain.to_owned() }
     }
 
     pub fn root_pem(&self) -> &str {
         self.authority.root_pem()
     }
 
-    /// A certificate of a service account in this authority's trust domain, good for an hour.
+    /// A certificate of a service account in this authority's trust domain, good for two hours.
     pub fn issue(&self, service_account: &str) -> Issued {
-        let id = format!(
-            "spiffe://{}/ns/default/sa/{service_account}",
-            self.trust_domain
-        );
-        self.issue_id(&id, -300, 3600)
+        let id = format!("spiffe://{}/ns/default/sa/{service_account}", self.trust_domain);
+        self.issue_id(&id, -300, 7200)
     }
 
     /// A certificate for any id; its validity in seconds from now.
@@ -69,9 +63,5 @@ pub fn write_identity(folder: &Folder, issued: &Issued, bundle_pem: &str) {
 
 fn from_now(seconds: i64) -> SystemTime {
     let by = Duration::from_secs(seconds.unsigned_abs());
-    if seconds < 0 {
-        SystemTime::now() - by
-    } else {
-        SystemTime::now() + by
-    }
+    if seconds < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
 }

@@ -27,9 +27,7 @@ pub struct Reply {
 impl H2Client {
     pub async fn connect(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).await.expect("the sidecar listens");
-        let (send, connection) = h2::client::handshake(stream)
-            .await
-            .expect("it speaks HTTP/2");
+        let (send, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
         tokio::spawn(async move {
             let _ = connection.await;
         });
@@ -42,14 +40,8 @@ impl H2Client {
         request: Request<()>,
         end: bool,
     ) -> (ResponseFuture, SendStream<Bytes>) {
-        let mut send = self
-            .0
-            .clone()
-            .ready()
-            .await
-            .expect("the connection is open");
-        send.send_request(request, end)
-            .expect("a request that may be sent")
+        let mut send = self.0.clone().ready().await.expect("the connection is open");
+        send.send_request(request, end).expect("a request that may be sent")
     }
 
     /// One request with its whole body.
@@ -80,19 +72,11 @@ impl Reply {
 
     /// From the trailers, or from the headers of a trailers-only answer.
     pub fn grpc_status(&self) -> Option<&str> {
-        self.trailers
-            .get("grpc-status")
-            .or(self.headers.get("grpc-status"))?
-            .to_str()
-            .ok()
+        self.trailers.get("grpc-status").or(self.headers.get("grpc-status"))?.to_str().ok()
     }
 
     pub fn grpc_message(&self) -> Option<&str> {
-        self.trailers
-            .get("grpc-message")
-            .or(self.headers.get("grpc-message"))?
-            .to_str()
-            .ok()
+        self.trailers.get("grpc-message").or(self.headers.get("grpc-message"))?.to_str().ok()
     }
 
     pub fn messages(&self) -> Vec<Vec<u8>> {
@@ -135,10 +119,8 @@ pub async fn reply(answer: ResponseFuture) -> Reply {
     while let Some(data) = next(&mut body).await {
         bytes.extend_from_slice(&data.expect("the body comes whole"));
     }
-    let trailers = timeout(SOON, body.trailers())
-        .await
-        .expect("in time")
-        .expect("trailers or none");
+    let trailers =
+        timeout(SOON, body.trailers()).await.expect("in time").expect("trailers or none");
     Reply {
         status: parts.status.as_u16(),
         headers: parts.headers,
@@ -149,10 +131,7 @@ pub async fn reply(answer: ResponseFuture) -> Reply {
 
 /// Waits for the head of the answer.
 pub async fn head(answer: ResponseFuture) -> Response<RecvStream> {
-    timeout(SOON, answer)
-        .await
-        .expect("in time")
-        .expect("an answer")
+    timeout(SOON, answer).await.expect("in time").expect("an answer")
 }
 
 /// The next piece of a body; its window is given back.
@@ -200,10 +179,7 @@ pub fn soon(what: &str, mut condition: impl FnMut() -> bool) -> impl Future<Outp
     async move {
         let until = std::time::Instant::now() + SOON;
         while !condition() {
-            assert!(
-                std::time::Instant::now() < until,
-                "{caller}: not within {SOON:?}: {what}"
-            );
+            assert!(std::time::Instant::now() < until, "{caller}: not within {SOON:?}: {what}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

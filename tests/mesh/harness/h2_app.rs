@@ -41,10 +41,7 @@ impl H2App {
 
     /// The heads of the requests that came.
     pub fn requests(&self) -> Vec<Parts> {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -62,9 +59,7 @@ where
             };
             while let Some(Ok((request, respond))) = connection.accept().await {
                 let (parts, body) = request.into_parts();
-                seen.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(parts.clone());
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(parts.clone());
                 tokio::task::spawn_local(script(Request::from_parts(parts, body), respond));
             }
         });

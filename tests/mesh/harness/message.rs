@@ -43,21 +43,13 @@ impl Message {
         let mut lines = head.split("\r\n");
         let start = lines.next().unwrap_or_default().to_owned();
         let headers = lines.map(field).collect::<Result<_, _>>()?;
-        Ok(Self {
-            start,
-            headers,
-            ..Self::default()
-        })
+        Ok(Self { start, headers, ..Self::default() })
     }
 
     /// The status of a response.
     #[track_caller]
     pub fn status(&self) -> u16 {
-        let code = self
-            .start
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok());
+        let code = self.start.split(' ').nth(1).and_then(|code| code.parse().ok());
         code.unwrap_or_else(|| panic!("no status line: {:?}", self.start))
     }
 
@@ -65,21 +57,13 @@ impl Message {
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let values = self.all(name);
-        assert!(
-            values.len() < 2,
-            "{name} stands {} times: {values:?}",
-            values.len()
-        );
+        assert!(values.len() < 2, "{name} stands {} times: {values:?}", values.len());
         values.first().copied()
     }
 
     pub fn all(&self, name: &str) -> Vec<&str> {
         let same = |(found, _): &&(String, String)| found.eq_ignore_ascii_case(name);
-        self.headers
-            .iter()
-            .filter(same)
-            .map(|(_, value)| value.as_str())
-            .collect()
+        self.headers.iter().filter(same).map(|(_, value)| value.as_str()).collect()
     }
 
     pub fn reason(&self) -> Option<&str> {
@@ -127,11 +111,7 @@ impl Message {
         };
         if bodiless {
             Framing::Length(0)
-        } else if self
-            .all("transfer-encoding")
-            .iter()
-            .any(|v| v.ends_with("chunked"))
-        {
+        } else if self.all("transfer-encoding").iter().any(|v| v.ends_with("chunked")) {
             Framing::Chunked
         } else if let Some(length) = self.header("content-length") {
             Framing::Length(length.parse().unwrap_or(usize::MAX))
@@ -150,8 +130,7 @@ pub(super) enum Framing {
 }
 
 pub(super) fn field(line: &str) -> Result<(String, String), Broken> {
-    let (name, value) = line
-        .split_once(':')
-        .ok_or_else(|| Broken::Malformed(format!("field line {line:?}")))?;
+    let (name, value) =
+        line.split_once(':').ok_or_else(|| Broken::Malformed(format!("field line {line:?}")))?;
     Ok((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
 }

@@ -105,10 +105,7 @@ pub fn chunked(body: &[u8], sizes: &[usize]) -> Vec<u8> {
 
 /// Runs a scenario over one plaintext hop, and over the pair with mutual TLS.
 pub fn each_way(app: impl Fn() -> App, scenario: impl Fn(&Mesh, &App)) {
-    for (way, pair) in [
-        ("one hop", Pair::bare as fn(_) -> _),
-        ("the pair", Pair::at),
-    ] {
+    for (way, pair) in [("one hop", Pair::bare as fn(_) -> _), ("the pair", Pair::at)] {
         eprintln!("over {way}:");
         let app = app();
         scenario(&pair(app.address).start(), &app);

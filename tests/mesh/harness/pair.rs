@@ -212,11 +212,7 @@ impl Pair {
                 self.workers, self.drain, self.outbound
             ),
         );
-        (
-            Sidecar::start(folder, admin, self.outbound_files),
-            service,
-            by_host,
-        )
+        (Sidecar::start(folder, admin, self.outbound_files), service, by_host)
     }
 }
 
@@ -244,11 +240,8 @@ impl Mesh {
 
     /// Rewrites the caller's resources: these instances without sidecars, and no others.
     pub fn replace_endpoints(&self, bare: &[SocketAddr]) {
-        let workloads: String = bare
-            .iter()
-            .enumerate()
-            .map(|(n, at)| Endpoint::Bare(*at).workload(n, *at))
-            .collect();
+        let workloads: String =
+            bare.iter().enumerate().map(|(n, at)| Endpoint::Bare(*at).workload(n, *at)).collect();
         let yaml = format!("{}{workloads}{}", self.service_yaml, self.extra_yaml);
         self.outbound.folder.write("mesh/mesh.yaml", &yaml);
     }
@@ -263,10 +256,9 @@ impl Endpoint {
                 "serviceAccount: server, ",
                 format!("{{name: app, port: {}, meshPort: {port}}}", app.port()),
             ),
-            Endpoint::Impostor(_) => (
-                "serviceAccount: server, ",
-                format!("{{name: app, port: {port}}}"),
-            ),
+            Endpoint::Impostor(_) => {
+                ("serviceAccount: server, ", format!("{{name: app, port: {port}}}"))
+            }
         };
         format!(
             "---\napiVersion: outrigger.dev/v1alpha1\nkind: Workload\n\

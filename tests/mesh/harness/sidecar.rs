@@ -48,11 +48,7 @@ impl Sidecar {
             command.pre_exec(move || prepare(open_files));
         }
         let child = command.spawn().expect("the sidecar's binary starts");
-        Self {
-            admin,
-            folder,
-            child,
-        }
+        Self { admin, folder, child }
     }
 
     /// Waits for `/ready` to say 200.
@@ -73,8 +69,7 @@ impl Sidecar {
 
     #[track_caller]
     pub fn get(&self, path: &str) -> Message {
-        self.try_admin("GET", path, "")
-            .unwrap_or_else(|| panic!("admin {path} does not answer"))
+        self.try_admin("GET", path, "").unwrap_or_else(|| panic!("admin {path} does not answer"))
     }
 
     /// The JSON that an admin path answers.
@@ -111,8 +106,7 @@ impl Sidecar {
         let text = self.get("/metrics").text();
         text.lines()
             .filter(|line| {
-                line.strip_prefix(family)
-                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ' ']))
             })
             .filter(|line| labels.iter().all(|label| line.contains(label)))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
@@ -128,11 +122,7 @@ impl Sidecar {
     pub fn await_log(&self, words: &str) {
         let until = Instant::now() + SOON;
         while !self.log().contains(words) {
-            assert!(
-                Instant::now() < until,
-                "no {words:?} in the log:\n{}",
-                self.log()
-            );
+            assert!(Instant::now() < until, "no {words:?} in the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -150,10 +140,7 @@ impl Sidecar {
     pub fn await_entry(&self, path: &str) -> Value {
         let mut found = None;
         eventually(&format!("an access log entry for {path}"), || {
-            found = self
-                .access_log()
-                .into_iter()
-                .find(|entry| entry["path"] == path);
+            found = self.access_log().into_iter().find(|entry| entry["path"] == path);
             found.is_some()
         });
         found.expect("it was waited for")
@@ -189,19 +176,13 @@ impl Sidecar {
     pub fn rss_kib(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-            .expect("VmRSS in KiB")
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("VmRSS in KiB")
     }
 
     /// CPU time used so far.
     pub fn cpu(&self) -> Duration {
         let stat = self.proc("stat");
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or("")
-            .split_whitespace()
-            .collect();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
         let ticks: u64 =
             fields[11].parse::<u64>().unwrap_or(0) + fields[12].parse::<u64>().unwrap_or(0);
         // USER_HZ is 100 on every Linux that matters.
@@ -216,13 +197,8 @@ impl Sidecar {
     /// How many descriptors it may open: the soft and the hard limit.
     pub fn open_files_limit(&self) -> (u64, u64) {
         let limits = self.proc("limits");
-        let line = limits
-            .lines()
-            .find_map(|line| line.strip_prefix("Max open files"));
-        let mut numbers = line
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(|n| n.parse().ok());
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        let mut numbers = line.unwrap_or_default().split_whitespace().map(|n| n.parse().ok());
         let mut next = || numbers.next().flatten().expect("two numbers");
         (next(), next())
     }
@@ -252,11 +228,7 @@ impl Drop for Sidecar {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let tail = &lines[lines.len().saturating_sub(25)..];
-            eprintln!(
-                "--- {}\n{}",
-                self.folder.as_ref().display(),
-                tail.join("\n")
-            );
+            eprintln!("--- {}\n{}", self.folder.as_ref().display(), tail.join("\n"));
         }
     }
 }
@@ -269,10 +241,7 @@ fn prepare(open_files: Option<u64>) -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
         if let Some(limit) = open_files {
-            let limit = libc::rlimit {
-                rlim_cur: limit,
-                rlim_max: limit,
-            };
+            let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
             if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -284,10 +253,7 @@ fn prepare(open_files: Option<u64>) -> io::Result<()> {
 fn lower_open_files() -> io::Result<()> {
     // SAFETY: plain system calls with valid arguments.
     unsafe {
-        let mut limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
             return Err(io::Error::last_os_error());
         }

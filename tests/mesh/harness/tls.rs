@@ -24,15 +24,12 @@ pub type ServerEnd = StreamOwned<ServerConnection, TcpStream>;
 
 /// A client with this certificate, or none, that offers these protocols.
 pub fn client(issued: Option<&Issued>, alpn: &[&str]) -> ClientConfig {
-    let builder = ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Gullible));
+    let builder =
+        ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(Gullible));
     let mut config = match issued {
         Some(issued) => {
             let (chain, key) = parts(issued);
-            builder
-                .with_client_auth_cert(chain, key)
-                .expect("certificate and key fit")
+            builder.with_client_auth_cert(chain, key).expect("certificate and key fit")
         }
         None => builder.with_no_client_auth(),
     };
@@ -89,11 +86,7 @@ impl TlsServer {
                 });
             }
         });
-        Self {
-            address,
-            shaken,
-            group,
-        }
+        Self { address, shaken, group }
     }
 
     /// Handshakes that succeeded.
@@ -103,10 +96,7 @@ impl TlsServer {
 
     /// The key exchange of the last handshake.
     pub fn group(&self) -> Option<String> {
-        self.group
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.group.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -138,10 +128,7 @@ fn server(issued: &Issued, alpn: &[&str]) -> ServerConfig {
 fn parts(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let chain = CertificateDer::pem_slice_iter(issued.cert_pem.as_bytes());
     let chain = chain.collect::<Result<_, _>>().expect("PEM");
-    (
-        chain,
-        PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).expect("PEM"),
-    )
+    (chain, PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).expect("PEM"))
 }
 
 /// A ClientHello of a client that stops at TLS 1.2 and offers `outrigger-h2`.
@@ -205,10 +192,7 @@ impl ServerCertVerifier for Gullible {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::ED25519,
-        ]
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519]
     }
 }
 
@@ -249,9 +233,6 @@ impl ClientCertVerifier for Gullible {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::ED25519,
-        ]
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519]
     }
 }

@@ -36,17 +36,13 @@ impl Wire {
     }
 
     pub fn patience(&mut self, limit: Duration) -> &mut Self {
-        self.stream
-            .set_read_timeout(Some(limit))
-            .expect("a time above zero");
+        self.stream.set_read_timeout(Some(limit)).expect("a time above zero");
         self
     }
 
     /// Says that nothing more comes, and goes on reading.
     pub fn finish(&self) {
-        self.stream
-            .shutdown(Shutdown::Write)
-            .expect("the connection is open");
+        self.stream.shutdown(Shutdown::Write).expect("the connection is open");
     }
 
     /// Ends the connection with an RST.
@@ -62,10 +58,7 @@ impl Wire {
         let mut rest = [0; 64];
         match self.stream.read(&mut rest) {
             Ok(0) => false,
-            Ok(n) => panic!(
-                "bytes instead of an end: {:?}",
-                String::from_utf8_lossy(&rest[..n])
-            ),
+            Ok(n) => panic!("bytes instead of an end: {:?}", String::from_utf8_lossy(&rest[..n])),
             Err(error) if Broken::from(io::Error::from(error.kind())) == Broken::Reset => true,
             Err(error) => panic!("no end came: {error}"),
         }
@@ -74,10 +67,7 @@ impl Wire {
 
 impl<S: Read + Write> Wire<S> {
     pub fn over(stream: S) -> Self {
-        Self {
-            stream,
-            ahead: Vec::new(),
-        }
+        Self { stream, ahead: Vec::new() }
     }
 
     #[track_caller]
@@ -96,8 +86,7 @@ impl<S: Read + Write> Wire<S> {
     /// The next response to anything but HEAD.
     #[track_caller]
     pub fn response(&mut self) -> Message {
-        self.message(false)
-            .unwrap_or_else(|broken| panic!("no whole response: {broken:?}"))
+        self.message(false).unwrap_or_else(|broken| panic!("no whole response: {broken:?}"))
     }
 
     /// Sends and waits for the answer.
@@ -120,11 +109,7 @@ impl<S: Read + Write> Wire<S> {
                 break end;
             }
             if self.more()? == 0 {
-                return Err(if self.ahead.is_empty() {
-                    Broken::Closed
-                } else {
-                    Broken::Cut
-                });
+                return Err(if self.ahead.is_empty() { Broken::Closed } else { Broken::Cut });
             }
         };
         let head: Vec<u8> = self.ahead.drain(..end + 4).collect();
@@ -135,7 +120,7 @@ impl<S: Read + Write> Wire<S> {
     pub fn body(&mut self, message: &mut Message, answers_head: bool) -> Result<(), Broken> {
         match message.framing(answers_head) {
             Framing::Length(length) => self.exactly(length, &mut message.body),
-            Framing::ToEnd => self.to_end(&mut message.body),
+            Framing::ToEnd => self.read_to_end(&mut message.body),
             Framing::Chunked => self.chunked(message),
         }
     }
@@ -143,8 +128,7 @@ impl<S: Read + Write> Wire<S> {
     /// The next `len` bytes.
     #[track_caller]
     pub fn take(&mut self, len: usize) -> Vec<u8> {
-        self.try_take(len)
-            .unwrap_or_else(|broken| panic!("not {len} bytes but {broken:?}"))
+        self.try_take(len).unwrap_or_else(|broken| panic!("not {len} bytes but {broken:?}"))
     }
 
     pub fn try_take(&mut self, len: usize) -> Result<Vec<u8>, Broken> {
@@ -153,7 +137,7 @@ impl<S: Read + Write> Wire<S> {
     }
 
     /// Everything up to a clean end.
-    pub fn to_end(&mut self, into: &mut Vec<u8>) -> Result<(), Broken> {
+    pub fn read_to_end(&mut self, into: &mut Vec<u8>) -> Result<(), Broken> {
         into.append(&mut self.ahead);
         self.stream.read_to_end(into)?;
         Ok(())

@@ -17,11 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
         .iter()
         .map(|&(name, body, outcome)| Case::new(name, format!("{HEAD}\r\n{body}"), outcome));
     let trailers = TRAILERS.iter().map(|&(name, trailers, outcome)| {
-        Case::new(
-            name,
-            format!("{HEAD}\r\n1\r\na\r\n0\r\n{trailers}\r\n\r\n"),
-            outcome,
-        )
+        Case::new(name, format!("{HEAD}\r\n1\r\na\r\n0\r\n{trailers}\r\n\r\n"), outcome)
     });
     bodies.chain(trailers).chain(bounds()).collect()
 }
@@ -148,34 +144,18 @@ fn bounds() -> Vec<Case> {
     vec![
         Case::new("upgrade and its chunked body", upgrade, Holds(1)),
         Case::new("chunk line of 256 bytes", line(256), Passes(1)),
-        Case::new(
-            "chunk line of 257 bytes",
-            line(257),
-            no(Rule::ChunkLineTooLong),
-        ),
+        Case::new("chunk line of 257 bytes", line(257), no(Rule::ChunkLineTooLong)),
         Case::new(
             "endless chunk line",
             format!("{HEAD}\r\n5;{endless}"),
             no(Rule::ChunkLineTooLong),
         ),
-        Case::new(
-            "extensions of 16 KiB less one",
-            extensions(16_383),
-            Passes(1),
-        ),
-        Case::new(
-            "extensions of more",
-            extensions(16_385),
-            no(Rule::ChunkExtensionsTooLong),
-        ),
+        Case::new("extensions of 16 KiB less one", extensions(16_383), Passes(1)),
+        Case::new("extensions of more", extensions(16_385), no(Rule::ChunkExtensionsTooLong)),
         Case::new("100 trailers", trailers(100), Passes(1)),
         Case::new("101 trailers", trailers(101), no(Rule::TooManyFields)),
         Case::new("64 KiB of trailers", trailer(65_536), Passes(1)),
-        Case::new(
-            "64 KiB of trailers and one byte",
-            trailer(65_537),
-            no(Rule::SectionTooLarge),
-        ),
+        Case::new("64 KiB of trailers and one byte", trailer(65_537), no(Rule::SectionTooLarge)),
         Case::new(
             "endless trailer",
             format!("{HEAD}\r\n0\r\n{endless}"),

@@ -25,19 +25,11 @@ pub(super) struct Case {
 
 impl Case {
     pub(super) fn new(name: &'static str, input: impl Into<Vec<u8>>, outcome: Outcome) -> Self {
-        Self {
-            name,
-            input: input.into(),
-            outcome,
-        }
+        Self { name, input: input.into(), outcome }
     }
 
     fn check(&self, run: &Run) {
-        let Self {
-            name,
-            input,
-            outcome,
-        } = self;
+        let Self { name, input, outcome } = self;
         let whole = run.passed == input.len();
         let unfinished = run.in_head || run.in_body;
         let found = match run.then {
@@ -47,11 +39,7 @@ impl Case {
             Then::Refuse(violation) => Refuses(run.requests, violation.rule()),
         };
         let same = format!("{found:?}") == format!("{outcome:?}");
-        assert!(
-            same,
-            "{name}: {found:?}, not {outcome:?}, after {} bytes",
-            run.passed
-        );
+        assert!(same, "{name}: {found:?}, not {outcome:?}, after {} bytes", run.passed);
     }
 }
 
@@ -100,30 +88,18 @@ fn every_case_comes_out_the_same_behind_a_request() {
             Refuses(n, rule) => Refuses(n + 1, rule),
         };
         let input = [good, &case.input[..]].concat();
-        Case {
-            input,
-            outcome,
-            ..case
-        }
-        .check(&run);
+        Case { input, outcome, ..case }.check(&run);
     }
 }
 
 #[test]
 fn a_refused_head_is_kept_back_whole() {
-    for Case {
-        name,
-        input,
-        outcome,
-    } in cases()
-    {
+    for Case { name, input, outcome } in cases() {
         let Refuses(requests, _) = outcome else {
             continue;
         };
         let run = run(&input, []);
-        let Then::Refuse(violation) = run.then else {
-            panic!("{name}")
-        };
+        let Then::Refuse(violation) = run.then else { panic!("{name}") };
         assert_eq!(violation.in_body(), run.in_body, "{name}");
         if requests == 0 {
             assert_eq!((run.passed, violation.in_body()), (0, false), "{name}");
@@ -134,16 +110,9 @@ fn a_refused_head_is_kept_back_whole() {
 
 #[test]
 fn only_bounds_on_fields_are_too_large() {
-    for Case {
-        name,
-        input,
-        outcome,
-    } in cases()
-    {
+    for Case { name, input, outcome } in cases() {
         let Refuses(_, rule) = outcome else { continue };
-        let Then::Refuse(violation) = run(&input, []).then else {
-            panic!("{name}")
-        };
+        let Then::Refuse(violation) = run(&input, []).then else { panic!("{name}") };
         let bound = matches!(rule, Rule::SectionTooLarge | Rule::TooManyFields);
         assert_eq!(violation.too_large(), bound, "{name}");
     }

@@ -11,36 +11,17 @@ const fn no(rule: Rule) -> Outcome {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let whole = WHOLE
-        .iter()
-        .map(|&(name, input, outcome)| Case::new(name, input, outcome));
+    let whole = WHOLE.iter().map(|&(name, input, outcome)| Case::new(name, input, outcome));
     let lines = REQUEST_LINES.iter().map(|&(name, line, outcome)| {
-        Case::new(
-            name,
-            format!("{line}\r\nHost: example.com\r\n\r\n"),
-            outcome,
-        )
+        Case::new(name, format!("{line}\r\nHost: example.com\r\n\r\n"), outcome)
     });
     let fields = FIELDS.iter().map(|&(name, fields, outcome)| {
-        Case::new(
-            name,
-            format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"),
-            outcome,
-        )
+        Case::new(name, format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"), outcome)
     });
     let hosts = HOSTS.iter().map(|&(name, host, outcome)| {
-        Case::new(
-            name,
-            format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"),
-            outcome,
-        )
+        Case::new(name, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), outcome)
     });
-    whole
-        .chain(lines)
-        .chain(fields)
-        .chain(hosts)
-        .chain(bounds())
-        .collect()
+    whole.chain(lines).chain(fields).chain(hosts).chain(bounds()).collect()
 }
 
 /// The request line, before `Host: example.com`.
@@ -346,19 +327,11 @@ fn bounds() -> Vec<Case> {
         Case::new("64 KiB of head", of_bytes(65_536), Passes(1)),
         Case::new("64 KiB of head and one byte", of_bytes(65_537), too_large),
         Case::new("64 KiB of head and two bytes", of_bytes(65_538), too_large),
-        Case::new(
-            "64 KiB of head and three bytes",
-            of_bytes(65_539),
-            too_large,
-        ),
+        Case::new("64 KiB of head and three bytes", of_bytes(65_539), too_large),
         Case::new("64 KiB of line", format!("GET /{endless}"), too_large),
         Case::new("unfinished at the bound", &endless[..65_536], too_large),
         Case::new("unfinished below the bound", &endless[..65_535], Waits(0)),
-        Case::new(
-            "64 KiB of name",
-            format!("GET / HTTP/1.1\r\n{endless}"),
-            too_large,
-        ),
+        Case::new("64 KiB of name", format!("GET / HTTP/1.1\r\n{endless}"), too_large),
         Case::new("100 fields", of_fields(100), Passes(1)),
         Case::new("101 fields", of_fields(101), no(Rule::TooManyFields)),
     ]

@@ -55,9 +55,7 @@ fn after_chunks(mut body: &[u8]) -> &[u8] {
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes
-        .windows(wanted.len())
-        .position(|window| window == wanted)
+    bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
 fn cuts(len: usize, cuts: &[Index]) -> Vec<usize> {
@@ -101,12 +99,7 @@ fn field() -> impl Strategy<Value = String> {
 fn chunk() -> impl Strategy<Value = Vec<u8>> {
     let extension = "(;[a-z]{1,4}(=([a-z]{1,4}|\"[ a-z]{0,4}\"))?){0,2}";
     (vec(any::<u8>(), 1..40), extension).prop_map(|(data, extension)| {
-        [
-            format!("{:x}{extension}\r\n", data.len()).as_bytes(),
-            &data,
-            b"\r\n",
-        ]
-        .concat()
+        [format!("{:x}{extension}\r\n", data.len()).as_bytes(), &data, b"\r\n"].concat()
     })
 }
 
@@ -115,15 +108,9 @@ fn body() -> impl Strategy<Value = (String, Vec<u8>)> {
     let plain = vec(any::<u8>(), 0..60)
         .prop_map(|body| (format!("content-length:{}\r\n", body.len()), body));
     let chunked = (vec(chunk(), 0..4), vec(field(), 0..3)).prop_map(|(chunks, trailers)| {
-        let trailers: String = trailers
-            .iter()
-            .map(|field| format!("{field}\r\n"))
-            .collect();
+        let trailers: String = trailers.iter().map(|field| format!("{field}\r\n")).collect();
         let end = format!("0\r\n{trailers}\r\n");
-        (
-            "Transfer-Encoding: Chunked\r\n".to_owned(),
-            [&chunks.concat(), end.as_bytes()].concat(),
-        )
+        ("Transfer-Encoding: Chunked\r\n".to_owned(), [&chunks.concat(), end.as_bytes()].concat())
     });
     prop_oneof![Just((String::new(), Vec::new())), plain, chunked]
 }
@@ -183,34 +170,18 @@ fn what_passes_the_parser_can_read() {
     let passes = |head: &[u8]| Guard::new().check(head).pass == head.len();
     let mut passed = 0;
     for byte in 0..=u8::MAX {
-        for (before, after) in [
-            ("/a", "b"),
-            ("/?a", "b"),
-            ("http://a", "/"),
-            ("/", ""),
-            ("", ""),
-        ] {
+        for (before, after) in [("/a", "b"), ("/?a", "b"), ("http://a", "/"), ("/", ""), ("", "")] {
             let target = [before.as_bytes(), &[byte], after.as_bytes()].concat();
             if passes(&[b"GET ", &target[..], b" HTTP/1.0\r\n\r\n"].concat()) {
                 passed += 1;
-                assert!(
-                    ::http::Uri::try_from(&target[..]).is_ok(),
-                    "{}",
-                    target.escape_ascii()
-                );
+                assert!(::http::Uri::try_from(&target[..]).is_ok(), "{}", target.escape_ascii());
             }
         }
         let connect = [b"a", &[byte][..], b"b:80"].concat();
-        if Guard::new()
-            .check(&[b"CONNECT ", &connect[..], b" HTTP/1.0\r\n\r\n"].concat())
-            .then
+        if Guard::new().check(&[b"CONNECT ", &connect[..], b" HTTP/1.0\r\n\r\n"].concat()).then
             == Then::Hold
         {
-            assert!(
-                ::http::Uri::try_from(&connect[..]).is_ok(),
-                "{}",
-                connect.escape_ascii()
-            );
+            assert!(::http::Uri::try_from(&connect[..]).is_ok(), "{}", connect.escape_ascii());
         }
         if passes(&[&[byte], &b" / HTTP/1.0\r\n\r\n"[..]].concat()) {
             assert!(::http::Method::from_bytes(&[byte]).is_ok(), "{byte}");
