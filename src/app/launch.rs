@@ -81,6 +81,7 @@ pub async fn launch(
     let metrics = TrafficMetrics::register(&registry);
     process::register(&registry);
     register_build(&registry);
+    count_panics(&registry);
     let readiness = Readiness::default();
     for needed in ["certificate", "resources", "listeners"] {
         readiness.need(needed);
@@ -264,6 +265,19 @@ fn watch_resources(
     let mapper = agent::Mapper::new(config.trust_domain.clone());
     let namespace = config.workload.namespace.clone();
     tokio::task::spawn_local(agent::watch_resources(paths, namespace, mapper, first, publish));
+}
+
+/// A task that panics ends alone: its connection closes, and everything else goes on. It is counted
+/// here, and what it said goes to the log.
+fn count_panics(registry: &Registry) {
+    let panics = registry.counter(
+        "outrigger_task_panics_total",
+        "Tasks that panicked; each is a defect of the proxy.",
+    );
+    std::panic::set_hook(Box::new(move |panic| {
+        panics.inc();
+        tracing::error!("a task panicked: {panic}");
+    }));
 }
 
 fn register_build(registry: &Registry) {

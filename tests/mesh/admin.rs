@@ -31,16 +31,6 @@ fn every_path_answers() {
 }
 
 #[test]
-fn explain_says_what_a_request_would_get() {
-    let app = App::ok();
-    let mesh = Pair::of(&app).start();
-    let answer = mesh.outbound.get("/explain?service=app.default:80&method=GET&path=/x");
-    assert_eq!(answer.status(), 200, "{}", answer.text());
-    assert!(answer.text().contains(&mesh.mesh_ports[0].to_string()), "{}", answer.text());
-    assert!(app.requests().is_empty());
-}
-
-#[test]
 fn open_connections_are_listed() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
