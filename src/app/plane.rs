@@ -54,17 +54,18 @@ impl Plane {
             Rc::new(Sinks { log: log.clone(), bytes_in, bytes_out })
         };
         let doorway = Doorway::new(parts.inbound.drain.clone());
-        let dialer = || Dialer::new(Arc::clone(&parts.credentials));
+        let dialer = |keeps_case| Dialer::new(Arc::clone(&parts.credentials), keeps_case);
         let inbound = Rc::new(Inbound::new(
             Arc::clone(&parts.inbound),
             Rc::clone(&doorway),
-            dialer(),
+            // What comes in by mutual TLS came over HTTP/2.
+            dialer(false),
             sinks(Direction::Inbound),
         ));
         let outbound = Rc::new(Outbound::new(
             Arc::clone(&parts.outbound),
             doorway,
-            dialer(),
+            dialer(true),
             sinks(Direction::Outbound),
         ));
         let plane = Self { inbound, outbound, log };

@@ -1,7 +1,7 @@
 //! `outrigger`: everything but the sidecar. The arguments decide; see `cli::outrigger`.
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: outrigger::runtime::Allocator = outrigger::runtime::Allocator;
 
 fn main() -> std::process::ExitCode {
     outrigger::cli::outrigger::main()

@@ -40,9 +40,10 @@ impl H1 {
     pub(super) async fn start(
         stream: Stream,
         ticket: Option<ConnectionTicket>,
+        keeps_case: bool,
     ) -> Result<Box<Self>, DialError> {
         let mut builder = Builder::new();
-        builder.preserve_header_case(true);
+        builder.preserve_header_case(keeps_case);
         let (sender, connection) =
             builder.handshake(HyperIo(stream)).await.map_err(DialError::Http2)?;
         Ok(Box::new(Self {

@@ -28,6 +28,7 @@ const H2_IDLE_US: u64 = 300_000_000;
 /// A worker's connections.
 pub struct Dialer {
     credentials: Arc<ArcSwapOption<Credentials>>,
+    keeps_case: bool,
     /// By the endpoint's slot.
     pools: RefCell<Vec<Option<Rc<Pool>>>>,
     rng: RefCell<Rng>,
@@ -46,8 +47,10 @@ pub struct Pool {
 }
 
 impl Dialer {
-    pub fn new(credentials: Arc<ArcSwapOption<Credentials>>) -> Self {
-        Self { credentials, pools: RefCell::default(), rng: RefCell::new(Rng::from_system()) }
+    /// `keeps_case` keeps the letter case of header names on HTTP/1 connections, which costs some
+    /// allocations a message and is lost over HTTP/2 anyway.
+    pub fn new(credentials: Arc<ArcSwapOption<Credentials>>, keeps_case: bool) -> Self {
+        Self { credentials, keeps_case, pools: RefCell::default(), rng: RefCell::new(Rng::from_system()) }
     }
 
     /// The pool of an endpoint's slot.
@@ -94,7 +97,7 @@ impl Dialer {
             None => None,
         };
         let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H1).await?;
-        H1::start(stream, ticket).await
+        H1::start(stream, ticket, self.keeps_case).await
     }
 
     /// A stream on an HTTP/2 connection, which is made where none has room.

@@ -281,7 +281,8 @@ async fn http(
         Spoken::Http2 => serve_http::http2(near, service, open, lifetime).await,
         _ => {
             let gate = Rc::clone(&conn.gate);
-            serve_http::http1(near, gate, service, &conn.tunnels, open).await
+            let keeps_case = conn.caller.peer.is_none();
+            serve_http::http1(near, gate, service, &conn.tunnels, open, keeps_case).await
         }
     };
     if let Err(error) = served {

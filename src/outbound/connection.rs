@@ -191,6 +191,14 @@ async fn run(
     Ok(())
 }
 
+/// Whether an endpoint could be reached in plaintext HTTP/1, where the letter case of header names
+/// is kept.
+fn may_keep_case(worker: &Outbound, destination: &Destination) -> bool {
+    find(worker, destination).is_none_or(|resolved| {
+        resolved.target.service.endpoints.iter().any(|endpoint| endpoint.identity.is_none())
+    })
+}
+
 /// The target of a destination that does not depend on the request.
 pub fn find(worker: &Outbound, destination: &Destination) -> Option<Rc<Resolved>> {
     match destination {
@@ -233,7 +241,8 @@ async fn http(
         Spoken::Http2 => serve_http::http2(near, service, &open, None).await,
         _ => {
             let gate = Rc::clone(&conn.gate);
-            serve_http::http1(near, gate, service, &conn.tunnels, &open).await
+            let keeps_case = may_keep_case(worker, &conn.destination);
+            serve_http::http1(near, gate, service, &conn.tunnels, &open, keeps_case).await
         }
     };
     if let Err(error) = served {

@@ -4,6 +4,7 @@
 //! may follow. Each step either goes on or ends in a [`Failure`], which becomes the caller's answer.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub fn serve(
     worker: &Rc<Outbound>,
     conn: &Rc<Conn>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+) -> Pin<Box<impl Future<Output = Result<Response<Body>, Infallible>> + use<>>> {
     let seen = Seen::scan(request.headers());
     let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(request.headers());
     let (spoken, shape) =
@@ -69,14 +70,15 @@ pub fn serve(
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
     let admitted = admit(worker, conn, &exchange, request, seen);
     let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
-    async move {
+    // Boxed here, so that hyper and tokio move a pointer where they would move kilobytes.
+    Box::pin(async move {
         let answered = match admitted {
             Ok(call) => forward(&worker, &conn, &exchange, call).await,
             Err(failure) => Err(failure),
         };
         let response = answered.unwrap_or_else(|f| refuse(&worker, &conn, &exchange, f, shape));
         Ok(leave(&worker, &conn, may_switch, response))
-    }
+    })
 }
 
 /// Everything that is decided before the first byte goes out; none of it waits.

@@ -3,6 +3,7 @@
 //! The data plane is a few OS threads, each a current-thread runtime whose tasks never leave it
 //! (`workers`). Nothing here knows what the bytes mean.
 
+mod allocator;
 pub mod clock;
 pub mod drain;
 mod prefixed;
@@ -11,6 +12,7 @@ mod settings;
 pub mod socket;
 pub mod workers;
 
+pub use allocator::Allocator;
 pub use drain::{Doorway, Drain, Open, Phase};
 pub use prefixed::Prefixed;
 pub use readiness::Readiness;

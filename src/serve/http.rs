@@ -30,7 +30,8 @@ const HEADER_LIST: u32 = 64 * 1024;
 const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 
-/// Serves HTTP/1, and the tunnel that the connection may become.
+/// Serves HTTP/1, and the tunnel that the connection may become; `keeps_case` keeps the letter case
+/// of header names.
 ///
 /// # Errors
 /// What broke the connection.
@@ -40,6 +41,7 @@ pub async fn http1<IO, S>(
     service: S,
     tunnels: &Tunnels,
     open: &Open,
+    keeps_case: bool,
 ) -> Result<(), hyper::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
@@ -51,7 +53,7 @@ where
     // The guard has its own time limit for heads, and a proxy dates no one else's answers.
     builder
         .header_read_timeout(None)
-        .preserve_header_case(true)
+        .preserve_header_case(keeps_case)
         .auto_date_header(false)
         .max_header_size(MAX_HEADERS);
     let mut connection = builder.serve_connection(io, service);

@@ -26,7 +26,6 @@ pub struct TrafficMetrics {
     retries: Family<Counter>,
     transitions: Family<Counter>,
     decisions: Family<Counter>,
-    pub dropped_informational: Counter,
     pub floor_held: Family<Counter>,
 }
 
@@ -89,10 +88,6 @@ impl TrafficMetrics {
                 "Access decisions, for each request and opaque connection.",
                 ROUTE_SERIES,
                 &["policy", "decision"],
-            ),
-            dropped_informational: registry.counter(
-                "outrigger_informational_dropped_total",
-                "1xx answers that were not passed on.",
             ),
             floor_held: registry.counter_family(
                 "outrigger_circuit_held_back_total",
