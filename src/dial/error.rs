@@ -22,8 +22,10 @@ pub enum DialError {
     NoCredentials,
     #[error("this sidecar's own certificate has ended: replace its identity files")]
     Ended,
+    #[error("the peer did not begin HTTP/1: {0}")]
+    Http1(#[source] hyper::Error),
     #[error("the peer did not begin HTTP/2: {0}")]
-    Http2(#[source] hyper::Error),
+    Http2(#[source] h2::Error),
     #[error("{0}")]
     Limit(Reason),
 }
@@ -32,9 +34,10 @@ impl DialError {
     /// The reason that the caller is told.
     pub fn reason(&self) -> Reason {
         match self {
-            DialError::Connect(_) | DialError::Timeout(_) | DialError::Http2(_) => {
-                Reason::ConnectFailure
-            }
+            DialError::Connect(_)
+            | DialError::Timeout(_)
+            | DialError::Http1(_)
+            | DialError::Http2(_) => Reason::ConnectFailure,
             DialError::Tls(error) if error.is_wrong_identity() => Reason::PeerIdentityRefused,
             DialError::Tls(_) | DialError::Ended => Reason::UpstreamTlsFailure,
             DialError::NoCredentials => Reason::NotReady,
@@ -58,14 +61,35 @@ impl SendError {
         error: &hyper::Error,
         unsent: Option<http::Request<Body>>,
     ) -> SendError {
+        let of_stream = cause::<h2::Error>(error);
+        let refused = cause::<io::Error>(error).and_then(refused_by_peer);
+        Self::new(error, refused, unsent, || match of_stream {
+            Some(error) => judge_stream(error),
+            None => judge(error),
+        })
+    }
+
+    pub(super) fn from_h2(error: h2::Error, unsent: Option<http::Request<Body>>) -> SendError {
+        let refused = error.get_io().and_then(refused_by_peer);
+        Self::new(&error, refused, unsent, || judge_stream(&error))
+    }
+
+    fn new(
+        error: &(dyn std::error::Error + 'static),
+        refused: Option<PeerError>,
+        unsent: Option<http::Request<Body>>,
+        judge: impl FnOnce() -> (Failed, Reason),
+    ) -> SendError {
+        let was_sent = unsent.is_none();
         let unsent = unsent.map(Box::new);
         // A TLS 1.3 server judges our certificate after we think that the handshake is over; its
         // refusal comes with the first read, and nothing that we sent was read.
-        if let Some(refused) = cause::<io::Error>(error).and_then(refused_by_peer) {
+        if let Some(refused) = refused {
             let (failed, reason) = (Failed::Connect, Reason::UpstreamTlsFailure);
             return SendError { failed, reason, sentence: refused.to_string(), unsent };
         }
-        let (failed, reason) = judge(error, unsent.is_some());
+        let (failed, reason) =
+            if was_sent { judge() } else { (Failed::Connect, Reason::ConnectFailure) };
         SendError { failed, reason, sentence: chain(error), unsent }
     }
 }
@@ -74,36 +98,38 @@ fn refused_by_peer(error: &io::Error) -> Option<PeerError> {
     Some(tls::classify(error)).filter(|error| matches!(error, PeerError::Refused(_)))
 }
 
-fn judge(error: &hyper::Error, unsent: bool) -> (Failed, Reason) {
-    if unsent {
-        return (Failed::Connect, Reason::ConnectFailure);
+fn judge_stream(error: &h2::Error) -> (Failed, Reason) {
+    match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) => (Failed::Refused, Reason::UpstreamReset),
+        Some(h2::Reason::NO_ERROR) if error.is_go_away() => {
+            (Failed::Refused, Reason::UpstreamReset)
+        }
+        Some(h2::Reason::PROTOCOL_ERROR | h2::Reason::FRAME_SIZE_ERROR) if !error.is_remote() => {
+            (Failed::Other, Reason::UpstreamProtocolError)
+        }
+        // Our own doing: the caller's body broke.
+        Some(h2::Reason::CANCEL) if error.is_reset() && !error.is_remote() => {
+            (Failed::Other, Reason::ClientClosed)
+        }
+        _ => (Failed::Reset, Reason::UpstreamReset),
     }
-    if let Some(error) = cause::<h2::Error>(error) {
-        return match error.reason() {
-            Some(h2::Reason::REFUSED_STREAM) => (Failed::Refused, Reason::UpstreamReset),
-            Some(h2::Reason::NO_ERROR) if error.is_go_away() => {
-                (Failed::Refused, Reason::UpstreamReset)
-            }
-            Some(h2::Reason::PROTOCOL_ERROR | h2::Reason::FRAME_SIZE_ERROR)
-                if !error.is_remote() =>
-            {
-                (Failed::Other, Reason::UpstreamProtocolError)
-            }
-            _ => (Failed::Reset, Reason::UpstreamReset),
-        };
-    }
-    if cause::<BodyError>(error).is_some() {
-        return (Failed::Other, Reason::ClientClosed);
-    }
-    if error.is_parse() {
-        return (Failed::Other, Reason::UpstreamProtocolError);
-    }
-    (Failed::Reset, Reason::UpstreamReset)
 }
 
-/// The first cause of that type.
-fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
-    let mut next = std::error::Error::source(error);
+fn judge(error: &hyper::Error) -> (Failed, Reason) {
+    if cause::<BodyError>(error).is_some() {
+        (Failed::Other, Reason::ClientClosed)
+    } else if error.is_parse() {
+        (Failed::Other, Reason::UpstreamProtocolError)
+    } else {
+        (Failed::Reset, Reason::UpstreamReset)
+    }
+}
+
+/// The first error of that type, itself or among its causes.
+fn cause<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 
@@ -24,7 +24,12 @@ pub enum Missed {
 #[derive(Debug)]
 pub enum Switched {
     Granted(Response<()>, Tokio<Upgraded>),
-    Refused(Response<Incoming>),
+    Refused(Response<Body>),
+}
+
+/// The body of an answer over HTTP/1.
+fn read(incoming: Incoming) -> Body {
+    Body::incoming(incoming, Version::HTTP_11)
 }
 
 impl Dialer {
@@ -44,12 +49,12 @@ impl Dialer {
         again: impl FnOnce() -> Option<Request<Body>>,
         now_us: u64,
         bulkhead: Option<&Bulkhead>,
-    ) -> Result<(Response<Incoming>, Via), Missed> {
+    ) -> Result<(Response<Body>, Via), Missed> {
         let Some(idle) = self.idle_h1(pool, safe, now_us, bulkhead) else {
             return Box::pin(self.fresh_http1(pool, far, request, bulkhead)).await;
         };
         let error = match idle.send(request, pool).await {
-            Ok((response, lease)) => return Ok((response, Via::H1(lease))),
+            Ok((response, lease)) => return Ok((response.map(read), Via::H1(lease))),
             Err(error) => error,
         };
         let repeated = match error.unsent {
@@ -69,10 +74,10 @@ impl Dialer {
         far: Far<'_>,
         request: Request<Body>,
         bulkhead: Option<&Bulkhead>,
-    ) -> Result<(Response<Incoming>, Via), Missed> {
+    ) -> Result<(Response<Body>, Via), Missed> {
         let h1 = self.fresh_h1(far, bulkhead).await.map_err(Missed::Dial)?;
         let (response, lease) = h1.send(request, pool).await.map_err(Missed::Send)?;
-        Ok((response, Via::H1(lease)))
+        Ok((response.map(read), Via::H1(lease)))
     }
 
     /// Over HTTP/2.
@@ -86,7 +91,7 @@ impl Dialer {
         request: Request<Body>,
         now_us: u64,
         bulkhead: Option<&Bulkhead>,
-    ) -> Result<(Response<Incoming>, Via), Missed> {
+    ) -> Result<(Response<Body>, Via), Missed> {
         let stream = self.h2(pool, far, now_us, bulkhead).await.map_err(Missed::Dial)?;
         let response = stream.send(request).await.map_err(Missed::Send)?;
         Ok((response, Via::H2(stream)))
@@ -106,7 +111,7 @@ impl Dialer {
         let h1 = self.fresh_h1(far, bulkhead).await.map_err(Missed::Dial)?;
         let mut response = h1.send_switching(request).await.map_err(Missed::Send)?;
         if !switch::is_granted(switch, &response) {
-            return Ok(Switched::Refused(response));
+            return Ok(Switched::Refused(response.map(read)));
         }
         let tunnel = hyper::upgrade::on(&mut response).await;
         let tunnel = tunnel.map_err(|e| Missed::Send(SendError::from_hyper(&e, None)))?;

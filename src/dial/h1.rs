@@ -45,7 +45,7 @@ impl H1 {
         let mut builder = Builder::new();
         builder.preserve_header_case(keeps_case);
         let (sender, connection) =
-            builder.handshake(HyperIo(stream)).await.map_err(DialError::Http2)?;
+            builder.handshake(HyperIo(stream)).await.map_err(DialError::Http1)?;
         Ok(Box::new(Self {
             sender,
             connection: Some(connection),

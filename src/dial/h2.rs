@@ -1,37 +1,47 @@
 //! HTTP/2 connections, shared by the requests of one worker.
+//!
+//! The `h2` crate directly: hyper's client would send each request through a channel to a task of
+//! its own and the answer back through another. A body that is there already goes out with its
+//! head; one that is not gets a task, so that a caller who does not read answers can still send.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use h2::{Ping, PingPong, Reason, SendStream};
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{Builder, SendRequest};
+use http_body::Body as _;
+use tokio::time::{sleep, timeout};
 
 use super::connect::Stream;
 use super::{DialError, SendError};
 use crate::http::Body;
-use crate::http::hyper_io::{HyperIo, OnWorker, WorkerTimer};
 use crate::limit::ConnectionTicket;
 use crate::runtime::clock::{self, Rng};
 
 /// Streams under way on one connection; more take a second one.
-pub(super) const STREAMS: u32 = 256;
+const STREAMS: u32 = 256;
 /// A stream may have this much on the way to us that nobody has read yet.
-pub const STREAM_WINDOW: u32 = 64 * 1024;
+const STREAM_WINDOW: u32 = 64 * 1024;
 /// Room for every stream to be stalled at once without stalling another.
-pub const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 /// A stream holds at most this much that the peer does not take.
 const SEND_BUFFER: usize = 64 * 1024;
+const HEADER_LIST: u32 = 64 * 1024;
 const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 /// Connections between sidecars are made anew after an hour, give or take six minutes.
 const RENEW_US: u64 = 3_600_000_000;
 
 /// One connection.
-#[derive(Debug)]
 pub struct H2 {
-    sender: SendRequest<Body>,
+    sender: SendRequest<Bytes>,
+    closed: Rc<Cell<bool>>,
     streams: Cell<u32>,
     served: Cell<u32>,
     renew_at_us: u64,
@@ -39,7 +49,6 @@ pub struct H2 {
 }
 
 /// One stream under way.
-#[derive(Debug)]
 pub struct StreamLease(Rc<H2>);
 
 impl H2 {
@@ -48,26 +57,21 @@ impl H2 {
         ticket: Option<ConnectionTicket>,
         rng: &mut Rng,
     ) -> Result<Rc<Self>, DialError> {
-        let (sender, connection) = Builder::new(OnWorker)
-            .timer(WorkerTimer)
-            .initial_stream_window_size(STREAM_WINDOW)
+        let (sender, connection) = Builder::new()
+            .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(SEND_BUFFER)
-            .max_header_list_size(64 * 1024)
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PONG)
-            .keep_alive_while_idle(true)
-            .handshake(HyperIo(stream))
+            .max_send_buffer_size(SEND_BUFFER)
+            .max_header_list_size(HEADER_LIST)
+            .enable_push(false)
+            .handshake(stream)
             .await
             .map_err(DialError::Http2)?;
-        tokio::task::spawn_local(async move {
-            // Its errors reach the requests on it; an idle one just leaves the pool.
-            let _ = connection.await;
-            drop(ticket);
-        });
+        let closed = Rc::new(Cell::new(false));
+        tokio::task::spawn_local(run(connection, Rc::clone(&closed), ticket));
         let jitter_us = (RENEW_US as f64 * 0.2 * (rng.unit() - 0.5)) as i64;
         Ok(Rc::new(Self {
             sender,
+            closed,
             streams: Cell::new(0),
             served: Cell::new(0),
             renew_at_us: clock::now_us() + RENEW_US.saturating_add_signed(jitter_us),
@@ -77,11 +81,12 @@ impl H2 {
 
     /// True when it takes another stream now.
     pub(super) fn has_room(&self, max_requests: u32, now_us: u64) -> bool {
-        self.streams.get() < STREAMS && self.may_stay(max_requests, now_us)
+        let allowed = u32::try_from(self.sender.current_max_send_streams()).unwrap_or(STREAMS);
+        self.streams.get() < allowed.clamp(1, STREAMS) && self.may_stay(max_requests, now_us)
     }
 
     pub(super) fn may_stay(&self, max_requests: u32, now_us: u64) -> bool {
-        !self.sender.is_closed() && self.served.get() < max_requests && now_us < self.renew_at_us
+        !self.closed.get() && self.served.get() < max_requests && now_us < self.renew_at_us
     }
 
     pub(super) fn is_idle_since(&self, now_us: u64, idle_us: u64) -> bool {
@@ -95,17 +100,63 @@ impl H2 {
     }
 }
 
+/// Moves the connection until it ends or its peer no longer answers pings.
+async fn run(
+    mut connection: Connection<Stream, Bytes>,
+    closed: Rc<Cell<bool>>,
+    ticket: Option<ConnectionTicket>,
+) {
+    let pings = connection.ping_pong();
+    let dead = async {
+        match pings {
+            Some(pings) => unanswered(pings).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        // Its errors reach the streams on it; an idle connection just leaves the pool.
+        _ = &mut connection => {}
+        () = dead => tracing::debug!("an HTTP/2 peer answered no ping for 5 s; its connection ends"),
+    }
+    closed.set(true);
+    drop(ticket);
+}
+
+async fn unanswered(mut pings: PingPong) {
+    loop {
+        sleep(PING).await;
+        match timeout(PONG, pings.ping(Ping::opaque())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
 impl StreamLease {
     /// Sends a request and waits for the head of its answer.
     ///
     /// # Errors
-    /// The stream or its connection is gone; the error has the request where none of it was sent.
-    pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+    /// The stream or its connection is gone.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, SendError> {
         let mut sender = self.0.sender.clone();
-        sender.try_send_request(request).await.map_err(|mut error| {
-            let unsent = error.take_message();
-            SendError::from_hyper(&error.into_error(), unsent)
-        })
+        if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
+            self.0.closed.set(true);
+            return Err(SendError::from_h2(error, Some(request)));
+        }
+        let (parts, body) = request.into_parts();
+        let head = Request::from_parts(parts, ());
+        let sent = sender.send_request(head, body.is_empty());
+        let (answer, stream) = sent.map_err(|error| SendError::from_h2(error, None))?;
+        if !body.is_empty() {
+            let mut upload = Upload { stream, body, waiting: None };
+            let done = poll_fn(|cx| Poll::Ready(Pin::new(&mut upload).poll(cx).is_ready())).await;
+            if !done {
+                tokio::task::spawn_local(upload);
+            }
+        }
+        let answer = answer.await.map_err(|error| SendError::from_h2(error, None))?;
+        Ok(answer.map(Body::stream))
     }
 }
 
@@ -116,5 +167,88 @@ impl Drop for StreamLease {
         if left == 0 {
             self.0.idle_since_us.set(clock::now_us());
         }
+    }
+}
+
+impl std::fmt::Debug for StreamLease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamLease").finish_non_exhaustive()
+    }
+}
+
+/// A request's body on its way, as fast as the peer takes it.
+struct Upload {
+    stream: SendStream<Bytes>,
+    body: Body,
+    /// Read, but there is no room for it yet.
+    waiting: Option<Bytes>,
+}
+
+impl Future for Upload {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        // A peer that resets its side, or answers early and closes it, wants no more.
+        if this.stream.poll_reset(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match ready!(this.poll_all(cx)) {
+            Ok(()) => {}
+            // Never a clean end: the far side must not take half a body for a whole one.
+            Err(()) => this.stream.send_reset(Reason::CANCEL),
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Upload {
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        loop {
+            if let Some(data) = &mut self.waiting {
+                let room = match self.stream.capacity() {
+                    0 => match ready!(self.stream.poll_capacity(cx)) {
+                        Some(Ok(room)) => room,
+                        Some(Err(_)) | None => return Poll::Ready(Err(())),
+                    },
+                    room => room,
+                };
+                let piece = data.split_to(room.min(data.len()));
+                let whole = data.is_empty();
+                let last = whole && self.body.is_end_stream();
+                if whole {
+                    self.waiting = None;
+                }
+                self.stream.send_data(piece, last).map_err(drop)?;
+                if last {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {
+                        if self.body.is_end_stream() {
+                            return Poll::Ready(self.end());
+                        }
+                    }
+                    Ok(data) => {
+                        self.stream.reserve_capacity(data.len());
+                        self.waiting = Some(data);
+                    }
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            return Poll::Ready(self.stream.send_trailers(trailers).map_err(drop));
+                        }
+                    }
+                },
+                Some(Err(_)) => return Poll::Ready(Err(())),
+                None => return Poll::Ready(self.end()),
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), ()> {
+        self.stream.send_data(Bytes::new(), true).map_err(drop)
     }
 }

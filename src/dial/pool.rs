@@ -50,7 +50,12 @@ impl Dialer {
     /// `keeps_case` keeps the letter case of header names on HTTP/1 connections, which costs some
     /// allocations a message and is lost over HTTP/2 anyway.
     pub fn new(credentials: Arc<ArcSwapOption<Credentials>>, keeps_case: bool) -> Self {
-        Self { credentials, keeps_case, pools: RefCell::default(), rng: RefCell::new(Rng::from_system()) }
+        Self {
+            credentials,
+            keeps_case,
+            pools: RefCell::default(),
+            rng: RefCell::new(Rng::from_system()),
+        }
     }
 
     /// The pool of an endpoint's slot.

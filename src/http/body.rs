@@ -5,10 +5,11 @@
 //! ended exactly once, and a body that is dropped half-way tells it so.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use h2::RecvStream;
+use http::{HeaderMap, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -42,6 +43,10 @@ pub trait Tail {
 pub enum BodyError {
     #[error("the connection that the body came from broke")]
     Connection(#[source] hyper::Error),
+    #[error("the stream that the body came on broke")]
+    Stream(#[source] h2::Error),
+    #[error("the stream was reset before the body's end")]
+    Reset,
     #[error("{}", .0.sentence())]
     Refused(Violation),
     #[error("no byte of the body came for {0:?}")]
@@ -54,7 +59,9 @@ impl BodyError {
         match self {
             BodyError::Refused(_) => Reason::BadRequest,
             BodyError::Idle(_) => Reason::BodyTimeout,
-            BodyError::Connection(_) => Reason::ClientClosed,
+            BodyError::Connection(_) | BodyError::Stream(_) | BodyError::Reset => {
+                Reason::ClientClosed
+            }
         }
     }
 }
@@ -72,7 +79,38 @@ enum Source {
     Empty,
     Full(Bytes),
     Incoming(Incoming),
+    /// A stream as hyper's server reads it: hyper takes some resets for a clean end.
+    IncomingStream(Incoming),
+    Stream(Received),
     Replay(Replayed),
+}
+
+/// A stream of HTTP/2 that is read here; room is given back as fast as its data is taken.
+struct Received {
+    stream: RecvStream,
+    /// Its data is through.
+    trailers: bool,
+}
+
+impl Received {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.trailers {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Fails only for more than was received.
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Stream(error)))),
+                None => self.trailers = true,
+            }
+        }
+        let trailers = ready!(self.stream.poll_trailers(cx)).map_err(BodyError::Stream);
+        Poll::Ready(trailers.transpose().map(|trailers| trailers.map(Frame::trailers)))
+    }
 }
 
 impl Body {
@@ -84,10 +122,23 @@ impl Body {
         Self { source: Source::Full(bytes.into()), tail: None }
     }
 
-    /// A body as hyper read it; an empty one loses its machinery.
-    pub fn incoming(incoming: Incoming) -> Self {
-        let source =
-            if incoming.is_end_stream() { Source::Empty } else { Source::Incoming(incoming) };
+    /// A body as hyper read it, in a message of that version; an empty one loses its machinery.
+    pub fn incoming(incoming: Incoming, version: Version) -> Self {
+        let source = match version {
+            _ if incoming.is_end_stream() => Source::Empty,
+            Version::HTTP_2 => Source::IncomingStream(incoming),
+            _ => Source::Incoming(incoming),
+        };
+        Self { source, tail: None }
+    }
+
+    /// The body of an answer over HTTP/2.
+    pub fn stream(stream: RecvStream) -> Self {
+        let source = if stream.is_end_stream() {
+            Source::Empty
+        } else {
+            Source::Stream(Received { stream, trailers: false })
+        };
         Self { source, tail: None }
     }
 
@@ -122,6 +173,14 @@ impl Body {
             Source::Incoming(incoming) => {
                 Pin::new(incoming).poll_frame(cx).map_err(BodyError::Connection)
             }
+            Source::IncomingStream(incoming) => {
+                let polled = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                Poll::Ready(match polled {
+                    None if !incoming.is_end_stream() => Some(Err(BodyError::Reset)),
+                    polled => polled.map(|frame| frame.map_err(BodyError::Connection)),
+                })
+            }
+            Source::Stream(received) => received.poll_frame(cx),
             Source::Replay(replayed) => replayed.poll_frame(cx),
         }
     }
@@ -180,7 +239,10 @@ impl HttpBody for Body {
         match &self.source {
             Source::Empty => true,
             Source::Full(bytes) => bytes.is_empty(),
-            Source::Incoming(incoming) => incoming.is_end_stream(),
+            Source::Incoming(incoming) | Source::IncomingStream(incoming) => {
+                incoming.is_end_stream()
+            }
+            Source::Stream(received) => received.stream.is_end_stream(),
             Source::Replay(replayed) => replayed.is_end_stream(),
         }
     }
@@ -189,7 +251,8 @@ impl HttpBody for Body {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Incoming(incoming) => incoming.size_hint(),
+            Source::Incoming(incoming) | Source::IncomingStream(incoming) => incoming.size_hint(),
+            Source::Stream(_) => SizeHint::default(),
             Source::Replay(replayed) => replayed.size_hint(),
         }
     }

@@ -96,7 +96,7 @@ fn admit(
     if switch.is_none() && seen.has(Seen::UPGRADE) {
         parts.extensions.remove::<OnUpgrade>();
     }
-    let body = request_body(conn, exchange, incoming);
+    let body = request_body(conn, exchange, Body::incoming(incoming, parts.version));
     Ok(Box::new(Call { permit, parts, seen, body, switch, deadline }))
 }
 
@@ -216,8 +216,7 @@ fn prepare(
     upgrade
 }
 
-fn request_body(conn: &Conn, exchange: &Rc<Exchange>, incoming: Incoming) -> Body {
-    let body = Body::incoming(incoming);
+fn request_body(conn: &Conn, exchange: &Rc<Exchange>, body: Body) -> Body {
     if body.is_empty() {
         return body;
     }
@@ -283,14 +282,13 @@ pub fn explain(conn: &Conn, missed: Missed) -> Failure {
 fn answer(
     conn: &Conn,
     exchange: &Rc<Exchange>,
-    response: Response<Incoming>,
+    response: Response<Body>,
     via: Via,
 ) -> Response<Body> {
-    let (mut parts, incoming) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     exchange.status.set(parts.status.as_u16());
     clean_answer(exchange, &mut parts.headers);
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    let body = Body::incoming(incoming);
     let patience = Patience::new(conn.caller.port.timeouts.idle);
     let mut tail = ResponseTail { exchange: Rc::clone(exchange), via, patience, ended: false };
     if body.is_empty() {

@@ -144,7 +144,7 @@ pub async fn switching(
             let (mut head, body) = response.into_parts();
             clean_answer(exchange, &mut head.headers);
             let held = Held(Rc::clone(exchange));
-            let body = Body::incoming(body).with_tail(Box::new(held));
+            let body = body.with_tail(Box::new(held));
             return Ok(Response::from_parts(head, body));
         }
         Switched::Granted(head, tunnel) => (head, tunnel),

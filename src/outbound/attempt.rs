@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
 
 use super::snapshot::Target;
 use super::tail::Trial;
@@ -28,7 +27,7 @@ pub struct Unanswered {
 
 /// An answer's head, and what it came over.
 pub struct Answered {
-    pub response: Response<Incoming>,
+    pub response: Response<Body>,
     pub via: Via,
     pub trial: Trial,
     /// From sending to the head of the answer.
@@ -181,7 +180,7 @@ fn broke(target: &Target, endpoint: &Endpoint, error: SendError) -> (Failed, Fai
 }
 
 /// How an answer counts, and whether the app never saw the request.
-fn judge(target: &Target, endpoint: &Endpoint, response: &Response<Incoming>) -> (Verdict, bool) {
+fn judge(target: &Target, endpoint: &Endpoint, response: &Response<Body>) -> (Verdict, bool) {
     let on = &target.service.policy.circuit.on;
     let status = response.status();
     if endpoint.identity.is_some()

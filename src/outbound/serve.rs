@@ -110,7 +110,8 @@ fn admit(
     let policy = &resolved.target.service.policy.retry;
     let max_retries = if is_repeat { 0 } else { policy.max_retries };
     let safe = classify::is_idempotent(&parts.method);
-    let body = Source::new(exchange, &resolved, Body::incoming(incoming), max_retries);
+    let body =
+        Source::new(exchange, &resolved, Body::incoming(incoming, parts.version), max_retries);
     let repeatable = switch.is_none() && (max_retries > 0 || safe);
     Ok(Box::new(Call {
         spare: repeatable.then(|| headers::copy(&parts)),
@@ -326,12 +327,11 @@ fn write_attempt(head: &mut Parts, seen: Seen, attempt: u32, until: Option<Insta
 fn answer(conn: &Conn, exchange: &Rc<Exchange>, call: Call, answered: Answered) -> Response<Body> {
     call.body.settle();
     let Answered { response, via, trial, took_us, .. } = answered;
-    let (mut parts, incoming) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     exchange.status.set(parts.status.as_u16());
     exchange.upstream_us.set(Some(took_us));
     clean_answer(exchange, &mut parts.headers, trial.endpoint.identity.is_some());
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    let body = Body::incoming(incoming);
     let patience = Patience::new(call.resolved.target.service.policy.timeouts.idle);
     let mut tail = ResponseTail {
         exchange: Rc::clone(exchange),

@@ -243,7 +243,7 @@ pub async fn switching(
             let (mut head, body) = response.into_parts();
             clean_answer(exchange, &mut head.headers, meshed);
             let held = Held { _trial: trial, _place: place, exchange: Rc::clone(exchange) };
-            let body = Body::incoming(body).with_tail(Box::new(held));
+            let body = body.with_tail(Box::new(held));
             return Ok(Response::from_parts(head, body));
         }
         Ok(Switched::Granted(head, tunnel)) => (head, tunnel),
