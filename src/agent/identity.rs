@@ -33,7 +33,7 @@ pub fn load(settings: &Settings, trust_domain: &TrustDomain) -> Result<Credentia
 }
 
 /// Publishes the identity now and whenever its files change; runs until the process ends.
-/// `renewed` is called after each change but the first.
+/// `renewed` is called after each change but the first, and told whether the roots changed too.
 ///
 /// # Errors
 /// See [`load`].
@@ -42,7 +42,7 @@ pub fn watch_identity(
     trust_domain: TrustDomain,
     published: Arc<ArcSwapOption<Credentials>>,
     registry: &Registry,
-    renewed: Box<dyn Fn()>,
+    renewed: Box<dyn Fn(bool)>,
 ) -> Result<impl Future<Output = ()> + use<>, LoadError> {
     let rotations = registry.counter_family(
         "outrigger_certificate_rotations_total",
@@ -70,7 +70,7 @@ async fn watch(
     published: Arc<ArcSwapOption<Credentials>>,
     metrics: Metrics,
     mut seen: tls::Fingerprint,
-    renewed: Box<dyn Fn()>,
+    renewed: Box<dyn Fn(bool)>,
 ) {
     let (mut generation, mut failing, mut warned) = (1, false, false);
     loop {
@@ -87,9 +87,11 @@ async fn watch(
         match loaded {
             Ok(credentials) => {
                 let serial = credentials.svid().serial().to_owned();
+                let before = published.load_full();
+                let roots_changed = before.is_none_or(|before| !same_roots(&before, &credentials));
                 metrics.publish(credentials, &published);
                 (failing, warned) = (false, false);
-                renewed();
+                renewed(roots_changed);
                 info!(serial, "certificate replaced");
             }
             Err(error) => {
@@ -104,6 +106,11 @@ async fn watch(
             }
         }
     }
+}
+
+fn same_roots(a: &Credentials, b: &Credentials) -> bool {
+    let (a, b) = (a.bundle().roots(), b.bundle().roots());
+    a.len() == b.len() && a.iter().all(|root| b.iter().any(|b| b.certificate == root.certificate))
 }
 
 fn warn_of_end(published: &ArcSwapOption<Credentials>, warned: &mut bool) {

@@ -230,9 +230,15 @@ fn watch_identity(
         return Ok(());
     };
     let workers = workers.clone();
-    let renewed = move || {
+    let renewed = move |roots_changed| {
         for index in 0..workers.count() {
-            workers.try_send(index, Box::new(|plane: &Rc<Plane>| plane.outbound.dialer.renew()));
+            let renew = move |plane: &Rc<Plane>| {
+                plane.outbound.dialer.renew();
+                if roots_changed {
+                    plane.inbound.doorway.renew();
+                }
+            };
+            workers.try_send(index, Box::new(renew));
         }
     };
     let trust_domain = config.trust_domain.clone();

@@ -29,6 +29,7 @@ use crate::http::switch::{self, Switch};
 use crate::http::{Body, Tail, carriage, classify, deadline};
 use crate::model::{Direction, Reason};
 use crate::runtime::{Phase, clock};
+use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::{Detail, Exchange};
 use crate::telemetry::request_id;
 use crate::telemetry::trace_context::TraceContext;
@@ -40,6 +41,7 @@ struct Call {
     parts: Parts,
     seen: Seen,
     body: Body,
+    under_way: UnderWay,
     switch: Option<Switch>,
     deadline: Option<Duration>,
 }
@@ -97,7 +99,8 @@ fn admit(
         parts.extensions.remove::<OnUpgrade>();
     }
     let body = request_body(conn, exchange, Body::incoming(incoming, parts.version));
-    Ok(Box::new(Call { permit, parts, seen, body, switch, deadline }))
+    let under_way = UnderWay::begin(&conn.tunnels.entry, exchange);
+    Ok(Box::new(Call { permit, parts, seen, body, under_way, switch, deadline }))
 }
 
 /// Forwards within the caller's deadline.
@@ -231,7 +234,7 @@ async fn to_app(
     exchange: &Rc<Exchange>,
     call: Box<Call>,
 ) -> Result<Response<Body>, Failure> {
-    let Call { permit: _permit, mut parts, seen, body, .. } = *call;
+    let Call { permit: _permit, mut parts, seen, body, under_way, .. } = *call;
     let port = &conn.caller.port;
     let safe = classify::is_idempotent(&parts.method);
     exchange.attempts.set(1);
@@ -256,7 +259,7 @@ async fn to_app(
     };
     let (response, via) = sent.map_err(|missed| explain(conn, missed))?;
     exchange.upstream_us.set(Some(clock::now_us() - begun_us));
-    Ok(answer(conn, exchange, response, via))
+    Ok(answer(conn, exchange, response, via, under_way))
 }
 
 /// What is said of an app that did not answer.
@@ -284,13 +287,15 @@ fn answer(
     exchange: &Rc<Exchange>,
     response: Response<Body>,
     via: Via,
+    under_way: UnderWay,
 ) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     exchange.status.set(parts.status.as_u16());
     clean_answer(exchange, &mut parts.headers);
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     let patience = Patience::new(conn.caller.port.timeouts.idle);
-    let mut tail = ResponseTail { exchange: Rc::clone(exchange), via, patience, ended: false };
+    let mut tail =
+        ResponseTail { exchange: Rc::clone(exchange), via, patience, under_way, ended: false };
     if body.is_empty() {
         tail.end(None);
         return Response::from_parts(parts, body);

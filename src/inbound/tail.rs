@@ -10,6 +10,7 @@ use crate::http::patience::Patience;
 use crate::http::{BodyError, Tail, classify, headers};
 use crate::model::Reason;
 use crate::runtime::clock;
+use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
 
 /// The tail of a request's body.
@@ -43,6 +44,9 @@ pub struct ResponseTail {
     pub exchange: Rc<Exchange>,
     pub via: Via,
     pub patience: Patience,
+    /// Counts as a stream of its connection until the last byte.
+    #[allow(dead_code, reason = "held for its drop")]
+    pub under_way: UnderWay,
     pub ended: bool,
 }
 

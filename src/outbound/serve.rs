@@ -32,6 +32,7 @@ use crate::limit::RequestTicket;
 use crate::model::{Direction, Reason, ServiceName};
 use crate::retry;
 use crate::runtime::{Phase, clock};
+use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::trace_context;
 use crate::telemetry::traffic::{RouteMeter, Spoken};
@@ -49,6 +50,7 @@ struct Call {
     seen: Seen,
     body: Source,
     place: RequestTicket,
+    under_way: UnderWay,
     safe: bool,
     max_retries: u32,
     switch: Option<Switch>,
@@ -120,6 +122,7 @@ fn admit(
         seen,
         body,
         place,
+        under_way: UnderWay::begin(&conn.tunnels.entry, exchange),
         safe,
         max_retries,
         switch,
@@ -336,7 +339,7 @@ fn answer(conn: &Conn, exchange: &Rc<Exchange>, call: Call, answered: Answered) 
     let mut tail = ResponseTail {
         exchange: Rc::clone(exchange),
         via,
-        held: (trial, call.place),
+        held: (trial, call.place, call.under_way),
         patience,
         ended: false,
     };

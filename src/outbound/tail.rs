@@ -15,6 +15,7 @@ use crate::http::{BodyError, Tail, classify, headers};
 use crate::limit::RequestTicket;
 use crate::model::{Endpoint, Reason};
 use crate::runtime::clock;
+use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
 
 use super::snapshot::Target;
@@ -114,7 +115,7 @@ pub struct ResponseTail {
     pub via: Via,
     /// The endpoint's count and the request's place, given back with the last byte.
     #[allow(dead_code, reason = "held for their drop")]
-    pub held: (Trial, RequestTicket),
+    pub held: (Trial, RequestTicket, UnderWay),
     pub patience: Patience,
     pub ended: bool,
 }

@@ -60,6 +60,8 @@ pub struct Open {
 #[derive(Debug)]
 struct Leaving {
     phase: Cell<Phase>,
+    /// Its peer must prove itself anew: what it proved was under other roots.
+    renewal: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -150,7 +152,8 @@ impl Doorway {
         shared.open.fetch_add(1, Ordering::AcqRel);
         shared.last_opened_us.store(clock::now_us(), Ordering::Relaxed);
         let phase = self.phase.clone();
-        let leaving = Rc::new(Leaving { phase, waker: RefCell::default() });
+        let leaving =
+            Rc::new(Leaving { phase, renewal: Cell::new(false), waker: RefCell::default() });
         let mut inside = self.inside.borrow_mut();
         if inside.len() == inside.capacity() {
             inside.retain(|leaving| leaving.strong_count() > 0);
@@ -166,8 +169,17 @@ impl Doorway {
 
     fn tell(&self, phase: Phase) {
         self.phase.set(phase);
+        self.wake_each(|leaving| leaving.phase.set(phase));
+    }
+
+    /// Tells the connections of the mesh to make way for new ones.
+    pub fn renew(&self) {
+        self.wake_each(|leaving| leaving.renewal.set(true));
+    }
+
+    fn wake_each(&self, tell: impl Fn(&Leaving)) {
         for leaving in self.inside.borrow().iter().filter_map(Weak::upgrade) {
-            leaving.phase.set(phase);
+            tell(&leaving);
             if let Some(waker) = leaving.waker.borrow_mut().take() {
                 waker.wake();
             }
@@ -183,6 +195,15 @@ impl Open {
     /// Waits until the process is at least in `phase`. One waiter at a time.
     pub async fn reached(&self, phase: Phase) {
         std::future::poll_fn(|cx| self.poll_reached(cx, phase)).await;
+    }
+
+    /// Ready when a connection of the mesh should be drained: the process leaves, or the roots under
+    /// which its peer proved itself are no longer the ones that count.
+    pub fn poll_renewal(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.leaving.renewal.get() {
+            return Poll::Ready(());
+        }
+        self.poll_reached(cx, Phase::Draining)
     }
 
     /// Ready when the process is at least in `phase`.

@@ -111,7 +111,10 @@ where
     };
     tokio::select! {
         served = connection.as_mut() => return served,
-        () = open.reached(Phase::Draining) => {}
+        () = poll_fn(|cx| match lifetime {
+            Some(_) => open.poll_renewal(cx),
+            None => open.poll_reached(cx, Phase::Draining),
+        }) => {}
         () = end => {}
     }
     connection.as_mut().graceful_shutdown();

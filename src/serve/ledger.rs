@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{Direction, SpiffeId};
 use crate::runtime::clock;
 use crate::tcp::Counters;
+use crate::telemetry::exchange::Exchange;
 
 /// What a connection turned out to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,28 @@ pub struct Entry {
     key: u64,
     connection: Arc<Connection>,
     ledger: Ledger,
+}
+
+/// A request under way on a connection: one of its streams, whose bytes count when it ends.
+pub struct UnderWay {
+    entry: Rc<Entry>,
+    exchange: Rc<Exchange>,
+}
+
+impl UnderWay {
+    pub fn begin(entry: &Rc<Entry>, exchange: &Rc<Exchange>) -> Self {
+        entry.streams.fetch_add(1, Ordering::Relaxed);
+        Self { entry: Rc::clone(entry), exchange: Rc::clone(exchange) }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let (bytes_in, bytes_out) = self.exchange.bytes();
+        self.entry.streams.fetch_sub(1, Ordering::Relaxed);
+        self.entry.bytes.a_to_b.fetch_add(bytes_in, Ordering::Relaxed);
+        self.entry.bytes.b_to_a.fetch_add(bytes_out, Ordering::Relaxed);
+    }
 }
 
 impl Ledger {

@@ -126,6 +126,11 @@ impl Exchange {
         }
     }
 
+    /// From downstream, and to it.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.bytes_in.get(), self.bytes_out.get())
+    }
+
     /// Whether a byte went by, in either direction, since this was last asked.
     pub fn moved(&self) -> bool {
         self.moved.replace(false)
