@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use http::header::{self, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
@@ -32,6 +33,18 @@ fn read(incoming: Incoming) -> Body {
     Body::incoming(incoming, Version::HTTP_11)
 }
 
+/// hyper takes a GET without a length for one without a body.
+fn framed(mut request: Request<Body>) -> Request<Body> {
+    if !request.body().is_empty()
+        && request.version() == Version::HTTP_11
+        && !request.headers().contains_key(header::CONTENT_LENGTH)
+    {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
+    }
+    request
+}
+
 impl Dialer {
     /// Over HTTP/1; `again` makes the request anew, where sending it twice can do no harm.
     ///
@@ -50,6 +63,7 @@ impl Dialer {
         now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<(Response<Body>, Via), Missed> {
+        let request = framed(request);
         let Some(idle) = self.idle_h1(pool, safe, now_us, bulkhead) else {
             return Box::pin(self.fresh_http1(pool, far, request, bulkhead)).await;
         };
@@ -92,9 +106,19 @@ impl Dialer {
         now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<(Response<Body>, Via), Missed> {
-        let stream = self.h2(pool, far, now_us, bulkhead).await.map_err(Missed::Dial)?;
-        let response = stream.send(request).await.map_err(Missed::Send)?;
-        Ok((response, Via::H2(stream)))
+        let mut request = request;
+        loop {
+            let stream = self.h2(pool, far, now_us, bulkhead).await.map_err(Missed::Dial)?;
+            match stream.send(request).await {
+                Ok(response) => return Ok((response, Via::H2(stream))),
+                // The connection was leaving before it took the request. It is out of the pool
+                // now; only one that was never used could come round for ever.
+                Err(SendError { unsent: Some(unsent), .. }) if stream.was_used() => {
+                    request = *unsent;
+                }
+                Err(error) => return Err(Missed::Send(error)),
+            }
+        }
     }
 
     /// On a connection of its own, which becomes the tunnel if the far side grants it.

@@ -4,7 +4,7 @@
 //! its own and the answer back through another. A body that is there already goes out with its
 //! head; one that is not gets a task, so that a caller who does not read answers can still send.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +16,7 @@ use h2::client::{Builder, Connection, SendRequest};
 use h2::{Ping, PingPong, Reason, SendStream};
 use http::{Request, Response};
 use http_body::Body as _;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::connect::Stream;
@@ -48,8 +49,12 @@ pub struct H2 {
     idle_since_us: Cell<u64>,
 }
 
-/// One stream under way.
-pub struct StreamLease(Rc<H2>);
+/// One stream under way. Dropped before its answer is through, it resets the stream.
+pub struct StreamLease {
+    h2: Rc<H2>,
+    /// The rest of the request's body, where it was not there at once.
+    upload: RefCell<Option<AbortHandle>>,
+}
 
 impl H2 {
     pub(super) async fn start(
@@ -96,7 +101,7 @@ impl H2 {
     pub(super) fn take_stream(self: &Rc<Self>) -> StreamLease {
         self.streams.set(self.streams.get() + 1);
         self.served.set(self.served.get() + 1);
-        StreamLease(Rc::clone(self))
+        StreamLease { h2: Rc::clone(self), upload: RefCell::default() }
     }
 }
 
@@ -139,9 +144,9 @@ impl StreamLease {
     /// # Errors
     /// The stream or its connection is gone.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>, SendError> {
-        let mut sender = self.0.sender.clone();
+        let mut sender = self.h2.sender.clone();
         if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
-            self.0.closed.set(true);
+            self.h2.closed.set(true);
             return Err(SendError::from_h2(error, Some(request)));
         }
         let (parts, body) = request.into_parts();
@@ -152,7 +157,8 @@ impl StreamLease {
             let mut upload = Upload { stream, body, waiting: None };
             let done = poll_fn(|cx| Poll::Ready(Pin::new(&mut upload).poll(cx).is_ready())).await;
             if !done {
-                tokio::task::spawn_local(upload);
+                let upload = tokio::task::spawn_local(upload).abort_handle();
+                self.upload.replace(Some(upload));
             }
         }
         let answer = answer.await.map_err(|error| SendError::from_h2(error, None))?;
@@ -160,12 +166,27 @@ impl StreamLease {
     }
 }
 
+impl StreamLease {
+    /// The answer is through; what is left of the request may still go out.
+    pub fn finish(&self) {
+        self.upload.take();
+    }
+
+    /// Whether another request used the connection before this one.
+    pub(super) fn was_used(&self) -> bool {
+        self.h2.served.get() > 1
+    }
+}
+
 impl Drop for StreamLease {
     fn drop(&mut self) {
-        let left = self.0.streams.get() - 1;
-        self.0.streams.set(left);
+        if let Some(upload) = self.upload.take() {
+            upload.abort();
+        }
+        let left = self.h2.streams.get() - 1;
+        self.h2.streams.set(left);
         if left == 0 {
-            self.0.idle_since_us.set(clock::now_us());
+            self.h2.idle_since_us.set(clock::now_us());
         }
     }
 }

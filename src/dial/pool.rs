@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use super::DialError;
 use super::connect::{Far, Stream, connect};
@@ -32,6 +33,8 @@ pub struct Dialer {
     /// By the endpoint's slot.
     pools: RefCell<Vec<Option<Rc<Pool>>>>,
     rng: RefCell<Rng>,
+    /// Counts changes of credentials: what was begun under older ones is not kept.
+    generation: Cell<u32>,
 }
 
 /// The connections to one endpoint.
@@ -55,6 +58,7 @@ impl Dialer {
             keeps_case,
             pools: RefCell::default(),
             rng: RefCell::new(Rng::from_system()),
+            generation: Cell::new(0),
         }
     }
 
@@ -117,17 +121,26 @@ impl Dialer {
         bulkhead: Option<&Bulkhead>,
     ) -> Result<StreamLease, DialError> {
         let max = bulkhead.map_or(u32::MAX, |b| b.limits().max_requests_per_connection);
+        let mut patience = None;
         loop {
             if let Some(stream) = pool.take_h2(max, now_us) {
                 return Ok(stream);
             }
             if pool.dialing.get() {
-                pool.dialed.notified().await;
+                // However often the connection has to be tried, nobody waits longer than for one.
+                let until = *patience.get_or_insert_with(|| Instant::now() + far.connect_timeout);
+                if timeout_at(until, pool.dialed.notified()).await.is_err() {
+                    return Err(DialError::Timeout(far.connect_timeout));
+                }
                 continue;
             }
             let dialing = Dialing::begin(pool);
+            let generation = self.generation.get();
             // Rare and large: boxed, so that every request's future stays small.
             let h2 = Box::pin(self.fresh_h2(far, bulkhead)).await?;
+            if generation != self.generation.get() {
+                continue; // dialled with credentials that were replaced meanwhile
+            }
             let stream = h2.take_stream();
             pool.h2.borrow_mut().push(h2);
             drop(dialing);
@@ -167,6 +180,7 @@ impl Dialer {
     /// Lets go of every shared connection, so that the next request makes one with the newest
     /// credentials; requests under way finish where they are.
     pub fn renew(&self) {
+        self.generation.set(self.generation.get() + 1);
         for pool in self.pools.borrow().iter().flatten() {
             pool.h2.borrow_mut().clear();
             pool.h1.borrow_mut().clear();

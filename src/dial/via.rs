@@ -9,8 +9,8 @@ use super::h2::StreamLease;
 #[derive(Debug)]
 pub enum Via {
     H1(Lease),
-    /// Held so that its place counts as taken; the connection has a task of its own.
-    H2(#[allow(dead_code, reason = "held for its drop")] StreamLease),
+    /// The connection has a task of its own.
+    H2(StreamLease),
 }
 
 impl Via {
@@ -23,8 +23,9 @@ impl Via {
 
     /// The answer is through.
     pub fn finish(&mut self, now_us: u64) {
-        if let Via::H1(lease) = self {
-            lease.finish(now_us);
+        match self {
+            Via::H1(lease) => lease.finish(now_us),
+            Via::H2(lease) => lease.finish(),
         }
     }
 }

@@ -75,9 +75,16 @@ impl Restored {
     }
 }
 
-/// Reads, and removes, the mark of a request that came from a sidecar.
-pub fn restored(headers: &mut HeaderMap, seen: Seen, came_as: Version, port: Protocol) -> Restored {
+/// Reads, and removes, the mark of a request; it counts only over HTTP/2 from a `trusted` sidecar.
+pub fn restored(
+    headers: &mut HeaderMap,
+    seen: Seen,
+    came_as: Version,
+    port: Protocol,
+    trusted: bool,
+) -> Restored {
     let mark = seen.has(Seen::CARRIED_HTTP).then(|| headers.remove(CARRIED_HTTP)).flatten();
+    let mark = mark.filter(|_| trusted && came_as == Version::HTTP_2);
     let mark = mark.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
     let came_as = match mark.get(..3) {
         Some(b"1.0") => Version::HTTP_10,
@@ -96,6 +103,7 @@ pub fn restored(headers: &mut HeaderMap, seen: Seen, came_as: Version, port: Pro
 /// that it had.
 pub fn to_http1(parts: &mut Parts, restored: Restored) {
     parts.version = restored.version;
+    join_cookies(&mut parts.headers);
     let Some(authority) = parts.uri.authority() else {
         return;
     };
@@ -104,7 +112,6 @@ pub fn to_http1(parts: &mut Parts, restored: Restored) {
     {
         parts.headers.insert(header::HOST, host);
     }
-    join_cookies(&mut parts.headers);
     if !restored.absolute {
         let path = parts.uri.path_and_query().cloned();
         parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
@@ -190,7 +197,7 @@ mod tests {
             to_http2(&mut parts, &fallback, true).expect("can be carried");
             assert_eq!(parts.version, Version::HTTP_2);
             let seen = Seen::scan(&parts.headers);
-            let restored = restored(&mut parts.headers, seen, Version::HTTP_2, declared);
+            let restored = restored(&mut parts.headers, seen, Version::HTTP_2, declared, true);
             if restored.version != Version::HTTP_2 {
                 to_http1(&mut parts, restored);
             }

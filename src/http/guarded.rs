@@ -189,6 +189,9 @@ impl<IO> Guarded<IO> {
         let Some(switch) = self.gate.switch.take() else {
             return;
         };
+        if self.state != State::Holding {
+            return; // nothing was held back for an answer, or the guard has refused since
+        }
         match switch {
             Switch::Tunnel => {
                 self.guard.tunnel();

@@ -198,6 +198,13 @@ pub fn check_http2(parts: &http::request::Parts, seen: Seen) -> Result<(), &'sta
             return Err("Host contradicts :authority");
         }
     }
+    if parts.uri.authority().is_none() {
+        let host = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
+        let valid = host.is_some_and(|host| http::uri::Authority::try_from(host).is_ok());
+        if !valid || host.is_some_and(|host| host.contains(&b'@')) {
+            return Err("the request has neither a valid :authority nor a valid Host");
+        }
+    }
     let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
     if authority.contains('@') {
         return Err(":authority has user information");

@@ -28,12 +28,15 @@ struct Shared {
     limit_bytes: usize,
     keeping: bool,
     ended: bool,
+    /// The newest attempt; an older one that is still read gets nothing more.
+    attempt: u32,
 }
 
 /// The body as one attempt sends it.
 #[derive(Debug)]
 pub struct Replayed {
     shared: Rc<RefCell<Shared>>,
+    attempt: u32,
     next: usize,
     trailers_sent: bool,
 }
@@ -49,12 +52,19 @@ impl Replay {
             limit_bytes,
             keeping,
             ended: false,
+            attempt: 0,
         })))
     }
 
     /// The body for the next attempt, from its first byte.
     pub fn attempt(&self) -> Body {
-        Body::replayed(Replayed { shared: Rc::clone(&self.0), next: 0, trailers_sent: false })
+        let attempt = {
+            let mut shared = self.0.borrow_mut();
+            shared.attempt += 1;
+            shared.attempt
+        };
+        let shared = Rc::clone(&self.0);
+        Body::replayed(Replayed { shared, attempt, next: 0, trailers_sent: false })
     }
 
     /// True while every byte that went by is still here.
@@ -93,6 +103,9 @@ impl Replayed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let shared = &mut *self.shared.borrow_mut();
+        if shared.attempt != self.attempt {
+            return Poll::Ready(Some(Err(BodyError::Reset)));
+        }
         if let Some(bytes) = shared.kept.get(self.next) {
             let bytes = bytes.clone();
             self.next += 1;

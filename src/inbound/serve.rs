@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
@@ -95,6 +96,10 @@ fn admit(
     }
     let upgrade = prepare(worker, conn, exchange, &mut parts, seen);
     let switch = switch::asked(&parts, upgrade);
+    if switch.is_some() && !incoming.is_end_stream() {
+        let sentence = "a request that asks to leave HTTP may not have a body";
+        return Err(Failure::new(Reason::BadRequest, sentence).closing());
+    }
     if switch.is_none() && seen.has(Seen::UPGRADE) {
         parts.extensions.remove::<OnUpgrade>();
     }
@@ -240,7 +245,8 @@ async fn to_app(
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(port.app.address));
     let came_as = parts.version;
-    let restored = carriage::restored(&mut parts.headers, seen, came_as, port.protocol);
+    let trusted = conn.caller.peer.is_some();
+    let restored = carriage::restored(&mut parts.headers, seen, came_as, port.protocol, trusted);
     let pool = worker.dialer.pool(port.app.slot);
     let begun_us = exchange.started_us;
     let sent = if restored.version == Version::HTTP_2 {
@@ -259,6 +265,10 @@ async fn to_app(
     };
     let (response, via) = sent.map_err(|missed| explain(conn, missed))?;
     exchange.upstream_us.set(Some(clock::now_us() - begun_us));
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let sentence = "the app switched protocols without being asked";
+        return Err(Failure::new(Reason::UpstreamProtocolError, sentence));
+    }
     Ok(answer(conn, exchange, response, via, under_way))
 }
 

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod connection;
+mod destination;
 mod prepare;
 mod serve;
 mod settings;

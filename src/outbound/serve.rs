@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::attempt::{self, Answered, Unanswered};
-use super::connection::{Conn, Destination, find};
+use super::connection::{Conn, Destination};
+use super::destination::{target, to_origin_form, unrouted};
 use super::prepare::{Prepared, prepare};
 use super::source::Source;
 use super::stream;
@@ -29,13 +31,13 @@ use crate::http::respond::{Failure, Shape, respond};
 use crate::http::switch::{self, Switch};
 use crate::http::{Body, Tail, classify, deadline};
 use crate::limit::RequestTicket;
-use crate::model::{Direction, Reason, ServiceName};
+use crate::model::{Direction, Reason};
 use crate::retry;
 use crate::runtime::{Phase, clock};
 use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::trace_context;
-use crate::telemetry::traffic::{RouteMeter, Spoken};
+use crate::telemetry::traffic::Spoken;
 
 /// Attempts that one request may make; far above any policy, so that `tried` needs no heap.
 const TRIED: usize = 8;
@@ -93,7 +95,7 @@ fn admit(
 ) -> Result<Box<Call>, Failure> {
     let (mut parts, incoming) = request.into_parts();
     check(conn, &parts, seen)?;
-    let resolved = destination(worker, conn, &parts)?;
+    let resolved = target(worker, conn, &parts)?;
     if matches!(conn.destination, Destination::ByHost) {
         to_origin_form(&mut parts);
     }
@@ -106,6 +108,10 @@ fn admit(
     }
     resolved.target.budget.deposit(exchange.started_us);
     let switch = switch::asked(&parts, upgrade);
+    if switch.is_some() && !incoming.is_end_stream() {
+        let sentence = "a request that asks to leave HTTP may not have a body";
+        return Err(Failure::new(Reason::BadRequest, sentence).closing());
+    }
     if switch.is_none() && seen.has(Seen::UPGRADE) {
         parts.extensions.remove::<OnUpgrade>();
     }
@@ -154,6 +160,10 @@ async fn forward(
                 .unwrap_or_else(|_| Err(Failure::plain(Reason::DeadlinePassed)))
         }
     }?;
+    if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let sentence = "the app switched protocols without being asked";
+        return Err(Failure::new(Reason::UpstreamProtocolError, sentence));
+    }
     Ok(answer(conn, exchange, *call, answered))
 }
 
@@ -181,74 +191,6 @@ fn check(conn: &Conn, parts: &Parts, seen: Seen) -> Result<(), Failure> {
         Spoken::Http1 => conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure())),
         _ => headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why)),
     }
-}
-
-/// The target: the connection's own, unless each request names it.
-fn destination(worker: &Outbound, conn: &Conn, parts: &Parts) -> Result<Rc<Resolved>, Failure> {
-    if let Some(resolved) = &*conn.resolved.borrow()
-        && resolved.version == worker.version()
-        && !matches!(conn.destination, Destination::ByHost)
-    {
-        return Ok(Rc::clone(resolved));
-    }
-    let resolved = match &conn.destination {
-        Destination::ByHost => by_host(worker, parts)?,
-        known => find(worker, known).ok_or_else(|| unknown(known))?,
-    };
-    *conn.resolved.borrow_mut() = Some(Rc::clone(&resolved));
-    Ok(resolved)
-}
-
-fn unknown(destination: &Destination) -> Failure {
-    match destination {
-        Destination::Service(name) => {
-            Failure::new(Reason::NoRoute, format!("the mesh has no service {name}"))
-        }
-        Destination::Instance(address) => {
-            Failure::new(Reason::NoRoute, format!("the mesh has no workload at {address}"))
-        }
-        Destination::ByHost => Failure::plain(Reason::NoRoute),
-    }
-}
-
-/// We were the proxy that the absolute form was meant for (RFC 9112 3.2.2).
-fn to_origin_form(parts: &mut Parts) {
-    if parts.version == Version::HTTP_2 || parts.method == Method::CONNECT {
-        return;
-    }
-    if let Some(path) = parts.uri.path_and_query().filter(|_| parts.uri.scheme().is_some()) {
-        parts.uri = Uri::from(path.clone());
-    }
-}
-
-/// Where a request counts that was refused before it had a route.
-fn unrouted(worker: &Outbound, destination: &Destination) -> Rc<RouteMeter> {
-    match find(worker, destination) {
-        Some(resolved) => worker.meter(&resolved.target.label, &"none".into()),
-        None => worker.meter(&"unknown".into(), &"none".into()),
-    }
-}
-
-/// An explicit proxy request names its service in `:authority` or Host.
-fn by_host(worker: &Outbound, parts: &Parts) -> Result<Rc<Resolved>, Failure> {
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = parts.uri.authority().map(http::uri::Authority::as_str).or(host);
-    let Some(authority) = authority.filter(|authority| !authority.is_empty()) else {
-        return Err(Failure::new(Reason::NoRoute, "the request names no host to go to"));
-    };
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse().unwrap_or(0)),
-        None => (authority, 80),
-    };
-    if let Ok(ip) = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>()
-        && let Some(resolved) = worker.resolve_instance((ip, port).into())
-    {
-        return Ok(resolved);
-    }
-    let name = ServiceName::from_host(host, port, &worker.shared.namespace);
-    name.and_then(|name| worker.resolve(&name)).ok_or_else(|| {
-        Failure::new(Reason::NoRoute, format!("the mesh has no service {host} on port {port}"))
-    })
 }
 
 /// Attempts until one is answered, or none may follow.
@@ -303,6 +245,9 @@ async fn attempts(
         count += 1;
         let pause = retry::pause(count as u32, policy.backoff, &mut worker.rng.borrow_mut());
         sleep(pause).await;
+        if !call.body.can_repeat() {
+            return Err(Failure::plain(Reason::UpstreamReset));
+        }
     }
 }
 

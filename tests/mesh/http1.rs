@@ -65,6 +65,19 @@ fn chunked_bodies_arrive_byte_for_byte_whatever_their_chunks() {
 }
 
 #[test]
+fn a_get_keeps_its_body() {
+    each_way(echo, |mesh, app| {
+        let mut wire = mesh.connect();
+        wire.send(
+            "GET /search HTTP/1.1\r\nHost: app.default\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        let answer = wire.send(chunked(b"what", &[4])).response();
+        assert_eq!(answer.body, b"what");
+        assert_eq!(app.requests()[0].body, b"what");
+    });
+}
+
+#[test]
 fn chunks_are_forwarded_as_they_come() {
     let app = || {
         App::raw(|mut wire| {

@@ -45,6 +45,23 @@ fn echo(wire: &mut Wire) {
 }
 
 #[test]
+fn a_switch_with_a_body_is_refused_before_the_app_sees_half_of_it() {
+    each_way(app, |mesh, app| {
+        let mut wire = mesh.connect();
+        wire.send(
+            "POST /ws HTTP/1.1\r\nHost: app.default\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+             Content-Length: 5\r\n\r\nhello",
+        );
+        let answer = wire.response();
+        assert_eq!(
+            (answer.status(), answer.header("x-outrigger-reason")),
+            (400, Some("bad-request"))
+        );
+        assert!(app.requests().is_empty());
+    });
+}
+
+#[test]
 fn a_websocket_passes_bytes_both_ways() {
     each_way(app, |mesh, _| {
         let mut wire = mesh.connect();

@@ -1,0 +1,80 @@
+//! Where a request goes: the connection's own target, or the one that its Host names.
+
+use std::rc::Rc;
+
+use http::request::Parts;
+use http::{Method, Uri, Version, header};
+
+use super::connection::{Conn, Destination, find};
+use super::worker::{Outbound, Resolved};
+use crate::http::respond::Failure;
+use crate::model::{Reason, ServiceName};
+use crate::telemetry::traffic::RouteMeter;
+
+/// The target: the connection's own, unless each request names it.
+pub fn target(worker: &Outbound, conn: &Conn, parts: &Parts) -> Result<Rc<Resolved>, Failure> {
+    if let Some(resolved) = &*conn.resolved.borrow()
+        && resolved.version == worker.version()
+        && !matches!(conn.destination, Destination::ByHost)
+    {
+        return Ok(Rc::clone(resolved));
+    }
+    let resolved = match &conn.destination {
+        Destination::ByHost => by_host(worker, parts)?,
+        known => find(worker, known).ok_or_else(|| unknown(known))?,
+    };
+    *conn.resolved.borrow_mut() = Some(Rc::clone(&resolved));
+    Ok(resolved)
+}
+
+fn unknown(destination: &Destination) -> Failure {
+    match destination {
+        Destination::Service(name) => {
+            Failure::new(Reason::NoRoute, format!("the mesh has no service {name}"))
+        }
+        Destination::Instance(address) => {
+            Failure::new(Reason::NoRoute, format!("the mesh has no workload at {address}"))
+        }
+        Destination::ByHost => Failure::plain(Reason::NoRoute),
+    }
+}
+
+/// We were the proxy that the absolute form was meant for (RFC 9112 3.2.2).
+pub fn to_origin_form(parts: &mut Parts) {
+    if parts.version == Version::HTTP_2 || parts.method == Method::CONNECT {
+        return;
+    }
+    if let Some(path) = parts.uri.path_and_query().filter(|_| parts.uri.scheme().is_some()) {
+        parts.uri = Uri::from(path.clone());
+    }
+}
+
+/// Where a request counts that was refused before it had a route.
+pub fn unrouted(worker: &Outbound, destination: &Destination) -> Rc<RouteMeter> {
+    match find(worker, destination) {
+        Some(resolved) => worker.meter(&resolved.target.label, &"none".into()),
+        None => worker.meter(&"unknown".into(), &"none".into()),
+    }
+}
+
+/// An explicit proxy request names its service in `:authority` or Host.
+fn by_host(worker: &Outbound, parts: &Parts) -> Result<Rc<Resolved>, Failure> {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str).or(host);
+    let Some(authority) = authority.filter(|authority| !authority.is_empty()) else {
+        return Err(Failure::new(Reason::NoRoute, "the request names no host to go to"));
+    };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().unwrap_or(0)),
+        None => (authority, 80),
+    };
+    if let Ok(ip) = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>()
+        && let Some(resolved) = worker.resolve_instance((ip, port).into())
+    {
+        return Ok(resolved);
+    }
+    let name = ServiceName::from_host(host, port, &worker.shared.namespace);
+    name.and_then(|name| worker.resolve(&name)).ok_or_else(|| {
+        Failure::new(Reason::NoRoute, format!("the mesh has no service {host} on port {port}"))
+    })
+}
