@@ -26,6 +26,9 @@ const H1_IDLE_MAX: usize = 512;
 /// An HTTP/2 connection without streams stays this long.
 const H2_IDLE_US: u64 = 300_000_000;
 
+/// Tries of others that a request waits for before it gives up.
+const WAITED_DIALS: u32 = 3;
+
 /// A worker's connections.
 pub struct Dialer {
     credentials: Arc<ArcSwapOption<Credentials>>,
@@ -127,10 +130,12 @@ impl Dialer {
                 return Ok(stream);
             }
             if pool.dialing.get() {
-                // However often the connection has to be tried, nobody waits longer than for one.
-                let until = *patience.get_or_insert_with(|| Instant::now() + far.connect_timeout);
+                // Many wait for one dial, and all would be repeated at once if they gave up with it,
+                // so they see a few tries through; but not without end.
+                let until = *patience
+                    .get_or_insert_with(|| Instant::now() + WAITED_DIALS * far.connect_timeout);
                 if timeout_at(until, pool.dialed.notified()).await.is_err() {
-                    return Err(DialError::Timeout(far.connect_timeout));
+                    return Err(DialError::Timeout(WAITED_DIALS * far.connect_timeout));
                 }
                 continue;
             }
