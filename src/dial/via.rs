@@ -4,6 +4,7 @@ use std::task::Context;
 
 use super::h1::Lease;
 use super::h2::StreamLease;
+use crate::http::tail::Carrier;
 
 /// The connection or stream under an answer.
 #[derive(Debug)]
@@ -13,16 +14,14 @@ pub enum Via {
     H2(StreamLease),
 }
 
-impl Via {
-    /// Moves what the body's frames come from.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
+impl Carrier for Via {
+    fn drive(&mut self, cx: &mut Context<'_>) {
         if let Via::H1(lease) = self {
             lease.drive(cx);
         }
     }
 
-    /// The answer is through.
-    pub fn finish(&mut self, now_us: u64) {
+    fn finish(&mut self, now_us: u64) {
         match self {
             Via::H1(lease) => lease.finish(now_us),
             Via::H2(lease) => lease.finish(),

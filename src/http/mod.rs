@@ -16,6 +16,7 @@ pub mod patience;
 pub mod replay;
 pub mod respond;
 pub mod switch;
+pub mod tail;
 
 pub use body::{Body, BodyError, Tail};
 pub use guarded::{Gate, Guarded};

@@ -9,7 +9,6 @@ mod port;
 mod serve;
 mod settings;
 mod stream;
-mod tail;
 mod worker;
 
 pub use connection::{Entrance, accept};

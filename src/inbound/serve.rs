@@ -18,7 +18,6 @@ use tokio::time::timeout;
 
 use super::connection::{Caller, Conn};
 use super::stream;
-use super::tail::{RequestTail, ResponseTail};
 use super::worker::Inbound;
 use crate::access::Permit;
 use crate::dial::{DialError, Missed, Via};
@@ -27,6 +26,7 @@ use crate::http::headers::{self, PEER, REASON, Seen};
 use crate::http::patience::Patience;
 use crate::http::respond::{Failure, Shape, respond};
 use crate::http::switch::{self, Switch};
+use crate::http::tail::{RequestTail, ResponseTail};
 use crate::http::{Body, Tail, carriage, classify, deadline};
 use crate::model::{Direction, Reason};
 use crate::runtime::{Phase, clock};
@@ -304,8 +304,7 @@ fn answer(
     clean_answer(exchange, &mut parts.headers);
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     let patience = Patience::new(conn.caller.port.timeouts.idle);
-    let mut tail =
-        ResponseTail { exchange: Rc::clone(exchange), via, patience, under_way, ended: false };
+    let mut tail = ResponseTail::new(exchange, via, patience, under_way);
     if body.is_empty() {
         tail.end(None);
         return Response::from_parts(parts, body);

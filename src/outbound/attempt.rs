@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Request, Response, Version};
 
 use super::snapshot::Target;
-use super::tail::Trial;
+use super::trial::Trial;
 use super::worker::Outbound;
 use crate::balance::{self, Candidates};
 use crate::circuit::{self, Verdict};

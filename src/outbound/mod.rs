@@ -13,7 +13,7 @@ mod settings;
 mod snapshot;
 mod source;
 mod stream;
-mod tail;
+mod trial;
 mod worker;
 
 pub use connection::{Entrance, accept};

@@ -22,13 +22,13 @@ use super::destination::{target, to_origin_form, unrouted};
 use super::prepare::{Prepared, prepare};
 use super::source::Source;
 use super::stream;
-use super::tail::ResponseTail;
 use super::worker::{Outbound, Resolved};
 use crate::http::guarded::Refusal;
 use crate::http::headers::{self, ATTEMPT, REASON, Seen};
 use crate::http::patience::Patience;
 use crate::http::respond::{Failure, Shape, respond};
 use crate::http::switch::{self, Switch};
+use crate::http::tail::ResponseTail;
 use crate::http::{Body, Tail, classify, deadline};
 use crate::limit::RequestTicket;
 use crate::model::{Direction, Reason};
@@ -281,13 +281,7 @@ fn answer(conn: &Conn, exchange: &Rc<Exchange>, call: Call, answered: Answered) 
     clean_answer(exchange, &mut parts.headers, trial.endpoint.identity.is_some());
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     let patience = Patience::new(call.resolved.target.service.policy.timeouts.idle);
-    let mut tail = ResponseTail {
-        exchange: Rc::clone(exchange),
-        via,
-        held: (trial, call.place, call.under_way),
-        patience,
-        ended: false,
-    };
+    let mut tail = ResponseTail::new(exchange, via, patience, (trial, call.place, call.under_way));
     if body.is_empty() {
         tail.end(None);
         return Response::from_parts(parts, body);

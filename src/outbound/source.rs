@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use super::tail::RequestTail;
 use super::worker::Resolved;
 use crate::http::Body;
 use crate::http::patience::Patience;
 use crate::http::replay::Replay;
+use crate::http::tail::RequestTail;
 use crate::telemetry::exchange::Exchange;
 
 /// The body of every attempt.

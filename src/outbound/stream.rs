@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::attempt::{self, choose, far, not_dialled};
 use super::connection::Conn;
 use super::serve::clean_answer;
-use super::tail::Trial;
+use super::trial::Trial;
 use super::worker::{Outbound, Resolved};
 use crate::circuit::Verdict;
 use crate::dial::{Stream, Switched};

@@ -1,16 +1,18 @@
-//! What stays with the bodies of a request: its record and its connection to the app.
+//! What stays with the two bodies of a request, whatever the direction: its record, its patience, and
+//! what its answer came over.
+//!
+//! Invariant: the record learns of every byte and of how each body ended; an answer that nobody read
+//! to its end was given up by its caller.
 
 use std::rc::Rc;
 use std::task::Context;
 
 use http::HeaderMap;
 
-use crate::dial::Via;
-use crate::http::patience::Patience;
-use crate::http::{BodyError, Tail, classify, headers};
+use super::patience::Patience;
+use super::{BodyError, Tail, classify, headers};
 use crate::model::Reason;
 use crate::runtime::clock;
-use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
 
 /// The tail of a request's body.
@@ -39,18 +41,32 @@ impl Tail for RequestTail {
     }
 }
 
-/// The tail of an answer's body.
-pub struct ResponseTail {
-    pub exchange: Rc<Exchange>,
-    pub via: Via,
-    pub patience: Patience,
-    /// Counts as a stream of its connection until the last byte.
-    #[allow(dead_code, reason = "held for its drop")]
-    pub under_way: UnderWay,
-    pub ended: bool,
+/// What an answer comes over.
+pub trait Carrier {
+    /// Moves what the answer's frames come from.
+    fn drive(&mut self, cx: &mut Context<'_>);
+
+    /// The answer is through, at this moment of [`clock::now_us`].
+    fn finish(&mut self, now_us: u64);
 }
 
-impl Tail for ResponseTail {
+/// The tail of an answer's body; holds every place, `H`, until the last byte is through.
+pub struct ResponseTail<V, H> {
+    exchange: Rc<Exchange>,
+    via: V,
+    patience: Patience,
+    ended: bool,
+    #[allow(dead_code, reason = "held for its drop")]
+    held: H,
+}
+
+impl<V, H> ResponseTail<V, H> {
+    pub fn new(exchange: &Rc<Exchange>, via: V, patience: Patience, held: H) -> Self {
+        Self { exchange: Rc::clone(exchange), via, patience, ended: false, held }
+    }
+}
+
+impl<V: Carrier, H> Tail for ResponseTail<V, H> {
     fn drive(&mut self, cx: &mut Context<'_>) {
         self.via.drive(cx);
     }
@@ -84,7 +100,7 @@ impl Tail for ResponseTail {
     }
 }
 
-impl Drop for ResponseTail {
+impl<V, H> Drop for ResponseTail<V, H> {
     fn drop(&mut self) {
         if !self.ended {
             self.exchange.blame(Reason::ClientClosed);
