@@ -1,22 +1,26 @@
 //! Compiles the protobuf files under `proto/` with `protox`, so that nobody has to install
-//! `protoc`. Only the `control` wing speaks protobuf; a proxy alone is built without any of it.
+//! `protoc`.
 //!
-//! The generated code lands in `OUT_DIR`, one file a package, for `tonic::include_proto!`.
+//! The generated code lands in `OUT_DIR`, one file a package, for `tonic::include_proto!`, and with
+//! it the description of all messages, for the test that keeps old sidecars working.
 
 use std::error::Error;
+use std::path::Path;
+
+use tonic_prost_build::configure;
+
+const FILES: &[&str] = &[
+    "outrigger/v1/identity.proto",
+    "outrigger/v1/mesh.proto",
+    "outrigger/v1/configuration.proto",
+    "outrigger/demo/v1/prices.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    #[cfg(feature = "control")]
-    compile()?;
-    Ok(())
-}
-
-#[cfg(feature = "control")]
-fn compile() -> Result<(), Box<dyn Error>> {
-    const FILES: &[&str] = &["outrigger/demo/v1/prices.proto"];
     println!("cargo::rerun-if-changed=proto");
     let files = protox::compile(FILES, ["proto"])?;
-    tonic_prost_build::configure().compile_fds(files)?;
+    let described = Path::new(&std::env::var("OUT_DIR")?).join("outrigger.binpb");
+    configure().file_descriptor_set_path(described).compile_fds(files)?;
     Ok(())
 }

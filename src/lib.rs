@@ -11,10 +11,10 @@
 //! | 8 | [`app`] `demo` | wiring: builds rooms, owns the drain; a mesh to look at |
 //! | 7 | [`config`] | every room's settings, from files, environment and flags |
 //! | 6 | [`admin`] | live state out |
-//! | 5 | [`inbound`] [`outbound`] | the two wings; they never meet |
+//! | 5 | [`inbound`] [`outbound`] `control` | the two wings; they never meet; the control plane |
 //! | 4 | [`serve`] [`dial`] [`agent`] | connections from the near side, to the far side; where identity and the picture of the mesh come from |
 //! | 3 | [`tls`] [`route`] [`access`] [`balance`] [`circuit`] [`retry`] [`limit`] | decisions, each a synchronous core |
-//! | 2 | [`http`] [`tcp`] [`detect`] [`identity`] [`resources`] [`intercept`] | protocols and formats |
+//! | 2 | [`http`] [`tcp`] [`detect`] [`identity`] [`resources`] [`wire`] [`intercept`] | protocols and formats |
 //! | 1 | [`runtime`] [`telemetry`] | threads, time, sockets, drain; records |
 //! | 0 | [`model`] | nouns |
 //!
@@ -47,13 +47,14 @@ pub mod circuit;
 pub mod cli;
 #[cfg(feature = "proxy")]
 pub mod config;
+#[cfg(feature = "control")]
+pub mod control;
 #[cfg(all(feature = "proxy", feature = "control"))]
 pub mod demo;
 #[cfg(feature = "proxy")]
 pub mod detect;
 #[cfg(feature = "proxy")]
 pub mod dial;
-#[cfg(feature = "proxy")]
 pub mod http;
 pub mod identity;
 #[cfg(feature = "proxy")]
@@ -73,8 +74,7 @@ pub mod route;
 pub mod runtime;
 #[cfg(feature = "proxy")]
 pub mod serve;
-#[cfg(feature = "proxy")]
 pub mod tcp;
 pub mod telemetry;
-#[cfg(feature = "proxy")]
 pub mod tls;
+pub mod wire;

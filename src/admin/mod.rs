@@ -4,7 +4,6 @@
 //! checks Host against DNS rebinding, and refuses a POST that a web page sent. It runs beside the
 //! data plane, so a saturated one still answers its probes.
 
-mod guard;
 mod pages;
 mod server;
 mod settings;

@@ -6,8 +6,10 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::view::View;
+use crate::agent::session::{Facts, Status};
 use crate::balance;
 use crate::circuit;
+use crate::http::answers::{self, Answer, timestamp};
 use crate::model::{CircuitState, Endpoint};
 use crate::outbound::Target;
 use crate::runtime::{Phase, clock};
@@ -31,7 +33,32 @@ pub fn services(view: &View) -> Value {
             })
         })
         .collect();
-    json!({"version": snapshot.version, "services": services})
+    told(view, json!({"version": snapshot.version, "services": services}))
+}
+
+/// Adds where it comes from, and how old it is.
+fn told(view: &View, mut page: Value) -> Value {
+    if let Some(status) = &view.control_plane {
+        page["controlPlane"] = control_plane(status);
+    }
+    page
+}
+
+fn control_plane(status: &Status) -> Value {
+    let Facts { connected, since, version, updated, heard, error, refusals } = status.facts();
+    let age = |time: SystemTime| {
+        SystemTime::now().duration_since(time).map_or(0, |age| age.as_millis() as u64)
+    };
+    json!({
+        "address": status.address,
+        "connected": connected,
+        "since": since.map(timestamp),
+        "version": version,
+        "lastUpdate": updated.map(timestamp),
+        "ageMs": heard.map(age),
+        "error": error,
+        "registrationRefused": refusals,
+    })
 }
 
 fn is_ready(target: &Target, endpoint: &Endpoint, now_us: u64) -> bool {
@@ -49,7 +76,7 @@ pub fn endpoints(view: &View) -> Value {
             target.service.endpoints.iter().map(move |e| endpoint(target, e, now_us))
         })
         .collect();
-    json!({"version": snapshot.version, "endpoints": endpoints})
+    told(view, json!({"version": snapshot.version, "endpoints": endpoints}))
 }
 
 fn endpoint(target: &Target, endpoint: &Endpoint, now_us: u64) -> Value {
@@ -119,10 +146,6 @@ pub fn certificates(view: &View) -> Value {
     })
 }
 
-fn timestamp(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MAX).to_string()
-}
-
 pub fn connections(view: &View) -> Value {
     let now_us = clock::now_us();
     let connections: Vec<Value> = view
@@ -147,7 +170,7 @@ pub fn connections(view: &View) -> Value {
 }
 
 /// A page for people: what this is, whether it is well, and where to look on.
-pub fn index(view: &View) -> String {
+pub fn index(view: &View) -> Answer {
     let state = match view.drain.phase() {
         Phase::Serving if view.readiness.missing().is_empty() => "ready".to_owned(),
         Phase::Serving => format!("waiting for {}", view.readiness.missing().join(", ")),
@@ -164,7 +187,6 @@ pub fn index(view: &View) -> String {
         ("open connections", view.drain.open_connections().to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    let rows: String = rows.iter().map(|(k, v)| format!("<tr><th>{k}<td>{}", escaped(v))).collect();
     let links = [
         "/services",
         "/endpoints",
@@ -175,21 +197,7 @@ pub fn index(view: &View) -> String {
         "/ready",
         "/log",
     ];
-    let links: String =
-        links.iter().map(|path| format!("<li><a href=\"{path}\">{path}</a>")).collect();
-    format!(
-        "<!doctype html><html lang=en><meta charset=utf-8>\
-         <meta name=viewport content=\"width=device-width\"><title>Outrigger: {title}</title>\
-         <style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui;margin:2rem auto;\
-         max-width:44rem;padding:0 1rem}}th{{text-align:left;padding-right:2rem;font-weight:500}}\
-         td{{overflow-wrap:anywhere}}</style>\
-         <h1>{title}</h1><table>{rows}</table><h2>More</h2><ul>{links}</ul>\
-         <p>Changes: <code>POST /drain</code>, <code>POST /shutdown</code>, \
-         <code>POST /log?level=debug</code>.</html>\n",
-        title = escaped(&view.workload),
-    )
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let changes = "<code>POST /drain</code>, <code>POST /shutdown</code>, \
+                   <code>POST /log?level=debug</code>";
+    answers::index(&view.workload, &rows, &links, changes)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 
+use crate::agent::session::Status;
 use crate::outbound::Snapshot;
 use crate::runtime::{Drain, Readiness};
 use crate::serve::Ledger;
@@ -36,4 +37,6 @@ pub struct View {
     pub drain: Drain,
     pub log: LogHandle,
     pub commands: mpsc::Sender<Command>,
+    /// How it stands with the control plane; absent: everything comes from files.
+    pub control_plane: Option<Arc<Status>>,
 }

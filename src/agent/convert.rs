@@ -1,246 +1,144 @@
-//! From resources to the nouns of the data path.
+//! The control plane's answers as the house's nouns.
 //!
-//! Services select workloads by label; each match is an endpoint. An endpoint that stays the same
-//! keeps its object, and with it everything that was learnt about its health.
+//! Every field is taken apart by name, so that a new one does not compile until somebody decided
+//! what it means. An answer that can't be read is refused with a sentence that says where.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::model::{Endpoint, Mesh, Policy, Protocol, Service, ServiceName, SpiffeId, TrustDomain};
-use crate::resources::{self, Address, Labels, Resource, TargetPort, Workload, WorkloadPort};
+use super::session::{AddressAnswer, ServiceAnswer};
+use crate::model::{Protocol, ServiceName, SpiffeId};
+use crate::resources::Address;
+use crate::resources::bound::{Bound, BoundEndpoint, Instance};
+use crate::wire::v1;
 
-/// Builds pictures of the mesh, each knowing the one before.
-#[derive(Debug)]
-pub struct Mapper {
-    trust_domain: TrustDomain,
-    version: u64,
-    endpoints: HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
+/// What tells endpoints of a service apart.
+pub type EndpointKey = (Arc<str>, Address, u16);
+
+/// A change of a service's endpoints.
+pub struct Delta {
+    pub upserted: Vec<BoundEndpoint>,
+    pub removed: Vec<EndpointKey>,
 }
 
-/// The addresses that host names stand for now.
-pub type Resolved = HashMap<String, Vec<IpAddr>>;
-
-impl Mapper {
-    pub fn new(trust_domain: TrustDomain) -> Self {
-        Self { trust_domain, version: 0, endpoints: HashMap::new() }
-    }
-
-    /// The picture that `resources` draw; names that are not in `hosts` have no address yet.
-    pub fn map(&mut self, resources: &[Resource], hosts: &Resolved) -> Mesh {
-        self.version += 1;
-        let mut mesh = Mesh { version: self.version, ..Mesh::default() };
-        let before = std::mem::take(&mut self.endpoints);
-        let workloads: Vec<&Workload> = resources
-            .iter()
-            .filter_map(|resource| match resource {
-                Resource::Workload(workload) => Some(workload),
-                Resource::Service(_) => None,
+/// An answer by name.
+pub fn service_answer(from: v1::ServiceAnswer) -> Result<(ServiceName, ServiceAnswer), String> {
+    use v1::service_answer::Answer;
+    let v1::ServiceAnswer { name, answer } = from;
+    let name = service_name(name.ok_or("an answer names no service")?)?;
+    let answer = match answer.ok_or_else(|| format!("{name}: the answer says nothing"))? {
+        Answer::Service(service) => ServiceAnswer::Whole(bound(&name, service)?),
+        Answer::Endpoints(v1::EndpointDelta { upserted, removed }) => {
+            let of = |error| format!("{name}: {error}");
+            ServiceAnswer::Endpoints(Delta {
+                upserted: all(upserted, endpoint).map_err(of)?,
+                removed: all(removed, key).map_err(of)?,
             })
-            .collect();
-        for resource in resources {
-            if let Resource::Service(service) = resource {
-                self.service(&mut mesh, service, &workloads, hosts, &before);
-            }
         }
-        for workload in &workloads {
-            for port in &workload.ports {
-                self.instances(&mut mesh, workload, port, hosts, &before);
-            }
-        }
-        mesh
-    }
-
-    fn service(
-        &mut self,
-        mesh: &mut Mesh,
-        service: &resources::Service,
-        workloads: &[&Workload],
-        hosts: &Resolved,
-        before: &HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
-    ) {
-        let metadata = &service.metadata;
-        for port in &service.ports {
-            let name = ServiceName {
-                name: metadata.name.as_str().into(),
-                namespace: metadata.namespace.as_str().into(),
-                port: port.port,
-            };
-            let mut endpoints = Vec::new();
-            let mut protocol = port.protocol;
-            for workload in workloads.iter().filter(|w| selects(service, w)) {
-                let Some(target) = target(&port.target, workload) else {
-                    continue;
-                };
-                if protocol == Protocol::Auto {
-                    protocol = target.protocol;
-                }
-                for endpoint in self.endpoints_of(workload, &target, hosts, before) {
-                    if service.headless {
-                        let app = SocketAddr::new(endpoint.address.ip(), target.port);
-                        let owned = (Arc::clone(&endpoint), Some(name.clone()));
-                        mesh.instances.insert(app, owned);
-                    }
-                    endpoints.push(endpoint);
-                }
-            }
-            for &ip in &service.cluster_ips {
-                mesh.cluster_ips.entry(ip).or_default().push(name.clone());
-            }
-            let policy = Policy::default();
-            let service = Service { name: name.clone(), protocol, endpoints, policy };
-            mesh.services.insert(name, Arc::new(service));
-        }
-    }
-
-    /// A workload's own addresses, unless a headless service owns them.
-    fn instances(
-        &mut self,
-        mesh: &mut Mesh,
-        workload: &Workload,
-        port: &WorkloadPort,
-        hosts: &Resolved,
-        before: &HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
-    ) {
-        for endpoint in self.endpoints_of(workload, port, hosts, before) {
-            let app = SocketAddr::new(endpoint.address.ip(), port.port);
-            mesh.instances.entry(app).or_insert((endpoint, None));
-        }
-    }
-
-    fn endpoints_of(
-        &mut self,
-        workload: &Workload,
-        port: &WorkloadPort,
-        hosts: &Resolved,
-        before: &HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
-    ) -> Vec<Arc<Endpoint>> {
-        let ips = match &workload.address {
-            Address::Ip(ip) => std::slice::from_ref(ip),
-            Address::Host(host) => hosts.get(host).map_or(&[][..], Vec::as_slice),
-        };
-        ips.iter().map(|&ip| self.endpoint(workload, port, ip, before)).collect()
-    }
-
-    fn endpoint(
-        &mut self,
-        workload: &Workload,
-        port: &WorkloadPort,
-        ip: IpAddr,
-        before: &HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
-    ) -> Arc<Endpoint> {
-        let metadata = &workload.metadata;
-        let name: Arc<str> = format!("{}.{}", metadata.name, metadata.namespace).into();
-        let address = SocketAddr::new(ip, port.mesh_port.unwrap_or(port.port));
-        // The names were checked when the resource was read, so the id can be written.
-        let identity = workload
-            .service_account
-            .as_ref()
-            .and_then(|account| SpiffeId::new(&self.trust_domain, &metadata.namespace, account));
-        let zone = workload.zone.as_deref().map(Arc::from);
-        let key = (address, Arc::clone(&name));
-        let fresh = Endpoint::new(address, identity, name, zone, u32::from(workload.weight));
-        let known = self.endpoints.get(&key).or_else(|| before.get(&key));
-        let endpoint = match known {
-            Some(known) if known.is_same(&fresh) => Arc::clone(known),
-            _ => Arc::new(fresh),
-        };
-        self.endpoints.insert(key, Arc::clone(&endpoint));
-        endpoint
-    }
+        Answer::Unknown(v1::Unknown {}) => ServiceAnswer::Unknown,
+    };
+    Ok((name, answer))
 }
 
-/// A service without a selector selects nothing.
-fn selects(service: &resources::Service, workload: &Workload) -> bool {
-    let has = |labels: &Labels, (key, value): (&String, &String)| labels.get(key) == Some(value);
-    service.metadata.namespace == workload.metadata.namespace
-        && !service.selector.is_empty()
-        && service.selector.iter().all(|label| has(&workload.metadata.labels, label))
-}
-
-/// The workload's port that a service's `targetPort` means.
-fn target(target: &TargetPort, workload: &Workload) -> Option<WorkloadPort> {
-    match target {
-        TargetPort::Name(name) => {
-            workload.ports.iter().find(|port| port.name.as_ref() == Some(name)).cloned()
-        }
-        // A number need not be listed, as in Kubernetes.
-        TargetPort::Number(number) => {
-            let listed = workload.ports.iter().find(|port| port.port == *number).cloned();
-            Some(listed.unwrap_or(WorkloadPort {
-                name: None,
-                port: *number,
-                mesh_port: None,
-                protocol: Protocol::Auto,
+/// An answer by address.
+pub fn address_answer(from: v1::AddressAnswer) -> Result<(SocketAddr, AddressAnswer), String> {
+    use v1::address_answer::Answer;
+    let v1::AddressAnswer { address, answer } = from;
+    let address: SocketAddr =
+        address.parse().map_err(|_| format!("{address:?} is no address and port"))?;
+    let answer = match answer.ok_or_else(|| format!("{address}: the answer says nothing"))? {
+        Answer::Service(name) => AddressAnswer::Service(service_name(name)?),
+        Answer::Instance(v1::Instance { endpoint: of, owner, protocol: spoken }) => {
+            let missing = || format!("{address}: the instance has no endpoint");
+            AddressAnswer::Instance(Box::new(Instance {
+                endpoint: endpoint(of.ok_or_else(missing)?)?,
+                owner: owner.map(service_name).transpose()?,
+                protocol: protocol(spoken)?,
             }))
         }
+        Answer::Unknown(v1::Unknown {}) => AddressAnswer::Unknown,
+    };
+    Ok((address, answer))
+}
+
+fn bound(name: &ServiceName, from: v1::Service) -> Result<Bound, String> {
+    let v1::Service { protocol: spoken, cluster_ips, headless, endpoints } = from;
+    let of = |error| format!("{name}: {error}");
+    let ip = |text: String| text.parse().map_err(|_| format!("{text:?} is no IP address"));
+    Ok(Bound {
+        name: name.clone(),
+        protocol: protocol(spoken).map_err(of)?,
+        cluster_ips: all(cluster_ips, ip).map_err(of)?,
+        headless,
+        endpoints: all(endpoints, endpoint).map_err(of)?,
+    })
+}
+
+fn endpoint(from: v1::Endpoint) -> Result<BoundEndpoint, String> {
+    let v1::Endpoint { key: of, mesh_port, identity, zone, weight } = from;
+    let (workload, address, app) = key(of.ok_or("an endpoint has no key")?)?;
+    let identity = match identity.as_str() {
+        "" => None,
+        text => Some(SpiffeId::parse(text).map_err(|error| format!("{workload}: {error}"))?),
+    };
+    let mesh_port = if mesh_port == 0 { None } else { Some(port(mesh_port)?) };
+    let zone = (!zone.is_empty()).then(|| zone.into());
+    Ok(BoundEndpoint { workload, address, port: app, mesh_port, identity, zone, weight })
+}
+
+fn key(from: v1::EndpointKey) -> Result<EndpointKey, String> {
+    let v1::EndpointKey { workload, address, port: number } = from;
+    let address = match address.parse() {
+        Ok(ip) => Address::Ip(ip),
+        Err(_) if address.is_empty() => return Err(format!("{workload}: it has no address")),
+        Err(_) => Address::Host(address),
+    };
+    Ok((workload.into(), address, port(number)?))
+}
+
+fn port(number: u32) -> Result<u16, String> {
+    let port = u16::try_from(number).ok().filter(|&port| port > 0);
+    port.ok_or_else(|| format!("{number} is no port"))
+}
+
+fn service_name(from: v1::ServiceName) -> Result<ServiceName, String> {
+    let v1::ServiceName { name, namespace, port } = from;
+    let text = format!("{name}.{namespace}:{port}");
+    ServiceName::parse(&text, "").map_err(|error| error.to_string())
+}
+
+/// A name as it is asked for.
+pub fn name(name: &ServiceName) -> v1::ServiceName {
+    v1::ServiceName {
+        name: name.name.to_string(),
+        namespace: name.namespace.to_string(),
+        port: u32::from(name.port),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resources::{Origin, parse_documents};
-
-    const SHOP: &str = r#"
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec: {selector: {app: web}, clusterIP: 10.0.0.7, ports: [{name: http, port: 80, targetPort: http}]}
----
-apiVersion: outrigger.dev/v1alpha1
-kind: Workload
-metadata: {name: web-1, namespace: shop, labels: {app: web}}
-spec: {address: 127.0.0.1, serviceAccount: web, zone: a, ports: [{name: http, port: 8080, meshPort: 18080}]}
----
-apiVersion: outrigger.dev/v1alpha1
-kind: Workload
-metadata: {name: web-2, namespace: shop, labels: {app: web}}
-spec: {address: web.example, ports: [{name: http, port: 8080}]}
----
-apiVersion: outrigger.dev/v1alpha1
-kind: Workload
-metadata: {name: other, namespace: other, labels: {app: web}}
-spec: {address: 127.0.0.3, ports: [{name: http, port: 8080}]}
-"#;
-
-    fn resources() -> Vec<Resource> {
-        parse_documents(SHOP, &Origin::file("shop.yaml"), "default").expect("valid")
+fn protocol(number: i32) -> Result<Protocol, String> {
+    match v1::Protocol::try_from(number) {
+        Ok(v1::Protocol::Unspecified) => Ok(Protocol::Auto),
+        Ok(v1::Protocol::Http) => Ok(Protocol::Http),
+        Ok(v1::Protocol::Http2) => Ok(Protocol::Http2),
+        Ok(v1::Protocol::Grpc) => Ok(Protocol::Grpc),
+        Ok(v1::Protocol::Tcp) => Ok(Protocol::Tcp),
+        Err(_) => Err(format!("protocol {number} is newer than this sidecar")),
     }
+}
 
-    #[test]
-    fn services_select_workloads_of_their_namespace() {
-        let mut mapper = Mapper::new(TrustDomain::default());
-        let hosts = Resolved::from([("web.example".into(), vec![[127, 0, 0, 2].into()])]);
-        let mesh = mapper.map(&resources(), &hosts);
-        let name = ServiceName::parse("web.shop:80", "default").expect("a name");
-        let endpoints = &mesh.services[&name].endpoints;
-        let seen: Vec<_> = endpoints
-            .iter()
-            .map(|e| (e.address.to_string(), e.identity.clone().map(|i| i.to_string())))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("127.0.0.1:18080".into(), Some("spiffe://cluster.local/ns/shop/sa/web".into())),
-                ("127.0.0.2:8080".into(), None),
-            ]
-        );
-        assert!(mesh.by_cluster_ip(([10, 0, 0, 7], 80).into()).is_some());
-        assert!(mesh.by_cluster_ip(([10, 0, 0, 7], 81).into()).is_none());
-        assert!(mesh.instances.contains_key(&([127, 0, 0, 1], 8080).into()));
-    }
+/// A protocol as it is declared.
+pub fn declared(protocol: Protocol) -> i32 {
+    let protocol = match protocol {
+        Protocol::Auto => v1::Protocol::Unspecified,
+        Protocol::Http => v1::Protocol::Http,
+        Protocol::Http2 => v1::Protocol::Http2,
+        Protocol::Grpc => v1::Protocol::Grpc,
+        Protocol::Tcp => v1::Protocol::Tcp,
+    };
+    protocol.into()
+}
 
-    #[test]
-    fn an_endpoint_that_stays_keeps_its_health() {
-        let mut mapper = Mapper::new(TrustDomain::default());
-        let name = ServiceName::parse("web.shop:80", "default").expect("a name");
-        let first = mapper.map(&resources(), &Resolved::new());
-        let second = mapper.map(&resources(), &Resolved::new());
-        assert!(Arc::ptr_eq(
-            &first.services[&name].endpoints[0],
-            &second.services[&name].endpoints[0]
-        ));
-        assert!(second.version > first.version);
-    }
+fn all<A, B>(from: Vec<A>, convert: impl Fn(A) -> Result<B, String>) -> Result<Vec<B>, String> {
+    from.into_iter().map(convert).collect()
 }

@@ -1,18 +1,16 @@
-//! Where a sidecar's identity and picture of the mesh come from.
+//! Where a sidecar's identity and picture of the mesh come from: one session with the control
+//! plane (`session`), or files (`files`).
 //!
-//! From files, reloaded when they change: polled every two seconds, because inotify instances are
-//! limited per user and all sidecars of a node share one. What can't be read is reported once and
-//! changes nothing: the last good certificate, the last good picture stay in use.
+//! Either way the last good certificate and the last good picture stay in use until there is a
+//! better one, and the data plane finds both behind one pointer each. `convert` is the door at which
+//! the protocol's types end.
 
 mod convert;
-mod identity;
-mod resources;
+mod files;
+mod hosts;
+mod mapper;
+mod metrics;
+pub mod session;
 
-pub use convert::Mapper;
-pub use identity::watch_identity;
-pub use resources::watch_resources;
-
-use std::time::Duration;
-
-/// Between two looks at watched files.
-pub const POLL: Duration = Duration::from_secs(2);
+pub use files::{POLL, watch_identity, watch_resources};
+pub use metrics::CertificateMetrics;

@@ -1,7 +1,7 @@
 //! Builds a sidecar from its configuration and sets it going.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,17 +14,18 @@ use tracing::info;
 use super::plane::{self, Parts, Plane};
 use super::reload::{self, Live};
 use super::run::Options;
+use super::source::{self, CERTIFICATE, Identities, Pictures, RESOURCES, Source};
 use crate::access;
 use crate::admin::{self, Command, View};
-use crate::agent;
+use crate::agent::{self, session::Agent};
 use crate::circuit;
 use crate::config::{Config, Loaded};
 use crate::http::respond::chain;
 use crate::inbound;
 use crate::intercept::OriginalDst;
-use crate::model::{CircuitState, Mesh};
+use crate::model::CircuitState;
 use crate::outbound::{self, Snapshot};
-use crate::resources::{self, Fault, Origin};
+use crate::resources::{Fault, Origin};
 use crate::runtime::workers::Workers;
 use crate::runtime::{Drain, DrainSettings, Readiness, clock, socket};
 use crate::serve::Ledger;
@@ -33,7 +34,6 @@ use crate::telemetry::log::LogHandle;
 use crate::telemetry::metrics::{Desc, Registry};
 use crate::telemetry::process;
 use crate::telemetry::traffic::TrafficMetrics;
-use crate::tls;
 
 /// A sidecar under way.
 pub struct Launched {
@@ -42,11 +42,19 @@ pub struct Launched {
     pub commands: mpsc::Receiver<Command>,
     /// Told to read the configuration again.
     pub reload: Rc<Notify>,
+    agent: Option<Rc<Agent>>,
     workers: Workers<Plane>,
     writer: Option<Writer>,
 }
 
 impl Launched {
+    /// The app is about to leave: nobody is to be sent here any more.
+    pub fn withdraw(&self) {
+        if let Some(agent) = &self.agent {
+            agent.withdraw();
+        }
+    }
+
     /// Hands the rest of the access log over, within `limit`.
     pub fn close(&mut self, limit: Duration) {
         for index in 0..self.workers.count() {
@@ -80,10 +88,10 @@ pub async fn launch(
     let registry = Registry::default();
     let metrics = TrafficMetrics::register(&registry);
     process::register(&registry);
-    register_build(&registry);
+    process::register_build(&registry);
     count_panics(&registry);
     let readiness = Readiness::default();
-    for needed in ["certificate", "resources", "listeners"] {
+    for needed in [CERTIFICATE, RESOURCES, "listeners"] {
         readiness.need(needed);
     }
     let (listeners, mut faults) = listen(config);
@@ -94,15 +102,15 @@ pub async fn launch(
             None
         }
     };
-    let resources = resources::read(&config.resources, &config.workload.namespace);
-    let resources = resources.unwrap_or_else(|found| {
-        faults.extend(found);
-        Vec::new()
-    });
     let credentials = Arc::new(ArcSwapOption::empty());
     let drain = Drain::default();
     let ledger = Ledger::default();
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let pictures = Pictures::new(config);
+    let snapshot = pictures.snapshot();
+    let (demand, queue) = match config.control_plane {
+        Some(_) => Some(agent::session::channel(pictures.versions())).unzip(),
+        None => (None, None),
+    };
     let writer =
         Writer::stdout(&registry).map_err(|error| vec![fault("telemetry.accessLog", &error)])?;
     let workload: Arc<str> =
@@ -122,6 +130,7 @@ pub async fn launch(
         }),
         outbound: Arc::new(outbound::Shared {
             snapshot: Arc::clone(&snapshot),
+            demand,
             unknown: config.outbound.unknown,
             namespace: config.workload.namespace.as_str().into(),
             propagation: config.telemetry.propagation.clone(),
@@ -140,14 +149,18 @@ pub async fn launch(
     let workers = Workers::start(count, move |index| Plane::new(&parts, index))
         .map_err(|error| vec![fault("workers", &error)])?;
     let live = Live::new(config);
-    match watch_identity(config, live.identity(), &credentials, &registry, &workers) {
-        Ok(()) => readiness.have("certificate"),
-        Err(found) => faults.push(found),
-    }
+    let identities = Identities { credentials: Arc::clone(&credentials), workers: workers.clone() };
+    let source = match queue {
+        Some(queue) => source::session(config, identities, pictures, queue, &readiness, &registry),
+        None => source::files(config, &live, identities, pictures, &readiness, &registry),
+    };
+    let source = source.unwrap_or_else(|found| {
+        faults.extend(found);
+        Source::default()
+    });
     let (Some(admin), true) = (admin, faults.is_empty()) else {
         return Err(faults);
     };
-    watch_resources(config, live.resources.subscribe(), resources, &snapshot, &readiness);
     register_endpoints(&registry, &snapshot);
     let (sender, commands) = mpsc::channel(8);
     let view = View {
@@ -161,6 +174,7 @@ pub async fn launch(
         drain: drain.clone(),
         log: log.clone(),
         commands: sender,
+        control_plane: source.status.clone(),
     };
     let reload = Rc::new(Notify::new());
     tokio::task::spawn_local(admin::serve(admin, view.clone()));
@@ -173,8 +187,10 @@ pub async fn launch(
     let watch =
         reload::watch(options, loaded, log, view, workers.clone(), live, Rc::clone(&reload));
     tokio::task::spawn_local(watch);
-    info!(workers = count, "ready");
-    Ok(Launched { drain, drain_settings, commands, reload, workers, writer: Some(writer) })
+    source.begin();
+    info!(workers = count, "serving");
+    let agent = source.agent;
+    Ok(Launched { drain, drain_settings, commands, reload, agent, workers, writer: Some(writer) })
 }
 
 /// Opens every listener, so that all that are taken are named at once.
@@ -194,7 +210,7 @@ fn listen(config: &Config) -> (Vec<(tokio::net::TcpListener, plane::Door)>, Vec<
     (listeners, faults)
 }
 
-fn fault(field: &str, error: &dyn std::error::Error) -> Fault {
+pub(super) fn fault(field: &str, error: &dyn std::error::Error) -> Fault {
     Fault { at: Origin::Default, path: field.to_owned(), message: chain(error) }
 }
 
@@ -219,60 +235,6 @@ fn default_workers() -> usize {
     read.and_then(limit).unwrap_or(1).clamp(1, 4)
 }
 
-fn watch_identity(
-    config: &Config,
-    settings: Option<watch::Receiver<tls::Settings>>,
-    credentials: &Arc<ArcSwapOption<tls::Credentials>>,
-    registry: &Registry,
-    workers: &Workers<Plane>,
-) -> Result<(), Fault> {
-    let Some(settings) = settings else {
-        return Ok(());
-    };
-    let workers = workers.clone();
-    let renewed = move |roots_changed| {
-        for index in 0..workers.count() {
-            let renew = move |plane: &Rc<Plane>| {
-                plane.outbound.dialer.renew();
-                if roots_changed {
-                    plane.inbound.doorway.renew();
-                }
-            };
-            workers.try_send(index, Box::new(renew));
-        }
-    };
-    let trust_domain = config.trust_domain.clone();
-    let watch = agent::watch_identity(
-        settings,
-        trust_domain,
-        Arc::clone(credentials),
-        registry,
-        Box::new(renewed),
-    )
-    .map_err(|error| fault("identity", &error))?;
-    tokio::task::spawn_local(watch);
-    Ok(())
-}
-
-fn watch_resources(
-    config: &Config,
-    paths: watch::Receiver<Vec<PathBuf>>,
-    first: Vec<resources::Resource>,
-    snapshot: &Arc<ArcSwap<Snapshot>>,
-    readiness: &Readiness,
-) {
-    let (snapshot, readiness) = (Arc::clone(snapshot), readiness.clone());
-    let zone = config.workload.zone.clone();
-    let publish = move |mesh: Mesh| {
-        let compiled = outbound::compile(Arc::new(mesh), zone.as_deref(), &snapshot.load());
-        snapshot.store(Arc::new(compiled));
-        readiness.have("resources");
-    };
-    let mapper = agent::Mapper::new(config.trust_domain.clone());
-    let namespace = config.workload.namespace.clone();
-    tokio::task::spawn_local(agent::watch_resources(paths, namespace, mapper, first, publish));
-}
-
 /// A task that panics ends alone: its connection closes, and everything else goes on. It is counted
 /// here, and what it said goes to the log.
 fn count_panics(registry: &Registry) {
@@ -284,16 +246,6 @@ fn count_panics(registry: &Registry) {
         panics.inc();
         tracing::error!("a task panicked: {panic}");
     }));
-}
-
-fn register_build(registry: &Registry) {
-    let family = registry.gauge_family(
-        "outrigger_build_info",
-        "1, with the version as a label.",
-        1,
-        &["version"],
-    );
-    family.with(&[env!("CARGO_PKG_VERSION")]).set(1);
 }
 
 /// Endpoints by state, counted when somebody asks.

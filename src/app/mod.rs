@@ -8,6 +8,7 @@ mod plane;
 mod reload;
 mod run;
 mod signals;
+mod source;
 
 pub use launch::{Launched, launch};
 pub use run::{Options, run};

@@ -98,6 +98,7 @@ async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
         }
     };
     if first == Command::Drain {
+        launched.withdraw();
         info!(open = launched.drain.open_connections(), "draining");
         let settings = *launched.drain_settings.borrow();
         let drain = launched.drain.clone();

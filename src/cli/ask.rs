@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::output::{self, Format, Output};
 use super::{FAILED, chain, complain, emit};
-use crate::http::hyper_io::HyperIo;
+use crate::runtime::hyper_io::HyperIo;
 use crate::runtime::workers::local_runtime;
 
 /// A sidecar answers from memory; one that takes this long is stuck. Arbitrary.

@@ -16,7 +16,9 @@ mod sources;
 #[cfg(feature = "control")]
 mod ask;
 #[cfg(feature = "control")]
-mod manifest;
+mod control;
+#[cfg(feature = "control")]
+mod control_plane;
 #[cfg(feature = "control")]
 mod output;
 #[cfg(feature = "control")]

@@ -1,4 +1,5 @@
-//! The arguments of `outrigger`: the demo, questions to sidecars, and checks of resources.
+//! The arguments of `outrigger`: the demo, the control plane and everything that people tell it,
+//! questions to sidecars, and checks of resources.
 //! The hidden `sidecar` is `outrigger-proxy run` under another name, so that the demo needs no
 //! second binary.
 
@@ -10,7 +11,7 @@ use clap_complete::Shell;
 
 use super::ask::Query;
 use super::sources::Sources;
-use super::{ask, emit, read, version};
+use super::{ask, control, control_plane, emit, read, version};
 use crate::resources::decode::Decoder;
 use crate::resources::{Node, Origin, scalar};
 use crate::{app, demo};
@@ -39,6 +40,39 @@ enum Command {
 
 It needs nothing else installed, and leaves nothing behind. Exit code 1 if a request failed.")]
     Demo(Demo),
+    /// Run the control plane: certificates, discovery and configuration
+    #[command(after_help = "Examples:
+  outrigger control-plane --data /var/lib/outrigger
+  outrigger control-plane --listen [::]:15010 --operator spiffe://cluster.local/ns/ops/sa/admin
+
+The folder holds keys: it belongs to one control plane and should be nobody else's to read.")]
+    ControlPlane(control_plane::ControlPlane),
+    /// Make the mesh as files say: all of it, or nothing
+    #[command(after_help = "Examples:
+  outrigger apply -f mesh/
+  outrigger apply mesh/web.yaml --dry-run
+  outrigger apply -f - --namespace shop")]
+    Apply(control::Apply),
+    /// Show what the control plane holds
+    #[command(after_help = "Examples:
+  outrigger get services
+  outrigger get workload web-1 -n shop -o yaml
+  outrigger get all --all-namespaces --watch
+
+What -o yaml and -o json print can be changed and applied. It carries the version that was read, so
+that nobody's change in between is lost.")]
+    Get(control::Get),
+    /// Remove resources: all of them, or none
+    #[command(after_help = "Examples:
+  outrigger delete service web -n shop
+  outrigger delete -f mesh/ --ignore-missing --dry-run")]
+    Delete(control::Delete),
+    /// Give out the right to join the mesh, and take it back
+    #[command(after_help = "Example:\n  outrigger token create -n shop -s web --label app=web")]
+    Token(Token),
+    /// Control planes by name, so that commands need no flags
+    #[command(after_help = "Example:\n  outrigger context use local")]
+    Context(Contexts),
     /// Check resource files: every fault at once
     #[command(after_help = "Examples:
   outrigger validate mesh/
@@ -82,12 +116,30 @@ struct Proxy {
     query: Query,
 }
 
+#[derive(Args, Debug)]
+struct Token {
+    #[command(subcommand)]
+    action: control::Token,
+}
+
+#[derive(Args, Debug)]
+struct Contexts {
+    #[command(subcommand)]
+    action: control::Contexts,
+}
+
 /// The whole program.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(Demo { length, rate, json, keep }) => {
             demo::run(&demo::Options { length, rate, json, keep })
         }
+        Command::ControlPlane(control_plane) => control_plane.run(),
+        Command::Apply(apply) => apply.run(),
+        Command::Get(get) => get.run(),
+        Command::Delete(delete) => delete.run(),
+        Command::Token(Token { action }) => action.run(),
+        Command::Context(Contexts { action }) => action.run(),
         Command::Validate(validate) => validate.run(),
         Command::Proxy(Proxy { query }) => ask::run(&query),
         Command::Version => version("outrigger"),
@@ -103,7 +155,7 @@ fn completions(shell: Shell) -> ExitCode {
 }
 
 /// A duration as the configuration writes it.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let mut decoder = Decoder::new();
     let node = Node::text(text, Origin::Default);
     scalar::duration(&node, &mut decoder).ok_or_else(|| {

@@ -8,8 +8,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, Format};
-use super::{emit, manifest, refuse};
-use crate::resources::{self, Resource};
+use super::{emit, refuse};
+use crate::resources::{self, Resource, manifest};
 
 /// What is read, and what is shown of it.
 #[derive(Args, Debug)]
@@ -51,7 +51,7 @@ fn show(resources: &[Resource], format: Format) -> String {
         let rows: Vec<Value> = resources.iter().map(row).collect();
         return output::render(&json!({ "resources": rows }), Some("resources"), format);
     }
-    let items: Vec<Value> = resources.iter().map(manifest::manifest).collect();
+    let items: Vec<Value> = resources.iter().map(manifest::of).collect();
     output::render(&json!({"apiVersion": "v1", "kind": "List", "items": items}), None, format)
 }
 

@@ -26,6 +26,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
     let Config {
         workload,
         trust_domain,
+        control_plane,
         identity,
         resources,
         inbound,
@@ -49,6 +50,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
     let restart = [
         ("workload", *workload != new.workload),
         ("trustDomain", *trust_domain != new.trust_domain),
+        ("controlPlane", *control_plane != new.control_plane),
         ("identity", rebuilt),
         ("inbound", *inbound != new.inbound),
         ("outbound", *outbound != new.outbound),

@@ -22,6 +22,16 @@ pub(super) fn across(config: &Config, tree: &Node, decoder: &mut Decoder) {
             decoder.extend([Fault { at: at.clone(), path: path.clone(), message }]);
         }
     }
+    if config.control_plane.is_some() {
+        for path in ["identity", "resources"] {
+            let node = tree.field(path).filter(|node| !node.is_null());
+            let Some(node) = node else { continue };
+            let message = "comes from the control plane, which controlPlane names: remove the one \
+                           or the other";
+            let fault = Fault { at: node.at.clone(), path: path.into(), message: message.into() };
+            decoder.extend([fault]);
+        }
+    }
     for (index, port) in config.inbound.ports.iter().enumerate() {
         if let Some(own) = listeners.iter().find(|own| overlap(own.address, port.app)) {
             let place = Place::find(tree, format!("inbound.ports[{index}].app"), port.app);

@@ -7,17 +7,17 @@ use crate::resources::decode::{Decoder, Fields, distinct, list, one_or_list};
 use crate::resources::names::{
     dns_label, dns_subdomain, labels, service_name, socket_address, trust_domain, zone,
 };
-use crate::resources::scalar::{choice, duration, integer, path, protocol, ratio};
+use crate::resources::scalar::{choice, duration, integer, parsed, path, protocol, ratio};
 use crate::resources::{Node, Origin, Value};
 use crate::telemetry::{AccessLog, LogFormat, Propagation};
-use crate::{admin, inbound, outbound, runtime, telemetry, tls};
+use crate::{admin, agent, inbound, outbound, runtime, telemetry, tls};
 
 pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
     let mut fields = Fields::open(node, decoder)?;
     let workload = fields.required("workload", workload);
     let namespace = workload.as_ref().map_or("default", |workload| &workload.namespace);
     let trust_domain = fields.required("trustDomain", trust_domain);
-    fields.refused(&["controlPlane"], NO_CONTROL_PLANE);
+    let control_plane = fields.optional("controlPlane", control_plane);
     let identity = fields.optional("identity", identity);
     let resources = fields.optional("resources", |node, decoder| one_or_list(node, decoder, path));
     let inbound = fields.optional("inbound", inbound).unwrap_or_default();
@@ -31,6 +31,7 @@ pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
     Some(Config {
         workload: workload?,
         trust_domain: trust_domain?,
+        control_plane,
         identity,
         resources: resources.unwrap_or_default(),
         inbound,
@@ -43,8 +44,6 @@ pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
     })
 }
 
-const NO_CONTROL_PLANE: &str = "is not supported by this version, which takes its identity and \
-    resources from files: use `identity` and `resources`";
 const NO_EXPORT: &str = "is not supported by this version, which exports no spans; remove it";
 
 fn workload(node: &Node, decoder: &mut Decoder) -> Option<Workload> {
@@ -61,6 +60,29 @@ fn workload(node: &Node, decoder: &mut Decoder) -> Option<Workload> {
         service_account: service_account?,
         labels,
         zone,
+    })
+}
+
+fn control_plane(node: &Node, decoder: &mut Decoder) -> Option<agent::session::Settings> {
+    let mut fields = Fields::open(node, decoder)?;
+    let address = fields.required("address", host_and_port);
+    let trust_anchors = fields.required("trustAnchors", path);
+    let token_file = fields.optional("tokenFile", path);
+    fields.close();
+    Some(agent::session::Settings { address: address?, trust_anchors: trust_anchors?, token_file })
+}
+
+/// A host name or address, with a port.
+fn host_and_port(node: &Node, decoder: &mut Decoder) -> Option<String> {
+    const WHAT: &str = "a host and port such as outrigger.example:15010 or [::1]:15010";
+    parsed(node, decoder, WHAT, |text| {
+        let (host, port) = text.rsplit_once(':')?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_sound = match bare {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains([':', '/', '[', ']']),
+        };
+        (is_sound && port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| text.to_owned())
     })
 }
 

@@ -85,7 +85,8 @@ pub(super) fn paths() -> impl Iterator<Item = &'static str> {
 
 /// All environment variables, for suggestions.
 pub(super) fn variables() -> impl Iterator<Item = &'static str> {
-    SETTABLE.iter().map(|(_, variable, _)| variable.as_str())
+    let all = SETTABLE.iter().map(|(_, variable, _)| variable.as_str());
+    all.filter(|name| !OF_PEOPLE.contains(name))
 }
 
 /// Where a field is printed among its neighbours; unlisted ones come last, in
@@ -109,6 +110,18 @@ fn variable(path: &str) -> String {
     }
     name
 }
+
+/// Variables of the `outrigger` command, which say where people find the control plane. A shell
+/// that has them set may start a sidecar too (the demo does), and `OUTRIGGER_CONTROL_PLANE` holds an
+/// address there, not the section `controlPlane`: sidecars leave all of them alone.
+/// `OUTRIGGER_TRUST_DOMAIN` is not among them, because it means the same to both.
+pub const OF_PEOPLE: [&str; 5] = [
+    "OUTRIGGER_CONTROL_PLANE",
+    "OUTRIGGER_TRUST_ANCHORS",
+    "OUTRIGGER_TOKEN_FILE",
+    "OUTRIGGER_CONTEXT",
+    "OUTRIGGER_CONTEXT_FILE",
+];
 
 /// What every variable of ours begins with.
 pub(super) const PREFIX: &str = "OUTRIGGER_";

@@ -6,7 +6,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::Flag;
-use super::fields::{self, FIELDS, PREFIX, Shape};
+use super::fields::{self, FIELDS, OF_PEOPLE, PREFIX, Shape};
 use crate::resources::{
     Fault, Key, Node, Origin, Value, decode::Decoder, nearest, suggestion, text, yaml,
 };
@@ -90,7 +90,8 @@ pub(super) fn environment(
     decoder: &mut Decoder,
 ) -> Node {
     let mut ours: Vec<(String, String)> = variables
-        .filter(|(name, text)| name.starts_with(PREFIX) && !is_service_link(name, text))
+        .filter(|(name, _)| name.starts_with(PREFIX) && !OF_PEOPLE.contains(&name.as_str()))
+        .filter(|(name, text)| !is_service_link(name, text))
         .collect();
     // A section's variable sorts before those of its fields, which go over it.
     ours.sort();

@@ -13,7 +13,7 @@ use crate::model::TrustDomain;
 use crate::resources::decode::Decoder;
 use crate::resources::names::is_dns_subdomain;
 use crate::resources::{Fault, Labels, Node};
-use crate::{admin, inbound, outbound, runtime, telemetry, tls};
+use crate::{admin, agent, inbound, outbound, runtime, telemetry, tls};
 
 mod changes;
 mod check;
@@ -25,6 +25,7 @@ mod print;
 mod tests;
 
 pub use changes::{Changes, changes};
+pub use fields::OF_PEOPLE;
 
 /// Everything a sidecar is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub workload: Workload,
     /// Whose identities we trust; `cluster.local` unless said.
     pub trust_domain: TrustDomain,
+    /// Where identity and picture of the mesh come from; absent: from files.
+    pub control_plane: Option<agent::session::Settings>,
     /// Our own identity's files; absent: plaintext only.
     pub identity: Option<tls::Settings>,
     /// Files and folders of resources.

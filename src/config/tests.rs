@@ -135,6 +135,7 @@ fn every_field_of_the_file_arrives() {
     let loaded = load_on("h", Some(&sidecar.file()), std::iter::empty(), &[]);
     let config = loaded.expect("it is sound").config;
     let expected = Config {
+        control_plane: None,
         workload: Workload {
             namespace: "shop".into(),
             name: "web-1".into(),
@@ -275,6 +276,18 @@ fn what_kubernetes_says_about_services_of_our_name_is_not_ours() {
         ("OUTRIGGER_CONTROL_PLANE_PORT_15010_TCP_PROTO", "tcp"),
     ];
     assert_eq!(load_all("", &links, &[]).expect("they are ignored").config, default_config());
+}
+
+#[test]
+fn what_the_command_line_reads_is_not_ours() {
+    let mut theirs = super::OF_PEOPLE.map(|name| (name, "mesh.example:15010"));
+    theirs[0].1 = "127.0.0.1:15010";
+    assert_eq!(load_all("", &theirs, &[]).expect("they are ignored").config, default_config());
+    let near = load_all("", &[("OUTRIGGER_CONTROL_PLAN", "x")], &[]).expect_err("a typo");
+    assert_eq!(
+        near.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["environment OUTRIGGER_CONTROL_PLAN: sets nothing; remove it"]
+    );
 }
 
 const PRINTED: &str = r#"workload:

@@ -16,7 +16,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use tokio::net::TcpStream;
 
 use crate::http::headers::REASON;
-use crate::http::hyper_io::HyperIo;
+use crate::runtime::hyper_io::HyperIo;
 
 /// Why a call has no answer, or none that helps.
 #[derive(Debug, thiserror::Error)]

@@ -9,10 +9,10 @@ use hyper::upgrade::Upgraded;
 
 use super::{DialError, Dialer, Far, Pool, SendError, Via};
 use crate::http::Body;
-use crate::http::hyper_io::Tokio;
 use crate::http::switch::{self, Switch};
 use crate::limit::Bulkhead;
 use crate::retry::Failed;
+use crate::runtime::hyper_io::Tokio;
 
 /// No answer.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use super::connect::Stream;
 use super::{DialError, Pool, SendError};
 use crate::http::Body;
-use crate::http::hyper_io::HyperIo;
 use crate::limit::ConnectionTicket;
+use crate::runtime::hyper_io::HyperIo;
 
 /// One connection and its place in the bulkhead.
 pub struct H1 {

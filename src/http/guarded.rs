@@ -19,9 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::guard::{Guard, Then, Verdict, Violation};
-use super::hyper_io::poll_write_few;
 use super::respond::Failure;
 use crate::model::Reason;
+use crate::runtime::hyper_io::poll_write_few;
 
 /// From a head's first byte to its last.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@
 //! Nothing here dials, listens or decides; `serve` and `dial` bring the connections, the two wings
 //! bring the decisions.
 
+pub mod answers;
 pub mod body;
 pub mod carriage;
 pub mod classify;
@@ -11,7 +12,7 @@ pub mod deadline;
 pub mod guard;
 pub mod guarded;
 pub mod headers;
-pub mod hyper_io;
+pub mod local_only;
 pub mod patience;
 pub mod replay;
 pub mod respond;

@@ -68,6 +68,12 @@ impl TrustBundle {
         &self.roots
     }
 
+    /// The roots in PEM, as [`TrustBundle::from_pem`] reads them.
+    pub fn to_pem(&self) -> String {
+        let section = |root: &Root| pem::Pem::new("CERTIFICATE", root.certificate.to_vec());
+        pem::encode_many(&self.roots.iter().map(section).collect::<Vec<_>>())
+    }
+
     pub fn generation(&self) -> u64 {
         self.generation
     }

@@ -12,10 +12,12 @@ mod reason;
 mod service;
 
 pub use endpoint::{CircuitState, Endpoint, EndpointHealth, LastError};
-pub use names::{NameError, ServiceName, SpiffeId, TrustDomain};
+pub use names::{
+    CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, NameError, ServiceName, SpiffeId, TrustDomain,
+};
 pub use policy::{
     Backoff, Circuit, CircuitOn, Limits, Policy, Retry, RetryBudget, RetryOn, Timeouts,
 };
 pub use protocol::{Direction, Protocol};
 pub use reason::Reason;
-pub use service::{Mesh, Service};
+pub use service::{Coverage, Mesh, Service};

@@ -104,6 +104,12 @@ pub struct SpiffeId {
 
 const SCHEME: &str = "spiffe://";
 
+/// The namespace that the control plane's own identity is in.
+pub const CONTROL_PLANE_NAMESPACE: &str = "outrigger-system";
+
+/// The service account of the control plane's own identity.
+pub const CONTROL_PLANE_ACCOUNT: &str = "outrigger-control-plane";
+
 impl SpiffeId {
     /// # Errors
     /// [`NameError::SpiffeId`] when the text has another shape; ids are at most 2,048 bytes (SPIFFE-ID 2.3).
@@ -114,6 +120,12 @@ impl SpiffeId {
     /// The id of a service account; `None` when a part breaks the grammar of path segments.
     pub fn new(trust_domain: &TrustDomain, namespace: &str, service_account: &str) -> Option<Self> {
         Self::split(&format!("{SCHEME}{trust_domain}/ns/{namespace}/sa/{service_account}"))
+    }
+
+    /// The id that the control plane of a mesh proves, and that sidecars expect of it.
+    pub fn control_plane(trust_domain: &TrustDomain) -> Self {
+        Self::new(trust_domain, CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT)
+            .expect("a checked trust domain and two right segments, far below 2,048 bytes")
     }
 
     fn split(text: &str) -> Option<Self> {
@@ -213,6 +225,15 @@ mod tests {
             ("cluster.local", "shop", "web")
         );
         assert_eq!(SpiffeId::new(&TrustDomain::default(), "shop", "web"), Some(id));
+    }
+
+    #[test]
+    fn the_control_plane_has_an_id_in_every_trust_domain() {
+        let id = SpiffeId::control_plane(&TrustDomain::default());
+        let expected = "spiffe://cluster.local/ns/outrigger-system/sa/outrigger-control-plane";
+        assert_eq!(id.as_str(), expected);
+        let longest = TrustDomain::parse(&"d".repeat(255)).expect("255 bytes are allowed");
+        assert_eq!(SpiffeId::control_plane(&longest).trust_domain(), longest.as_str());
     }
 
     #[test]

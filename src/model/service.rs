@@ -1,6 +1,6 @@
 //! What is known of the mesh at one instant: services, their endpoints, their policies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -15,11 +15,22 @@ pub struct Service {
     pub policy: Policy,
 }
 
+/// How much of the mesh a picture shows.
+#[derive(Clone, Debug, Default)]
+pub enum Coverage {
+    /// All of it: what is not there does not exist.
+    #[default]
+    Whole,
+    /// What was asked for and answered: of the rest nothing is known.
+    Answered { services: HashSet<ServiceName>, addresses: HashSet<SocketAddr> },
+}
+
 /// An immutable picture of all that this sidecar was told.
 #[derive(Clone, Debug, Default)]
 pub struct Mesh {
     /// Grows with every published picture.
     pub version: u64,
+    pub coverage: Coverage,
     pub services: HashMap<ServiceName, Arc<Service>>,
     /// Cluster addresses: balanced like the name.
     pub cluster_ips: HashMap<IpAddr, Vec<ServiceName>>,
@@ -29,6 +40,22 @@ pub struct Mesh {
 }
 
 impl Mesh {
+    /// Whether it is known if there is such a service.
+    pub fn knows_service(&self, name: &ServiceName) -> bool {
+        match &self.coverage {
+            Coverage::Whole => true,
+            Coverage::Answered { services, .. } => services.contains(name),
+        }
+    }
+
+    /// Whether it is known what an address is.
+    pub fn knows_address(&self, address: SocketAddr) -> bool {
+        match &self.coverage {
+            Coverage::Whole => true,
+            Coverage::Answered { addresses, .. } => addresses.contains(&address),
+        }
+    }
+
     /// The service that a cluster address means.
     pub fn by_cluster_ip(&self, address: SocketAddr) -> Option<&Arc<Service>> {
         let names = self.cluster_ips.get(&address.ip())?;

@@ -46,6 +46,7 @@ pub fn choose(
     tried: &[u32],
     now_us: u64,
 ) -> Result<Trial, Failure> {
+    target.touch();
     let service = &target.service;
     if service.endpoints.is_empty() {
         let sentence = format!("{} has no ready endpoint", target.label);

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use hyper::service::service_fn;
 use tracing::{debug, warn};
 
+use super::discovery::{Place, answered, place, unanswered};
 use super::serve::serve;
 use super::stream::{self, Opaque};
 use super::worker::{Outbound, Resolved};
@@ -67,7 +68,7 @@ pub fn accept(worker: &Rc<Outbound>, entrance: Entrance, accepted: Accepted) {
             Entrance::Upstream(_, service) => Some(Destination::Service(service)),
             Entrance::Transparent(_) => match worker.shared.original_dst.of(&stream) {
                 Found::Direct => Some(Destination::ByHost),
-                Found::Original(address) => match place(&worker, address) {
+                Found::Original(address) => match destination(&worker, address).await {
                     Ok(destination) => destination,
                     Err(reason) => {
                         refuse_connection(reason, address, &stream);
@@ -87,21 +88,27 @@ pub fn accept(worker: &Rc<Outbound>, entrance: Entrance, accepted: Accepted) {
     });
 }
 
-/// What an original destination means; `None` is unknown to the mesh and may pass.
-fn place(worker: &Outbound, address: SocketAddr) -> Result<Option<Destination>, Reason> {
+/// Where an original destination goes; `None` is unknown to the mesh and may pass.
+async fn destination(
+    worker: &Outbound,
+    address: SocketAddr,
+) -> Result<Option<Destination>, Reason> {
     if worker.shared.own_ports.contains(&address.port()) && address.ip().is_loopback() {
         return Err(Reason::LoopDetected);
     }
-    let snapshot = worker.snapshot();
-    if let Some(service) = snapshot.mesh.by_cluster_ip(address) {
-        return Ok(Some(Destination::Service(service.name.clone())));
+    let mut found = place(worker, address);
+    if let Place::Unanswered(want) = &found {
+        answered(worker, want).await.map_err(|failure| failure.reason)?;
+        found = place(worker, address);
     }
-    if snapshot.instances.contains_key(&address) {
-        return Ok(Some(Destination::Instance(address)));
-    }
-    match worker.shared.unknown {
-        Unknown::Pass => Ok(None),
-        Unknown::Deny => Err(Reason::DestinationDenied),
+    match found {
+        Place::Known(destination) => Ok(Some(destination)),
+        // It was said and taken back in one breath.
+        Place::Unanswered(_) => Err(Reason::NotReady),
+        Place::Unknown => match worker.shared.unknown {
+            Unknown::Pass => Ok(None),
+            Unknown::Deny => Err(Reason::DestinationDenied),
+        },
     }
 }
 
@@ -131,6 +138,12 @@ async fn run(
     entry: Entry,
     open: Open,
 ) -> std::io::Result<()> {
+    if find(worker, &destination).is_none()
+        && let Some(want) = unanswered(worker, &destination)
+    {
+        // Held until it is answered; what is missing then, each protocol says in its own way.
+        let _ = answered(worker, &want).await;
+    }
     let resolved = find(worker, &destination);
     let protocol = resolved.as_ref().map_or(Protocol::Auto, |r| r.target.service.protocol);
     let mut heard = BytesMut::new();

@@ -6,13 +6,23 @@ use http::request::Parts;
 use http::{Method, Uri, Version, header};
 
 use super::connection::{Conn, Destination, find};
+use super::discovery::{Place, place, unanswered};
 use super::worker::{Outbound, Resolved};
+use crate::agent::session::Want;
 use crate::http::respond::Failure;
 use crate::model::{Reason, ServiceName};
 use crate::telemetry::traffic::RouteMeter;
 
+/// Why a request has no target.
+pub enum Miss {
+    /// Nobody has said yet whether there is one.
+    Unanswered(Want),
+    /// There is none.
+    Refused(Failure),
+}
+
 /// The target: the connection's own, unless each request names it.
-pub fn target(worker: &Outbound, conn: &Conn, parts: &Parts) -> Result<Rc<Resolved>, Failure> {
+pub fn target(worker: &Outbound, conn: &Conn, parts: &Parts) -> Result<Rc<Resolved>, Miss> {
     if let Some(resolved) = &*conn.resolved.borrow()
         && resolved.version == worker.version()
         && !matches!(conn.destination, Destination::ByHost)
@@ -21,7 +31,10 @@ pub fn target(worker: &Outbound, conn: &Conn, parts: &Parts) -> Result<Rc<Resolv
     }
     let resolved = match &conn.destination {
         Destination::ByHost => by_host(worker, parts)?,
-        known => find(worker, known).ok_or_else(|| unknown(known))?,
+        known => find(worker, known).ok_or_else(|| match unanswered(worker, known) {
+            Some(want) => Miss::Unanswered(want),
+            None => Miss::Refused(unknown(known)),
+        })?,
     };
     *conn.resolved.borrow_mut() = Some(Rc::clone(&resolved));
     Ok(resolved)
@@ -58,23 +71,27 @@ pub fn unrouted(worker: &Outbound, destination: &Destination) -> Rc<RouteMeter> 
 }
 
 /// An explicit proxy request names its service in `:authority` or Host.
-fn by_host(worker: &Outbound, parts: &Parts) -> Result<Rc<Resolved>, Failure> {
+fn by_host(worker: &Outbound, parts: &Parts) -> Result<Rc<Resolved>, Miss> {
+    let refuse = |sentence: String| Miss::Refused(Failure::new(Reason::NoRoute, sentence));
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str).or(host);
     let Some(authority) = authority.filter(|authority| !authority.is_empty()) else {
-        return Err(Failure::new(Reason::NoRoute, "the request names no host to go to"));
+        return Err(refuse("the request names no host to go to".into()));
     };
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().unwrap_or(0)),
         None => (authority, 80),
     };
-    if let Ok(ip) = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>()
-        && let Some(resolved) = worker.resolve_instance((ip, port).into())
-    {
-        return Ok(resolved);
+    let destination = match host.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+        Ok(ip) => place(worker, (ip, port).into()),
+        Err(_) => ServiceName::from_host(host, port, &worker.shared.namespace)
+            .map_or(Place::Unknown, |name| Place::Known(Destination::Service(name))),
+    };
+    let missing = || refuse(format!("the mesh has no service {host} on port {port}"));
+    match destination {
+        Place::Known(destination) => find(worker, &destination)
+            .ok_or_else(|| unanswered(worker, &destination).map_or_else(missing, Miss::Unanswered)),
+        Place::Unanswered(want) => Err(Miss::Unanswered(want)),
+        Place::Unknown => Err(missing()),
     }
-    let name = ServiceName::from_host(host, port, &worker.shared.namespace);
-    name.and_then(|name| worker.resolve(&name)).ok_or_else(|| {
-        Failure::new(Reason::NoRoute, format!("the mesh has no service {host} on port {port}"))
-    })
 }

@@ -7,6 +7,7 @@
 mod attempt;
 mod connection;
 mod destination;
+mod discovery;
 mod prepare;
 mod serve;
 mod settings;

@@ -18,11 +18,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::attempt::{self, Answered, Unanswered};
 use super::connection::{Conn, Destination};
-use super::destination::{target, to_origin_form, unrouted};
+use super::destination::{Miss, target, to_origin_form, unrouted};
+use super::discovery;
 use super::prepare::{Prepared, prepare};
 use super::source::Source;
 use super::stream;
 use super::worker::{Outbound, Resolved};
+use crate::agent::session::Want;
 use crate::http::guarded::Refusal;
 use crate::http::headers::{self, ATTEMPT, REASON, Seen};
 use crate::http::patience::Patience;
@@ -72,10 +74,20 @@ pub fn serve(
     let exchange =
         Exchange::begin(&worker.sinks, Direction::Outbound, spoken, "none", clock::now_us);
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
-    let admitted = admit(worker, conn, &exchange, request, seen);
+    let begun = begin(worker, conn, &exchange, request, seen);
     let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
     // Boxed here, so that hyper and tokio move a pointer where they would move kilobytes.
     Box::pin(async move {
+        let admitted = match begun {
+            Begun::Decided(admitted) => admitted,
+            Begun::Unanswered(held) => {
+                let (want, request) = *held;
+                match discovery::answered(&worker, &want).await {
+                    Ok(()) => admit_answered(&worker, &conn, &exchange, request, seen),
+                    Err(failure) => Err(failure),
+                }
+            }
+        };
         let answered = match admitted {
             Ok(call) => forward(&worker, &conn, &exchange, call).await,
             Err(failure) => Err(failure),
@@ -85,17 +97,62 @@ pub fn serve(
     })
 }
 
-/// Everything that is decided before the first byte goes out; none of it waits.
-fn admit(
+/// A request that was looked at.
+enum Begun {
+    Decided(Result<Box<Call>, Failure>),
+    /// It goes to something that nobody has spoken of yet.
+    Unanswered(Box<(Want, Request<Incoming>)>),
+}
+
+/// Looks at a request; nothing of it waits.
+fn begin(
+    worker: &Outbound,
+    conn: &Conn,
+    exchange: &Rc<Exchange>,
+    request: Request<Incoming>,
+    seen: Seen,
+) -> Begun {
+    let (parts, incoming) = request.into_parts();
+    let resolved = check(conn, &parts, seen)
+        .map_err(Miss::Refused)
+        .and_then(|()| target(worker, conn, &parts));
+    match resolved {
+        Ok(resolved) => {
+            Begun::Decided(admit(worker, conn, exchange, parts, incoming, seen, resolved))
+        }
+        Err(Miss::Refused(failure)) => Begun::Decided(Err(failure)),
+        Err(Miss::Unanswered(want)) => {
+            Begun::Unanswered(Box::new((want, Request::from_parts(parts, incoming))))
+        }
+    }
+}
+
+/// A request that waited for the answer.
+fn admit_answered(
     worker: &Outbound,
     conn: &Conn,
     exchange: &Rc<Exchange>,
     request: Request<Incoming>,
     seen: Seen,
 ) -> Result<Box<Call>, Failure> {
-    let (mut parts, incoming) = request.into_parts();
-    check(conn, &parts, seen)?;
-    let resolved = target(worker, conn, &parts)?;
+    let (parts, incoming) = request.into_parts();
+    match target(worker, conn, &parts) {
+        Ok(resolved) => admit(worker, conn, exchange, parts, incoming, seen, resolved),
+        Err(Miss::Refused(failure)) => Err(failure),
+        Err(Miss::Unanswered(_)) => Err(Failure::plain(Reason::NotReady)),
+    }
+}
+
+/// Everything that is decided before the first byte goes out.
+fn admit(
+    worker: &Outbound,
+    conn: &Conn,
+    exchange: &Rc<Exchange>,
+    mut parts: Parts,
+    incoming: Incoming,
+    seen: Seen,
+    resolved: Rc<Resolved>,
+) -> Result<Box<Call>, Failure> {
     if matches!(conn.destination, Destination::ByHost) {
         to_origin_form(&mut parts);
     }

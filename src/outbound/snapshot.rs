@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use http::uri::Authority;
 
@@ -27,6 +29,8 @@ pub struct Target {
     pub local: Vec<u32>,
     pub bulkhead: Arc<Bulkhead>,
     pub budget: Arc<Budget>,
+    /// Set by whoever takes an endpoint of it, cleared by whoever asks.
+    pub used: AtomicBool,
 }
 
 /// Everything at one instant.
@@ -105,7 +109,16 @@ impl Target {
                 || Arc::new(Budget::new(policy.retry.budget)),
                 |before| Arc::clone(&before.budget),
             ),
+            used: AtomicBool::new(before.is_some_and(|before| before.used.load(Relaxed))),
             service: Arc::clone(service),
+        }
+    }
+
+    /// Keeps it from being let go as unused.
+    pub fn touch(&self) {
+        // Read first: a write would take the line from the other workers.
+        if !self.used.load(Relaxed) {
+            self.used.store(true, Relaxed);
         }
     }
 }

@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Cache};
 
 use super::settings::Unknown;
 use super::snapshot::{Snapshot, Target};
+use crate::agent::session::Demand;
 use crate::dial::Dialer;
 use crate::intercept::OriginalDst;
 use crate::model::{Direction, ServiceName};
@@ -23,6 +24,8 @@ use crate::telemetry::traffic::{RouteMeter, TrafficMetrics};
 /// What all workers share.
 pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Where one asks for what the snapshot does not know; absent: it knows everything.
+    pub demand: Option<Demand>,
     pub unknown: Unknown,
     pub namespace: Arc<str>,
     pub propagation: Vec<Propagation>,

@@ -23,19 +23,24 @@ use super::yaml::{self, MAX_BYTES};
 pub fn read(paths: &[PathBuf], default_namespace: &str) -> Result<Vec<Resource>, Vec<Fault>> {
     let mut decoder = Decoder::new();
     let mut resources = Vec::new();
-    for entry in entries(paths) {
-        let found = match &entry {
-            Entry::File(path, _) => text(path).map(|text| (path, text)),
-            Entry::Failed(path, error) => Err(unreadable(path, error)),
-        };
+    for found in texts(paths) {
         match found {
-            Ok((path, text)) => {
-                decode(&text, &Origin::path(path), default_namespace, &mut decoder, &mut resources);
+            Ok((source, text)) => {
+                decode(&text, &source, default_namespace, &mut decoder, &mut resources);
             }
             Err(fault) => decoder.extend([fault]),
         }
     }
     conclude(resources, decoder)
+}
+
+/// The text of every file that [`read`] would read, with what names it, each read when it is asked
+/// for; a fault stands for a file or folder that can't be.
+pub fn texts(paths: &[PathBuf]) -> impl Iterator<Item = Result<(Origin, String), Fault>> {
+    entries(paths).into_iter().map(|entry| match entry {
+        Entry::File(path, _) => text(&path).map(|text| (Origin::path(&path), text)),
+        Entry::Failed(path, error) => Err(unreadable(&Origin::path(&path), &error)),
+    })
 }
 
 /// Reads every resource of a text, which `source` names.
@@ -47,9 +52,22 @@ pub fn parse_documents(
     source: &Origin,
     default_namespace: &str,
 ) -> Result<Vec<Resource>, Vec<Fault>> {
+    parse_all([(source, text)], default_namespace)
+}
+
+/// Reads every resource of several texts as one: no two of one name in all of them.
+///
+/// # Errors
+/// Everything wrong with any of them, by source and line.
+pub fn parse_all<'a>(
+    texts: impl IntoIterator<Item = (&'a Origin, &'a str)>,
+    default_namespace: &str,
+) -> Result<Vec<Resource>, Vec<Fault>> {
     let mut decoder = Decoder::new();
     let mut resources = Vec::new();
-    decode(text, source, default_namespace, &mut decoder, &mut resources);
+    for (source, text) in texts {
+        decode(text, source, default_namespace, &mut decoder, &mut resources);
+    }
     conclude(resources, decoder)
 }
 
@@ -76,23 +94,31 @@ pub fn fingerprint(paths: &[PathBuf]) -> u64 {
 /// # Errors
 /// A fault that names the file: it can't be read, is too large or not UTF-8.
 pub fn text(path: &Path) -> Result<String, Fault> {
+    let source = Origin::path(path);
+    let file = File::open(path).map_err(|error| unreadable(&source, &error))?;
+    text_from(file, &source)
+}
+
+/// As [`text`], of anything that can be read.
+///
+/// # Errors
+/// As [`text`]; the fault names `source`.
+pub fn text_from(input: impl Read, source: &Origin) -> Result<String, Fault> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX) + 1;
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(path, &error))?;
+    input.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(source, &error))?;
     if bytes.len() > MAX_BYTES {
         let message = format!("is larger than {} MiB; split it", MAX_BYTES >> 20);
-        return Err(Fault::new(Origin::path(path), message));
+        return Err(Fault::new(source.clone(), message));
     }
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        Fault::new(Origin::path(path), format!("is not UTF-8 text (at byte {offset})"))
+        Fault::new(source.clone(), format!("is not UTF-8 text (at byte {offset})"))
     })
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Fault {
-    Fault::new(Origin::path(path), format!("can't be read: {error}"))
+fn unreadable(source: &Origin, error: &io::Error) -> Fault {
+    Fault::new(source.clone(), format!("can't be read: {error}"))
 }
 
 fn decode(

@@ -75,10 +75,29 @@ const KINDS: &[Kind] = &[
     Kind::unsupported("RateLimitPolicy", OUTRIGGER),
 ];
 
+/// The names of all kinds that a manifest may have, those that are refused by this version too.
+pub fn kinds() -> impl Iterator<Item = &'static str> + Clone {
+    KINDS.iter().map(|kind| kind.name)
+}
+
 impl Kind {
     const fn unsupported(name: &'static str, api_version: &'static str) -> Kind {
         Kind { name, api_version, label_name: false, decode: None }
     }
+}
+
+/// A kind by its exact name.
+///
+/// # Errors
+/// Why there can be no resource of it, and what may have been meant.
+pub fn kind(name: &str) -> Result<&'static str, String> {
+    find(name).map(|(kind, _)| kind.name)
+}
+
+fn find(name: &str) -> Result<(&'static Kind, Decode), String> {
+    let kind = KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown(name))?;
+    let unsupported = || format!("kind {name} is not supported by this version");
+    Ok((kind, kind.decode.ok_or_else(unsupported)?))
 }
 
 /// Decodes one document: a resource, a `List` of them, or nothing.
@@ -101,11 +120,9 @@ pub(super) fn document(
     if name == "List" {
         return items(fields, default_namespace, into);
     }
-    let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else {
-        return fields.fault("kind", unknown(&name));
-    };
-    let Some(decode) = kind.decode else {
-        return fields.fault("kind", format!("kind {name} is not supported by this version"));
+    let (kind, decode) = match find(&name) {
+        Ok(found) => found,
+        Err(why) => return fields.fault("kind", why),
     };
     if api_version.is_some_and(|version| version != kind.api_version) {
         fields.fault("apiVersion", format!("kind {name} has apiVersion {}", kind.api_version));
@@ -136,7 +153,6 @@ fn items(mut fields: Fields<'_, '_>, default_namespace: &str, into: &mut Vec<Res
 }
 
 fn unknown(name: &str) -> String {
-    let known = || KINDS.iter().map(|kind| kind.name);
-    let list = || format!("; known are {}", known().collect::<Vec<_>>().join(", "));
-    format!("unknown kind {name}{}", suggestion(name, known(), list))
+    let list = || format!("; known are {}", kinds().collect::<Vec<_>>().join(", "));
+    format!("unknown kind {name}{}", suggestion(name, kinds(), list))
 }

@@ -5,6 +5,7 @@
 use super::decode::{Decoder, Fields};
 use super::names::{Labels, dns_label, dns_subdomain, labels};
 use super::node::{Node, Origin};
+use super::scalar::text;
 
 /// Who a resource is.
 #[derive(Clone, Debug)]
@@ -15,12 +16,14 @@ pub struct Metadata {
     pub namespace: String,
     /// What selectors match.
     pub labels: Labels,
+    /// The version that its author has seen (`resourceVersion`); absent: any.
+    pub version: Option<String>,
     /// Where the resource starts.
     pub at: Origin,
 }
 
-/// Where it was read is not part of what it says: moving a resource within a
-/// file changes nothing.
+/// Where it was read, and which version it replaces, is not part of what it
+/// says: moving a resource within a file changes nothing.
 impl PartialEq for Metadata {
     fn eq(&self, other: &Metadata) -> bool {
         (&self.name, &self.namespace, &self.labels)
@@ -42,6 +45,7 @@ pub(super) fn decode(
     let name = fields.required("name", if label_name { dns_label } else { dns_subdomain });
     let namespace = fields.optional("namespace", dns_label);
     let labels = fields.optional("labels", labels).unwrap_or_default();
+    let version = fields.optional("resourceVersion", text);
     fields.ignored(&[
         "annotations",
         "creationTimestamp",
@@ -51,11 +55,10 @@ pub(super) fn decode(
         "generation",
         "managedFields",
         "ownerReferences",
-        "resourceVersion",
         "selfLink",
         "uid",
     ]);
     fields.close();
     let namespace = namespace.unwrap_or_else(|| default_namespace.to_owned());
-    Some(Metadata { name: name?, namespace, labels, at: at.clone() })
+    Some(Metadata { name: name?, namespace, labels, version, at: at.clone() })
 }

@@ -8,7 +8,9 @@
 //! `yaml` (text → [`Node`]s) → `kinds` (document → [`Resource`]) with `decode`,
 //! `scalar` and `names` as its vocabulary → `files` (folders, duplicates).
 
+pub mod bound;
 pub mod decode;
+pub mod manifest;
 pub mod names;
 pub mod scalar;
 pub mod schema;
@@ -26,8 +28,8 @@ mod workload;
 mod tests;
 
 pub use fault::{Fault, nearest, suggestion};
-pub use files::{fingerprint, parse_documents, read, text};
-pub use kinds::Resource;
+pub use files::{fingerprint, parse_all, parse_documents, read, text, text_from, texts};
+pub use kinds::{Resource, kind, kinds};
 pub use metadata::Metadata;
 pub use names::{Address, Labels};
 pub use node::{Key, Node, Origin, Value, quote};

@@ -70,7 +70,7 @@ pub fn socket_address(node: &Node, decoder: &mut Decoder) -> Option<SocketAddr> 
 }
 
 /// Where something is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
     /// An IP address.
     Ip(IpAddr),
@@ -113,9 +113,7 @@ pub fn labels(node: &Node, decoder: &mut Decoder) -> Option<Labels> {
             decoder.fault(&key.at, message);
         }
         let value = decoder.field(&key.name, |decoder| {
-            parsed(node, decoder, LABEL_VALUE, |text| {
-                (text.is_empty() || is_label_part(text)).then(|| text.to_owned())
-            })
+            parsed(node, decoder, LABEL_VALUE, |text| is_label_value(text).then(|| text.to_owned()))
         });
         all.extend(value.map(|value| (key.name.clone(), value)));
     }
@@ -129,11 +127,17 @@ pub fn zone(node: &Node, decoder: &mut Decoder) -> Option<String> {
     parsed(node, decoder, LABEL_VALUE, |text| is_label_part(text).then(|| text.to_owned()))
 }
 
-fn is_label_key(key: &str) -> bool {
+/// Whether `key` may be a label's name.
+pub fn is_label_key(key: &str) -> bool {
     match key.split_once('/') {
         Some((prefix, name)) => is_dns_subdomain(prefix) && is_label_part(name),
         None => is_label_part(key),
     }
+}
+
+/// Whether `text` may be a label's value.
+pub fn is_label_value(text: &str) -> bool {
+    text.is_empty() || is_label_part(text)
 }
 
 fn is_label_part(text: &str) -> bool {

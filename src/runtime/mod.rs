@@ -6,6 +6,7 @@
 mod allocator;
 pub mod clock;
 pub mod drain;
+pub mod hyper_io;
 mod prefixed;
 mod readiness;
 mod settings;

@@ -13,8 +13,8 @@ use hyper::service::HttpService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::tunnel::Tunnels;
-use crate::http::hyper_io::{HyperIo, OnWorker, WorkerTimer};
 use crate::http::{Body, Gate, Guarded};
+use crate::runtime::hyper_io::{HyperIo, OnWorker, WorkerTimer};
 use crate::runtime::{Open, Phase, Prefixed};
 
 /// Streams of one HTTP/2 connection at a time; clients wait with more.

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Entry;
 use super::ledger::Speaks;
-use crate::http::hyper_io::Tokio;
 use crate::model::Timeouts;
+use crate::runtime::hyper_io::Tokio;
 use crate::runtime::{Open, Phase};
 use crate::tcp;
 

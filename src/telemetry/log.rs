@@ -66,6 +66,12 @@ pub fn init(level: &str, style: Style) -> Result<LogHandle, Error> {
     Ok(handle)
 }
 
+/// A log that nobody reads, for tests of whoever holds a handle; it works while the dispatch lives.
+#[cfg(test)]
+pub(crate) fn unheard() -> (Dispatch, LogHandle) {
+    build("info", Style::Text, false, io::sink).expect("a known level")
+}
+
 fn build<W>(level: &str, style: Style, colour: bool, out: W) -> Result<(Dispatch, LogHandle), Error>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,

@@ -1,6 +1,6 @@
-//! The usual `process_*` metrics, read from `/proc` at each scrape and at no other time.
-//! What `/proc` does not say is left out rather than reported as zero.
-//! `app` calls [`register`] once.
+//! The usual `process_*` metrics, read from `/proc` at each scrape and at no other time, and which
+//! build this is. What `/proc` does not say is left out rather than reported as zero.
+//! `app` and `control` call [`register`] and [`register_build`] once.
 
 use std::fs;
 use std::time::Duration;
@@ -25,6 +25,17 @@ const fn desc(name: &'static str, help: &'static str) -> Desc {
 /// Adds the process metrics to `registry`.
 pub fn register(registry: &Registry) {
     registry.collect(collect);
+}
+
+/// Adds `outrigger_build_info` to `registry`.
+pub fn register_build(registry: &Registry) {
+    let family = registry.gauge_family(
+        "outrigger_build_info",
+        "1, with the version as a label.",
+        1,
+        &["version"],
+    );
+    family.with(&[env!("CARGO_PKG_VERSION")]).set(1);
 }
 
 fn collect(sink: &mut Sink<'_>) {

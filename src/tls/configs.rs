@@ -47,29 +47,25 @@ pub fn provider() -> &'static Arc<CryptoProvider> {
     })
 }
 
-pub(super) fn server(svid: &Svid, verifier: Arc<Verifier>) -> ServerConfig {
+pub(super) fn server(
+    svid: &Svid,
+    verifier: Arc<Verifier>,
+    protocols: Vec<Vec<u8>>,
+) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(&[&TLS13])
         .expect(SUITES)
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(resolver(svid));
-    config.alpn_protocols = Alpn::ALL.map(wire).into();
+    config.alpn_protocols = protocols;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config
 }
 
-/// In the order of [`Alpn::ALL`].
+/// Between sidecars, in the order of [`Alpn::ALL`].
 pub(super) fn clients(svid: &Svid, verifier: Arc<Verifier>) -> [Arc<ClientConfig>; 3] {
-    let mut base = ClientConfig::builder_with_provider(provider().clone())
-        .with_protocol_versions(&[&TLS13])
-        .expect(SUITES)
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_client_cert_resolver(resolver(svid));
-    base.resumption = Resumption::disabled();
-    // Peers are told apart by address and SPIFFE id; a host name would only leak into the clear.
-    base.enable_sni = false;
+    let base = client(Some(svid), verifier, Vec::new());
     Alpn::ALL.map(|alpn| {
         let mut config = base.clone();
         config.alpn_protocols = vec![wire(alpn)];
@@ -77,10 +73,32 @@ pub(super) fn clients(svid: &Svid, verifier: Arc<Verifier>) -> [Arc<ClientConfig
     })
 }
 
+/// Without an SVID, no certificate is shown.
+pub(super) fn client(
+    svid: Option<&Svid>,
+    verifier: Arc<Verifier>,
+    protocols: Vec<Vec<u8>>,
+) -> ClientConfig {
+    let config = ClientConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(&[&TLS13])
+        .expect(SUITES)
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match svid {
+        Some(svid) => config.with_client_cert_resolver(resolver(svid)),
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = protocols;
+    config.resumption = Resumption::disabled();
+    // Peers are told apart by address and SPIFFE id; a host name would only leak into the clear.
+    config.enable_sni = false;
+    config
+}
+
 fn resolver(svid: &Svid) -> Arc<SingleCertAndKey> {
     Arc::new(SingleCertAndKey::from(svid.certified_key().clone()))
 }
 
-fn wire(alpn: Alpn) -> Vec<u8> {
+pub(super) fn wire(alpn: Alpn) -> Vec<u8> {
     alpn.name().as_bytes().to_vec()
 }

@@ -62,7 +62,7 @@ where
 
 /// rustls insists on a server name. Ours is never sent and never compared: the verifier goes by
 /// SPIFFE ids.
-fn no_name() -> ServerName<'static> {
+pub(super) fn no_name() -> ServerName<'static> {
     ServerName::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 

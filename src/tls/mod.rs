@@ -4,9 +4,11 @@
 //! dates, trust domain and (for clients) exact identity were checked on that very session.
 //! [`Credentials`] are an immutable snapshot: rotation builds another and swaps the pointer.
 //! Callers: `serve` and `inbound` accept, `dial` connects, `app` reloads files, `agent` makes
-//! credentials from what the control plane issued.
+//! credentials from what the control plane issued. Connections with the control plane have their own
+//! two ends, [`ControlServer`] and [`ControlClient`], where the caller may still be nameless.
 
 mod configs;
+mod control;
 mod error;
 mod files;
 mod handshake;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use configs::provider;
+pub use control::{ControlClient, ControlServer, Offer};
 pub use error::{PeerError, Refusal, classify};
 pub use files::{Fingerprint, LoadError, fingerprint, load};
 pub use handshake::{accept, connect};
@@ -76,8 +79,9 @@ impl Credentials {
     /// not asked here (see [`Credentials::check`]): a bundle that no longer has our root must
     /// still replace the one that has it.
     pub fn new(svid: Svid, bundle: TrustBundle) -> Self {
-        let verifier = Arc::new(verify::Verifier::new(svid.id(), &bundle));
-        let server = Arc::new(configs::server(&svid, verifier.clone()));
+        let verifier = Arc::new(verify::Verifier::new(svid.id().trust_domain(), &bundle));
+        let server =
+            Arc::new(configs::server(&svid, verifier.clone(), Alpn::ALL.map(configs::wire).into()));
         let clients = configs::clients(&svid, verifier.clone());
         Self { svid, bundle, verifier, server, clients }
     }

@@ -57,10 +57,23 @@ pub fn peer(
     expected: Expectation<'_>,
     now: SystemTime,
 ) -> Result<Peer, PeerError> {
+    let generation = ours.bundle().generation();
+    judge(session, ours.svid().id().trust_domain(), generation, expected, now)
+}
+
+/// As [`peer`], for those who may have no certificate of their own; `generation` is that of the
+/// bundle that the session was verified with.
+pub(super) fn judge(
+    session: &CommonState,
+    trust_domain: &str,
+    generation: u64,
+    expected: Expectation<'_>,
+    now: SystemTime,
+) -> Result<Peer, PeerError> {
     let chain = session.peer_certificates().unwrap_or_default();
     let leaf = chain.first().ok_or(PeerError::NoCertificate)?;
     let leaf = Leaf::from_der(leaf).map_err(PeerError::not_spiffe)?;
-    let id = named(&leaf, ours.svid().id(), expected)?;
+    let id = named(&leaf, trust_domain, expected)?;
     if leaf.not_after <= now {
         let not_after = Some(leaf.not_after);
         return Err(PeerError::Expired { not_after });
@@ -69,27 +82,18 @@ pub fn peer(
         let not_before = Some(leaf.not_before);
         return Err(PeerError::NotYetValid { not_before });
     }
-    Ok(Peer {
-        id,
-        serial: leaf.serial(),
-        not_after: leaf.not_after,
-        bundle_generation: ours.bundle().generation(),
-    })
+    Ok(Peer { id, serial: leaf.serial(), not_after: leaf.not_after, bundle_generation: generation })
 }
 
 /// The leaf's id, if it is of our trust domain and the expected one.
-fn named(
-    leaf: &Leaf<'_>,
-    ours: &SpiffeId,
-    expected: Expectation<'_>,
-) -> Result<SpiffeId, PeerError> {
+fn named(leaf: &Leaf<'_>, ours: &str, expected: Expectation<'_>) -> Result<SpiffeId, PeerError> {
     let id = match expected {
         // The usual case of a client, without making a new id.
         Expectation::Exactly(id) if id.as_str() == leaf.uri() => id.clone(),
         _ => leaf.id().map_err(PeerError::not_spiffe)?,
     };
-    if id.trust_domain() != ours.trust_domain() {
-        return Err(PeerError::WrongTrustDomain { found: id, ours: ours.trust_domain().into() });
+    if id.trust_domain() != ours {
+        return Err(PeerError::WrongTrustDomain { found: id, ours: ours.into() });
     }
     match expected {
         Expectation::Exactly(expected) if *expected != id => {
@@ -102,14 +106,16 @@ fn named(
 /// Judges certificates during a handshake, for both directions.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    ours: SpiffeId,
+    /// Our trust domain.
+    ours: Box<str>,
+    client_must_show: bool,
     anchors: Arc<RootCertStore>,
     clients: Arc<dyn ClientCertVerifier>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    pub(super) fn new(ours: &SpiffeId, bundle: &TrustBundle) -> Self {
+    pub(super) fn new(trust_domain: &str, bundle: &TrustBundle) -> Self {
         let provider = configs::provider();
         let anchors = bundle.anchors().clone();
         let clients =
@@ -117,11 +123,17 @@ impl Verifier {
                 .build()
                 .expect("a trust bundle has at least one root, and no revocation lists are given");
         Self {
-            ours: ours.clone(),
+            ours: trust_domain.into(),
+            client_must_show: true,
             anchors,
             clients,
             algorithms: provider.signature_verification_algorithms,
         }
+    }
+
+    /// Lets clients in that show no certificate; one that is shown is judged all the same.
+    pub(super) fn client_may_be_nameless(self) -> Self {
+        Self { client_must_show: false, ..self }
     }
 
     /// Judges our own chain as peers on either side would.
@@ -223,6 +235,10 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.client_must_show
+    }
+
     /// None: our peers have one certificate each, and names would only make the request longer.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]

@@ -77,8 +77,8 @@ fn of_the_file() {
             "sidecar.yaml:3: telemetry.traces.otlpEndpoint: is not supported by this version, which exports no spans; remove it",
         ),
         (
-            "\ncontrolPlane:\n  address: a:1\n",
-            "sidecar.yaml:3: controlPlane: is not supported by this version, which takes its identity and resources from files: use `identity` and `resources`",
+            "\ncontrolPlane:\n  address: a\n  trustAnchors: ca.pem\n",
+            "sidecar.yaml:3: controlPlane.address: expected a host and port such as outrigger.example:15010 or [::1]:15010, found \"a\"",
         ),
         (
             "identity: {certificate: a}\n",

@@ -16,7 +16,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 
 use crate::demo::client::CallError;
-use crate::http::hyper_io::{HyperIo, OnWorker};
+use crate::runtime::hyper_io::{HyperIo, OnWorker};
 
 /// Calls one address; clones share the connection.
 #[derive(Clone)]

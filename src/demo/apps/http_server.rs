@@ -15,7 +15,7 @@ use tokio::task::spawn_local;
 use super::accept;
 use crate::demo::client::CallError;
 use crate::demo::explain;
-use crate::http::hyper_io::{HyperIo, WorkerTimer};
+use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
 
 /// An app that answers with a line of text.
 pub(super) trait App: 'static {

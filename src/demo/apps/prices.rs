@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{accept, peer};
 use crate::demo::tally::{Edge, Tally};
-use crate::http::hyper_io::{HyperIo, OnWorker, WorkerTimer};
+use crate::runtime::hyper_io::{HyperIo, OnWorker, WorkerTimer};
 
 use wire::prices_server::{Prices, PricesServer};
 use wire::{Catalogue, Item, Price};

@@ -4,13 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::Protocol;
-use crate::resources::{
+use super::{
     Address, Labels, Metadata, Resource, Service, ServicePort, TargetPort, Workload, WorkloadPort,
 };
+use crate::model::Protocol;
 
 /// A manifest that reads back to the same resource.
-pub(super) fn manifest(resource: &Resource) -> Value {
+pub fn of(resource: &Resource) -> Value {
     let (api_version, spec) = match resource {
         Resource::Service(service) => ("v1", service_spec(service)),
         Resource::Workload(workload) => ("outrigger.dev/v1alpha1", workload_spec(workload)),
@@ -24,18 +24,19 @@ pub(super) fn manifest(resource: &Resource) -> Value {
 }
 
 /// The ports that a resource is about.
-pub(super) fn ports(resource: &Resource) -> Vec<u16> {
+pub fn ports(resource: &Resource) -> Vec<u16> {
     match resource {
         Resource::Service(service) => service.ports.iter().map(|port| port.port).collect(),
         Resource::Workload(workload) => workload.ports.iter().map(|port| port.port).collect(),
     }
 }
 
-fn metadata(Metadata { name, namespace, labels, at: _ }: &Metadata) -> Value {
+fn metadata(Metadata { name, namespace, labels, version, at: _ }: &Metadata) -> Value {
     object([
         ("name", Some(json!(name))),
         ("namespace", Some(json!(namespace))),
         ("labels", unless_empty(labels)),
+        ("resourceVersion", version.as_ref().map(|version| json!(version))),
     ])
 }
 

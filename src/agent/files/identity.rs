@@ -9,20 +9,14 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::POLL;
+use crate::agent::CertificateMetrics;
 use crate::http::respond::chain;
 use crate::model::TrustDomain;
-use crate::telemetry::metrics::{Counter, GaugeF64, Registry};
+use crate::telemetry::metrics::Registry;
 use crate::tls::{self, Credentials, LoadError, Settings};
 
 /// Before its end, a certificate that nobody replaced is spoken of in the log.
 const WARN_BEFORE: Duration = Duration::from_secs(3600);
-
-/// The watcher's counters.
-struct Metrics {
-    expiry: GaugeF64,
-    succeeded: Counter,
-    failed: Counter,
-}
 
 /// Loads the identity for the first time.
 ///
@@ -44,23 +38,11 @@ pub fn watch_identity(
     registry: &Registry,
     renewed: Box<dyn Fn(bool)>,
 ) -> Result<impl Future<Output = ()> + use<>, LoadError> {
-    let rotations = registry.counter_family(
-        "outrigger_certificate_rotations_total",
-        "Certificates taken into use, and attempts that failed.",
-        4,
-        &["result"],
-    );
-    let metrics = Metrics {
-        expiry: registry.gauge_f64(
-            "outrigger_certificate_expiry_timestamp_seconds",
-            "When the certificate in use ends, in seconds since 1970.",
-        ),
-        succeeded: rotations.with(&["success"]),
-        failed: rotations.with(&["failure"]),
-    };
+    let metrics = CertificateMetrics::register(registry);
     let seen = tls::fingerprint(&settings.borrow());
     let credentials = load(&settings.borrow(), &trust_domain)?;
-    metrics.publish(credentials, &published);
+    metrics.taken(credentials.svid().not_after());
+    published.store(Some(Arc::new(credentials)));
     Ok(watch(settings, trust_domain, published, metrics, seen, renewed))
 }
 
@@ -68,7 +50,7 @@ async fn watch(
     settings: channel::Receiver<Settings>,
     trust_domain: TrustDomain,
     published: Arc<ArcSwapOption<Credentials>>,
-    metrics: Metrics,
+    metrics: CertificateMetrics,
     mut seen: tls::Fingerprint,
     renewed: Box<dyn Fn(bool)>,
 ) {
@@ -89,14 +71,15 @@ async fn watch(
                 let serial = credentials.svid().serial().to_owned();
                 let before = published.load_full();
                 let roots_changed = before.is_none_or(|before| !same_roots(&before, &credentials));
-                metrics.publish(credentials, &published);
+                metrics.taken(credentials.svid().not_after());
+                published.store(Some(Arc::new(credentials)));
                 (failing, warned) = (false, false);
                 renewed(roots_changed);
                 info!(serial, "certificate replaced");
             }
             Err(error) => {
                 if changed || !failing {
-                    metrics.failed.inc();
+                    metrics.failed();
                     error!(
                         "the identity files changed and can't be used, the old certificate stays: {}",
                         chain(&error)
@@ -124,13 +107,4 @@ fn warn_of_end(published: &ArcSwapOption<Credentials>, warned: &mut bool) {
     warn!(
         "the certificate ends within an hour and its files were not replaced; without a new one, traffic will be refused"
     );
-}
-
-impl Metrics {
-    fn publish(&self, credentials: Credentials, published: &ArcSwapOption<Credentials>) {
-        let ends = credentials.svid().not_after().duration_since(SystemTime::UNIX_EPOCH);
-        self.expiry.set(ends.map_or(0.0, |since| since.as_secs_f64()));
-        self.succeeded.inc();
-        published.store(Some(Arc::new(credentials)));
-    }
 }

@@ -138,13 +138,32 @@ where
     }
 }
 
+/// Spawns on a runtime of several threads.
+#[derive(Clone, Copy, Debug)]
+pub struct OnRuntime;
+
+impl<F> Executor<F> for OnRuntime
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn(future);
+    }
+}
+
 /// tokio's timer for hyper's pings.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerTimer;
 
 impl Timer for WorkerTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(Instant::now() + duration)
+        self.sleep_until(self.now() + duration)
+    }
+
+    /// tokio's clock, which tests can hold still.
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {

@@ -1,0 +1,66 @@
+//! The picture of the mesh, from resource files.
+
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info};
+
+use super::POLL;
+use crate::agent::hosts::{RESOLVE, Resolved, resolve};
+use crate::agent::mapper::{Mapper, Picture};
+use crate::model::{Mesh, TrustDomain};
+use crate::resources::{self, Fault, Resource};
+
+/// Publishes the picture whenever the files, or the addresses behind host names, change; runs until
+/// the process ends. `first` was read already; other paths count from the next look on.
+pub async fn watch_resources(
+    paths: watch::Receiver<Vec<PathBuf>>,
+    namespace: String,
+    trust_domain: TrustDomain,
+    first: Vec<Resource>,
+    publish: impl Fn(Mesh),
+) {
+    let mut mapper = Mapper::default();
+    let mut picture = Picture::of(&first, &trust_domain);
+    let mut seen = resources::fingerprint(&paths.borrow());
+    let mut hosts = resolve(picture.hosts(), &Resolved::new()).await;
+    let mut resolved_at = Instant::now();
+    publish(mapper.map(&picture, &hosts));
+    loop {
+        sleep(POLL).await;
+        let now = resources::fingerprint(&paths.borrow());
+        let mut changed = false;
+        if now != seen {
+            seen = now;
+            let read = resources::read(&paths.borrow(), &namespace);
+            match read {
+                Ok(read) => {
+                    info!(resources = read.len(), "resources reloaded");
+                    picture = Picture::of(&read, &trust_domain);
+                    changed = true;
+                }
+                Err(faults) => report(&faults),
+            }
+        }
+        if changed || resolved_at.elapsed() >= RESOLVE {
+            let before = std::mem::take(&mut hosts);
+            hosts = resolve(picture.hosts(), &before).await;
+            resolved_at = Instant::now();
+            changed |= hosts != before;
+        }
+        if changed {
+            publish(mapper.map(&picture, &hosts));
+        }
+    }
+}
+
+fn report(faults: &[Fault]) {
+    for fault in faults {
+        error!("{fault}");
+    }
+    error!(
+        faults = faults.len(),
+        "the resources changed and can't be used; the last good ones stay"
+    );
+}

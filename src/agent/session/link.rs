@@ -1,0 +1,148 @@
+//! The way to the control plane: whom to trust, and a connection that proved to lead there.
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::uri::Authority;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::Settings;
+use crate::identity::{self, Svid, TrustBundle, certificates};
+use crate::model::TrustDomain;
+use crate::runtime::socket;
+use crate::tls::{ControlClient, PeerError};
+use crate::wire::{Channel, ChannelError};
+
+/// For the name, the connection and the handshake together.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why there is no way in.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error("controlPlane.trustAnchors: {} can't be read", .0.display())]
+    TrustAnchors(PathBuf, #[source] io::Error),
+    #[error("controlPlane.trustAnchors: {} can't be used", .0.display())]
+    Unusable(PathBuf, #[source] identity::Error),
+    #[error(
+        "there is no certificate and no token to get one with: set controlPlane.tokenFile to a \
+         file with a join token (outrigger token create)"
+    )]
+    NoToken,
+    #[error("controlPlane.tokenFile: {} can't be read", .0.display())]
+    Token(PathBuf, #[source] io::Error),
+    #[error("no key can be made")]
+    Key(#[source] rcgen::Error),
+    #[error("{0} is not reachable")]
+    Connect(String, #[source] io::Error),
+    #[error("{0} did not answer within {PATIENCE:?}")]
+    Silent(String),
+    #[error(
+        "{address} did not prove to be the control plane of {trust_domain}: check \
+         controlPlane.address and controlPlane.trustAnchors"
+    )]
+    Stranger {
+        address: String,
+        trust_domain: TrustDomain,
+        #[source]
+        source: PeerError,
+    },
+    #[error("the control plane can't be spoken to")]
+    Channel(#[source] ChannelError),
+    #[error("the control plane gave no certificate: {}", .0.message())]
+    Refused(Box<tonic::Status>),
+    #[error("the control plane sent a certificate that can't be used")]
+    Certificate(#[source] identity::Error),
+    #[error("the control plane's answer lacks {0}")]
+    Lacks(&'static str),
+}
+
+/// Begins a connection; the roots are read now.
+///
+/// # Errors
+/// When there is no root to trust; the future's concern the way itself.
+pub fn dial(
+    settings: &Settings,
+    trust_domain: &TrustDomain,
+    own: Option<&Svid>,
+    newest: &Option<TrustBundle>,
+) -> Result<impl Future<Output = Result<Channel, LinkError>> + use<>, LinkError> {
+    let roots = roots(&settings.trust_anchors, newest)?;
+    let client = ControlClient::new(trust_domain, &roots, own);
+    let (address, trust_domain) = (settings.address.clone(), trust_domain.clone());
+    Ok(async move {
+        let connecting = connect(&address, &trust_domain, &client);
+        let connected = timeout(PATIENCE, connecting).await;
+        connected.unwrap_or_else(|_| Err(LinkError::Silent(address)))
+    })
+}
+
+async fn connect(
+    address: &str,
+    trust_domain: &TrustDomain,
+    client: &ControlClient,
+) -> Result<Channel, LinkError> {
+    let failed = |error| LinkError::Connect(address.to_owned(), error);
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for found in lookup_host(address).await.map_err(failed)? {
+        match TcpStream::connect(found).await {
+            Ok(stream) => {
+                let _ = socket::tune(&stream);
+                let stream = client.connect(stream).await.map_err(|source| {
+                    let (address, trust_domain) = (address.to_owned(), trust_domain.clone());
+                    LinkError::Stranger { address, trust_domain, source }
+                })?;
+                let authority = Authority::try_from(address)
+                    .unwrap_or_else(|_| Authority::from_static("control-plane"));
+                return Channel::over(stream, authority).await.map_err(LinkError::Channel);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+/// The roots of the file, those kept beside it, and the newest that were sent. A control plane whose
+/// root was replaced while this machine was off is found by the kept ones; one that was set up anew
+/// by the file.
+fn roots(file: &Path, newest: &Option<TrustBundle>) -> Result<TrustBundle, LinkError> {
+    let text = std::fs::read(file).map_err(|e| LinkError::TrustAnchors(file.to_owned(), e))?;
+    let unusable = |error| LinkError::Unusable(file.to_owned(), error);
+    let mut all = certificates(&text).map_err(unusable)?;
+    if let Some(kept) = std::fs::read(beside(file)).ok().and_then(|text| certificates(&text).ok()) {
+        all.extend(kept);
+    }
+    if let Some(newest) = newest {
+        all.extend(newest.roots().iter().map(|root| root.certificate.clone()));
+    }
+    TrustBundle::new(all, newest.as_ref().map_or(0, TrustBundle::generation)).map_err(unusable)
+}
+
+/// Where the newest roots are kept.
+fn beside(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".newest");
+    name.into()
+}
+
+/// Keeps roots for the next start, whole or not at all.
+pub fn keep(file: &Path, bundle: &TrustBundle) {
+    let text = bundle.to_pem();
+    let place = beside(file);
+    if std::fs::read_to_string(&place).is_ok_and(|kept| kept == text) {
+        return;
+    }
+    let mut draft = place.clone().into_os_string();
+    draft.push(format!(".{}", std::process::id()));
+    let written = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &place));
+    match written {
+        Ok(()) => debug!(path = %place.display(), "the newest trust bundle is kept"),
+        // A mounted secret can't be written beside; it is kept current by whoever mounts it.
+        Err(error) => {
+            warn!(path = %place.display(), %error, "the newest trust bundle can't be kept; if the roots change while this sidecar is off, controlPlane.trustAnchors has to be replaced");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One session with the control plane: certificates, discovery, registration.
+//!
+//! Enrols with a token, dials by mutual TLS, says what is used, takes what comes. When the session
+//! breaks, everything learnt stays in use and another is begun after a jittered pause; what did not
+//! change meanwhile is not sent again. The data plane never waits here but for an answer that it has
+//! not had yet. Runs on the control thread; called by `app`.
+
+mod demand;
+mod enroll;
+mod known;
+mod link;
+mod pace;
+mod renewal;
+mod status;
+mod talk;
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+pub use demand::{Asked, Demand, Queue, Want, channel};
+pub use known::{AddressAnswer, ServiceAnswer};
+pub use status::{Facts, Status};
+
+use super::hosts::Resolved;
+use super::mapper::Mapper;
+use crate::http::respond::chain;
+use crate::identity::{Svid, TrustBundle};
+use crate::model::{Mesh, Protocol, ServiceName, SpiffeId, TrustDomain};
+use crate::resources::Labels;
+use crate::tls::Credentials;
+use known::Known;
+use link::LinkError;
+use pace::Pace;
+use talk::{Ended, Talk};
+
+/// Where the control plane is, and how one gets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `host:port`.
+    pub address: String,
+    /// The roots that it is checked against. The newest ones that it sent are kept beside this
+    /// file, so that a restart still finds in after the roots were replaced.
+    pub trust_anchors: PathBuf,
+    /// A token, read again at each enrolment.
+    pub token_file: Option<PathBuf>,
+}
+
+/// Who this sidecar is for.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    pub trust_domain: TrustDomain,
+    pub namespace: String,
+    pub name: String,
+    pub service_account: String,
+    pub labels: Labels,
+    pub zone: Option<String>,
+    /// Absent: it takes no traffic, so there is nothing to register.
+    pub offer: Option<Offer>,
+}
+
+/// The ports that the mesh may send to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Where they are reached; absent: where the session comes from.
+    pub address: Option<IpAddr>,
+    pub ports: Vec<OfferedPort>,
+}
+
+/// One port of the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedPort {
+    pub name: Option<String>,
+    /// The app's.
+    pub port: u16,
+    /// Where this sidecar takes its traffic.
+    pub mesh_port: u16,
+    pub protocol: Protocol,
+}
+
+/// What happens to what the control plane says.
+pub struct Hooks {
+    /// New credentials; told whether the roots changed.
+    pub identify: Box<dyn Fn(Credentials, bool)>,
+    /// A new picture of the mesh.
+    pub publish: Box<dyn Fn(Mesh)>,
+    /// Everything that was asked for at the start was answered.
+    pub informed: Box<dyn Fn()>,
+    /// The registration holds.
+    pub registered: Box<dyn Fn()>,
+    /// The control plane did not renew the certificate.
+    pub renewal_failed: Box<dyn Fn()>,
+    /// Whether something was used since this was last asked.
+    pub was_used: Box<dyn Fn(&Want) -> bool>,
+}
+
+/// One sidecar's end of the session, kept while sessions come and go.
+pub struct Agent {
+    settings: Settings,
+    workload: Workload,
+    identity: SpiffeId,
+    hooks: Hooks,
+    status: Arc<Status>,
+    queue: Queue,
+    known: RefCell<Known>,
+    mapper: RefCell<Mapper>,
+    hosts: RefCell<Resolved>,
+    svid: RefCell<Option<Svid>>,
+    /// When the certificate in use came.
+    certified_at: Cell<SystemTime>,
+    bundle: RefCell<Option<TrustBundle>>,
+    pace: RefCell<Pace>,
+    leaving: Notify,
+    /// The app is about to leave: nothing is registered any more.
+    has_left: Cell<bool>,
+}
+
+impl Agent {
+    /// `pinned` services are followed from the start and never let go.
+    pub fn new(
+        settings: Settings,
+        workload: Workload,
+        identity: SpiffeId,
+        pinned: Vec<ServiceName>,
+        hooks: Hooks,
+        status: Arc<Status>,
+        queue: Queue,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            settings,
+            workload,
+            identity,
+            hooks,
+            status,
+            queue,
+            known: RefCell::new(Known::new(pinned)),
+            mapper: RefCell::default(),
+            hosts: RefCell::default(),
+            svid: RefCell::default(),
+            certified_at: Cell::new(SystemTime::UNIX_EPOCH),
+            bundle: RefCell::default(),
+            pace: RefCell::new(Pace::from_system()),
+            leaving: Notify::new(),
+            has_left: Cell::new(false),
+        })
+    }
+
+    /// The app is about to leave: the registration is taken back, without waiting for it.
+    pub fn withdraw(&self) {
+        self.has_left.set(true);
+        self.leaving.notify_one();
+    }
+
+    /// Keeps the sidecar informed until the process ends.
+    pub async fn run(self: Rc<Self>) {
+        loop {
+            let ended = self.try_once().await;
+            let pause = self.pace.borrow_mut().pause(&ended);
+            self.status.disconnected(&ended.to_string());
+            match ended {
+                Ended::Unfit(ref error) => {
+                    error!(retry_in = ?pause, "the control plane can't be joined: {}", chain(error));
+                }
+                ref ended => {
+                    warn!(retry_in = ?pause, "the control plane is not there, the last state stays in use: {}", chain(ended));
+                }
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// One session, from certificate to whatever ends it.
+    async fn try_once(self: &Rc<Self>) -> Ended {
+        if let Err(error) = self.enroll_if_due().await {
+            return Ended::from(error);
+        }
+        let Some(svid) = self.svid.borrow().clone() else {
+            return Ended::Unfit(LinkError::NoToken);
+        };
+        match link::dial(&self.settings, &self.workload.trust_domain, Some(&svid), &self.roots()) {
+            Err(error) => Ended::from(error),
+            Ok(dialling) => match dialling.await {
+                Err(error) => Ended::from(error),
+                Ok(channel) => Talk::begin(Rc::clone(self), channel).await,
+            },
+        }
+    }
+
+    async fn enroll_if_due(&self) -> Result<(), LinkError> {
+        let now = SystemTime::now();
+        if self.svid.borrow().as_ref().is_some_and(|svid| svid.not_after() > now) {
+            return Ok(());
+        }
+        let enrolled = enroll::enroll(
+            &self.settings,
+            &self.workload.trust_domain,
+            &self.identity,
+            &self.roots(),
+        )
+        .await?;
+        info!(identity = %self.identity, serial = enrolled.svid.serial(), "enrolled");
+        self.take_bundle(enrolled.bundle, false);
+        self.take_svid(enrolled.svid);
+        Ok(())
+    }
+
+    fn take_svid(&self, svid: Svid) {
+        let bundle = self.bundle.borrow().clone();
+        *self.svid.borrow_mut() = Some(svid.clone());
+        self.certified_at.set(SystemTime::now());
+        if let Some(bundle) = bundle {
+            (self.hooks.identify)(Credentials::new(svid, bundle), false);
+        }
+    }
+
+    /// Takes newer roots, and keeps them for the next start.
+    fn take_bundle(&self, bundle: TrustBundle, publish: bool) {
+        let known = self.bundle.borrow().as_ref().map(TrustBundle::generation);
+        if known.is_some_and(|known| known >= bundle.generation()) {
+            return;
+        }
+        link::keep(&self.settings.trust_anchors, &bundle);
+        *self.bundle.borrow_mut() = Some(bundle.clone());
+        if let Some(svid) = self.svid.borrow().clone().filter(|_| publish) {
+            info!(generation = bundle.generation(), "the trust bundle changed");
+            (self.hooks.identify)(Credentials::new(svid, bundle), true);
+        }
+    }
+
+    /// The roots that were sent last, if any were.
+    fn roots(&self) -> Option<TrustBundle> {
+        self.bundle.borrow().clone()
+    }
+}

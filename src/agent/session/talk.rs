@@ -1,0 +1,414 @@
+//! One session, from hello to its end.
+//!
+//! Two halves of one stream: what is said goes through a queue, what is heard is taken at once. Each
+//! answer is applied whole and acknowledged, or refused with reasons and without effect.
+
+use std::future::{Future, pending};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use tracing::{debug, error, info, warn};
+
+use super::demand::Want;
+use super::enroll::bundle;
+use super::link::LinkError;
+use super::renewal::{Pending, due};
+use super::{Agent, Offer};
+use crate::agent::convert::{declared, name};
+use crate::agent::hosts::{RESOLVE, Resolved, resolve};
+use crate::agent::mapper::{Mapper, Picture};
+use crate::runtime::clock::Rng;
+use crate::wire::Channel;
+use crate::wire::v1::from_sidecar::Message as Say;
+use crate::wire::v1::mesh_client::MeshClient;
+use crate::wire::v1::to_sidecar::Message as Heard;
+use crate::wire::v1::{self, FromSidecar};
+
+/// Messages on their way out. Small: what is said is small, and a control plane that takes nothing
+/// is as good as gone.
+const QUEUE: usize = 64;
+/// Heartbeats that may be missed.
+const MISSED: u32 = 3;
+/// Unless the control plane says another.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Updates of the largest services.
+const LARGEST: usize = 64 << 20;
+/// Between two looks for what is not used any more.
+const SWEEP: Duration = Duration::from_secs(60);
+/// A renewal that was refused or not answered is tried again after this share of what is left.
+const AGAIN: f64 = 0.1;
+
+/// Why there is no session any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error("the control plane closed the session")]
+    Closed,
+    #[error("the control plane fell silent")]
+    Silent,
+    #[error("the control plane is not ready for another session; it said to come back in {0:?}")]
+    ComeBack(Duration),
+    #[error("the session broke: {}", .0.message())]
+    Broke(Box<Status>),
+    #[error("the control plane can't be reached")]
+    Link(#[source] LinkError),
+    /// Waiting does not help: a person has to change something.
+    #[error("the control plane can't be joined")]
+    Unfit(#[source] LinkError),
+}
+
+impl From<LinkError> for Ended {
+    fn from(error: LinkError) -> Self {
+        use tonic::Code::{InvalidArgument, PermissionDenied, Unauthenticated};
+        match &error {
+            LinkError::Connect(..) | LinkError::Silent(_) | LinkError::Channel(_) => {
+                Ended::Link(error)
+            }
+            LinkError::Refused(status)
+                if !matches!(
+                    status.code(),
+                    InvalidArgument | PermissionDenied | Unauthenticated
+                ) =>
+            {
+                pushback(status).map_or(Ended::Link(error), Ended::ComeBack)
+            }
+            _ => Ended::Unfit(error),
+        }
+    }
+}
+
+impl From<Status> for Ended {
+    fn from(status: Status) -> Self {
+        pushback(&status).map_or_else(|| Ended::Broke(Box::new(status)), Ended::ComeBack)
+    }
+}
+
+/// When the control plane wants to see us again, if it said so.
+fn pushback(status: &Status) -> Option<Duration> {
+    let value = status.metadata().get("grpc-retry-pushback-ms")?;
+    value.to_str().ok()?.parse().ok().map(Duration::from_millis)
+}
+
+/// A session under way.
+pub struct Talk {
+    agent: Rc<Agent>,
+    say: mpsc::Sender<FromSidecar>,
+    mapper: Mapper,
+    hosts: Resolved,
+    rng: Rng,
+    /// A key whose certificate was asked for.
+    pending: Option<Pending>,
+    renew_at: Instant,
+    heartbeat: Duration,
+}
+
+impl Talk {
+    /// Holds a session until it ends.
+    pub async fn begin(agent: Rc<Agent>, channel: Channel) -> Ended {
+        let (say, said) = mpsc::channel(QUEUE);
+        let (answered, open) = agent.known.borrow().subscriptions();
+        let hello = v1::Hello {
+            software: format!("outrigger-proxy {}", env!("CARGO_PKG_VERSION")),
+            workload: agent.workload.name.clone(),
+            version: agent.known.borrow().version(),
+            subscription: Some(answered),
+        };
+        let mut rng = Rng::from_system();
+        let renew_at = next_renewal(&agent, &mut rng);
+        let mapper = std::mem::take(&mut *agent.mapper.borrow_mut());
+        let hosts = std::mem::take(&mut *agent.hosts.borrow_mut());
+        let heartbeat = HEARTBEAT;
+        let mut talk = Talk { agent, say, mapper, hosts, rng, pending: None, renew_at, heartbeat };
+        let mut begun = talk.say(Say::Hello(hello));
+        if !open.services.is_empty() || !open.addresses.is_empty() {
+            begun = begun.and_then(|()| talk.say(Say::Subscribe(open)));
+        }
+        let ended = match begun {
+            Err(ended) => ended,
+            Ok(()) => talk.hold(channel, said).await,
+        };
+        *talk.agent.mapper.borrow_mut() = std::mem::take(&mut talk.mapper);
+        *talk.agent.hosts.borrow_mut() = std::mem::take(&mut talk.hosts);
+        ended
+    }
+
+    async fn hold(&mut self, channel: Channel, said: mpsc::Receiver<FromSidecar>) -> Ended {
+        let mut client = MeshClient::new(channel).max_decoding_message_size(LARGEST);
+        let session = client.session(ReceiverStream::new(said));
+        let patience = tokio::time::timeout(self.heartbeat * MISSED, session);
+        match patience.await {
+            Err(_) => Ended::Silent,
+            Ok(Err(status)) => Ended::from(status),
+            Ok(Ok(response)) => match self.follow(response.into_inner()).await {
+                Err(ended) => ended,
+                Ok(never) => match never {},
+            },
+        }
+    }
+
+    /// Silence is counted in heartbeats that this process was awake for.
+    async fn follow(
+        &mut self,
+        mut heard: Streaming<v1::ToSidecar>,
+    ) -> Result<std::convert::Infallible, Ended> {
+        let agent = Rc::clone(&self.agent);
+        let mut wants = agent.queue.wants.lock().await;
+        let mut beats = interval(self.heartbeat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        beats.tick().await;
+        let mut sweeps = interval(SWEEP);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silent = 0;
+        let mut resolving = Box::pin(self.resolving(Duration::ZERO));
+        loop {
+            let beat = self.heartbeat;
+            tokio::select! {
+                biased;
+                message = heard.message() => match message {
+                    Ok(Some(message)) => {
+                        silent = 0;
+                        agent.status.heard();
+                        if self.hear(message)? {
+                            resolving = Box::pin(self.resolving(Duration::ZERO));
+                        }
+                        if self.heartbeat != beat {
+                            beats = interval(self.heartbeat);
+                            beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                            beats.tick().await;
+                        }
+                    }
+                    Ok(None) => return Err(Ended::Closed),
+                    Err(status) => return Err(Ended::from(status)),
+                },
+                Some(want) = wants.recv() => self.ask(want, &mut wants)?,
+                () = agent.leaving.notified() => self.say(Say::Withdraw(v1::Withdrawal {}))?,
+                () = sleep_until(self.renew_at) => self.renew()?,
+                hosts = &mut resolving => {
+                    if std::mem::replace(&mut self.hosts, hosts.clone()) != hosts {
+                        self.publish();
+                    }
+                    resolving = Box::pin(self.resolving(RESOLVE));
+                }
+                _ = beats.tick() => {
+                    silent += 1;
+                    if silent > MISSED {
+                        return Err(Ended::Silent);
+                    }
+                    self.say(Say::Heartbeat(v1::Heartbeat {}))?;
+                }
+                _ = sweeps.tick() => self.sweep()?,
+            }
+        }
+    }
+
+    /// Takes a message; true when there are new host names to resolve.
+    fn hear(&mut self, message: v1::ToSidecar) -> Result<bool, Ended> {
+        match message.message {
+            Some(Heard::Welcome(v1::Welcome { software, heartbeat_ms, lease_ms: _ })) => {
+                if heartbeat_ms > 0 {
+                    self.heartbeat = Duration::from_millis(u64::from(heartbeat_ms));
+                }
+                info!(
+                    address = self.agent.settings.address,
+                    software, "connected to the control plane"
+                );
+                self.agent.pace.borrow_mut().succeeded();
+                self.agent.status.connected();
+                self.register()?;
+            }
+            Some(Heard::Update(update)) => return self.update(update),
+            Some(Heard::Bundle(roots)) => match bundle(roots) {
+                Ok(bundle) => self.agent.take_bundle(bundle, true),
+                Err(error) => warn!("a trust bundle can't be used, the old one stays: {error}"),
+            },
+            Some(Heard::Certificate(v1::CertificateAnswer { answer })) => self.certified(answer),
+            Some(Heard::Registration(v1::RegistrationAnswer { errors })) => self.judged(errors),
+            Some(Heard::Withdrawn(v1::Withdrawn {})) => info!("the registration is withdrawn"),
+            Some(Heard::Heartbeat(v1::Heartbeat {})) => {}
+            // A newer control plane's message, which this version does not know.
+            None => {}
+        }
+        Ok(false)
+    }
+
+    fn update(&mut self, update: v1::Update) -> Result<bool, Ended> {
+        let version = update.version.clone();
+        let taken = self.agent.known.borrow_mut().take(update, Instant::now());
+        match taken {
+            Ok(()) => {
+                self.agent.status.updated(&version);
+                let unresolved = self.publish();
+                if self.agent.known.borrow().is_complete() {
+                    (self.agent.hooks.informed)();
+                }
+                self.say(Say::Verdict(v1::Verdict { version, errors: Vec::new() }))?;
+                Ok(unresolved)
+            }
+            Err(errors) => {
+                error!(
+                    version,
+                    "an update can't be used, the last good state stays: {}",
+                    errors.join("; ")
+                );
+                self.say(Say::Verdict(v1::Verdict { version, errors }))?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Hands the newest picture to the data plane; true when there are host names that were never
+    /// resolved.
+    fn publish(&mut self) -> bool {
+        let picture = self.agent.known.borrow().picture();
+        let unresolved = picture.hosts().iter().any(|host| !self.hosts.contains_key(host));
+        (self.agent.hooks.publish)(self.mapper.map(&picture, &self.hosts));
+        unresolved
+    }
+
+    /// The addresses behind the host names of the picture, after a while.
+    fn resolving(&self, after: Duration) -> impl Future<Output = Resolved> + use<> {
+        let hosts = Picture::hosts(&self.agent.known.borrow().picture());
+        let before = self.hosts.clone();
+        async move {
+            if hosts.is_empty() {
+                return pending().await;
+            }
+            tokio::time::sleep(after).await;
+            resolve(hosts, &before).await
+        }
+    }
+
+    /// Asks for what the data plane wants, and for whatever else it wants meanwhile.
+    fn ask(&self, first: Want, more: &mut mpsc::Receiver<Want>) -> Result<(), Ended> {
+        let mut subscription = v1::Subscription::default();
+        let mut next = Some(first);
+        while let Some(want) = next {
+            if self.agent.known.borrow_mut().ask(&want, Instant::now()) {
+                match want {
+                    Want::Service(service) => subscription.services.push(name(&service)),
+                    Want::Address(address) => subscription.addresses.push(address.to_string()),
+                }
+            }
+            next = more.try_recv().ok();
+        }
+        if subscription == v1::Subscription::default() {
+            return Ok(());
+        }
+        debug!(
+            services = subscription.services.len(),
+            addresses = subscription.addresses.len(),
+            "asking"
+        );
+        self.say(Say::Subscribe(subscription))
+    }
+
+    fn sweep(&mut self) -> Result<(), Ended> {
+        let was_used = &*self.agent.hooks.was_used;
+        let gone = self.agent.known.borrow_mut().sweep(Instant::now(), was_used);
+        if gone == v1::Subscription::default() {
+            return Ok(());
+        }
+        self.publish();
+        self.say(Say::Unsubscribe(gone))
+    }
+
+    /// Offers the app's ports, unless it is about to leave.
+    fn register(&self) -> Result<(), Ended> {
+        let workload = &self.agent.workload;
+        let Some(Offer { address, ports }) = &workload.offer else {
+            (self.agent.hooks.registered)();
+            return Ok(());
+        };
+        if self.agent.has_left.get() {
+            return self.say(Say::Withdraw(v1::Withdrawal {}));
+        }
+        let port = |port: &super::OfferedPort| v1::Port {
+            name: port.name.clone().unwrap_or_default(),
+            port: u32::from(port.port),
+            mesh_port: if port.mesh_port == port.port { 0 } else { u32::from(port.mesh_port) },
+            protocol: declared(port.protocol),
+        };
+        self.say(Say::Register(v1::Registration {
+            address: address.map(|address| address.to_string()).unwrap_or_default(),
+            labels: workload.labels.clone().into_iter().collect(),
+            zone: workload.zone.clone().unwrap_or_default(),
+            ports: ports.iter().map(port).collect(),
+        }))
+    }
+
+    fn judged(&self, errors: Vec<String>) {
+        if errors.is_empty() {
+            info!(workload = self.agent.workload.name, "registered");
+            (self.agent.hooks.registered)();
+        } else {
+            error!(
+                workload = self.agent.workload.name,
+                "the control plane refused the registration, no service sends here: {}",
+                errors.join("; ")
+            );
+        }
+        self.agent.status.registration(errors);
+    }
+
+    /// Asks for the next certificate. Until it comes, the one in use is.
+    fn renew(&mut self) -> Result<(), Ended> {
+        self.renew_at = Instant::now() + self.again();
+        let pending = match Pending::new(&self.agent.identity) {
+            Ok(pending) => pending,
+            Err(error) => {
+                error!(%error, "no key can be made for the next certificate");
+                return Ok(());
+            }
+        };
+        let signing_request = pending.signing_request.clone();
+        self.pending = Some(pending);
+        self.say(Say::Certificate(v1::CertificateRequest { signing_request }))
+    }
+
+    fn certified(&mut self, answer: Option<v1::certificate_answer::Answer>) {
+        use v1::certificate_answer::Answer;
+        let pending = self.pending.take();
+        match (answer, pending) {
+            (Some(Answer::Certificate(certificate)), Some(pending)) => {
+                match pending.certified(certificate.chain) {
+                    Ok(svid) => {
+                        info!(serial = svid.serial(), "certificate replaced");
+                        self.agent.take_svid(svid);
+                        self.renew_at = next_renewal(&self.agent, &mut self.rng);
+                    }
+                    Err(error) => error!("the next certificate can't be used: {error}"),
+                }
+            }
+            (Some(Answer::Refusal(refusal)), _) => {
+                error!("the certificate was not renewed: {refusal}");
+                (self.agent.hooks.renewal_failed)();
+            }
+            _ => debug!("an answer to no question"),
+        }
+    }
+
+    /// A share of what is left of the certificate.
+    fn again(&mut self) -> Duration {
+        let svid = self.agent.svid.borrow();
+        let ends = svid.as_ref().map(|svid| svid.not_after());
+        let left = ends.and_then(|ends| ends.duration_since(SystemTime::now()).ok());
+        left.unwrap_or_default().mul_f64(AGAIN).max(Duration::from_millis(100))
+    }
+
+    fn say(&self, message: Say) -> Result<(), Ended> {
+        let sent = self.say.try_send(FromSidecar { message: Some(message) });
+        sent.map_err(|_| Ended::Silent)
+    }
+}
+
+/// When the certificate in use is to be replaced.
+fn next_renewal(agent: &Agent, rng: &mut Rng) -> Instant {
+    let svid = agent.svid.borrow();
+    let Some(svid) = svid.as_ref() else { return Instant::now() };
+    let (came, now) = (agent.certified_at.get(), SystemTime::now());
+    let due_at = came + due(svid.not_after(), came, rng);
+    Instant::now() + due_at.duration_since(now).unwrap_or_default()
+}

@@ -1,0 +1,258 @@
+//! Where this sidecar's identity and picture of the mesh come from: files, or the control plane.
+//!
+//! Both end in the same two pointers, which the data plane reads: the credentials and the snapshot.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::watch;
+
+use super::launch::fault;
+use super::plane::Plane;
+use super::reload::Live;
+use crate::agent::session::{
+    Agent, Hooks, Offer, OfferedPort, Queue, Settings, Status, Want, Workload,
+};
+use crate::agent::{self, CertificateMetrics};
+use crate::config::Config;
+use crate::model::{Mesh, NameError, ServiceName, SpiffeId};
+use crate::outbound::{self, Snapshot};
+use crate::resources::{self, Fault};
+use crate::runtime::Readiness;
+use crate::runtime::workers::Workers;
+use crate::telemetry::metrics::Registry;
+use crate::tls::Credentials;
+
+/// What has to be there before traffic may come.
+pub const CERTIFICATE: &str = "certificate";
+pub const RESOURCES: &str = "resources";
+const REGISTRATION: &str = "registration";
+
+/// Where credentials go.
+pub struct Identities {
+    pub credentials: Arc<ArcSwapOption<Credentials>>,
+    pub workers: Workers<Plane>,
+}
+
+impl Identities {
+    /// Lets connections under older credentials go, once their requests are answered.
+    fn renew(&self, roots_changed: bool) {
+        for index in 0..self.workers.count() {
+            let renew = move |plane: &Rc<Plane>| {
+                plane.outbound.dialer.renew();
+                if roots_changed {
+                    plane.inbound.doorway.renew();
+                }
+            };
+            self.workers.try_send(index, Box::new(renew));
+        }
+    }
+}
+
+/// Where pictures go.
+pub struct Pictures {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    versions: watch::Sender<u64>,
+    zone: Option<String>,
+}
+
+impl Pictures {
+    /// None yet: of what the control plane was not asked, nothing is known.
+    pub fn new(config: &Config) -> Self {
+        let mut mesh = Mesh::default();
+        if config.control_plane.is_some() {
+            mesh.coverage = crate::model::Coverage::Answered {
+                services: Default::default(),
+                addresses: Default::default(),
+            };
+        }
+        let zone = config.workload.zone.clone();
+        let first = outbound::compile(Arc::new(mesh), zone.as_deref(), &Snapshot::default());
+        Self {
+            snapshot: Arc::new(ArcSwap::from_pointee(first)),
+            versions: watch::Sender::new(0),
+            zone,
+        }
+    }
+
+    pub fn snapshot(&self) -> Arc<ArcSwap<Snapshot>> {
+        Arc::clone(&self.snapshot)
+    }
+
+    /// Told of every picture, after it is in use.
+    pub fn versions(&self) -> watch::Receiver<u64> {
+        self.versions.subscribe()
+    }
+
+    fn publish(&self, mesh: Mesh) {
+        let version = mesh.version;
+        let zone = self.zone.as_deref();
+        let compiled = outbound::compile(Arc::new(mesh), zone, &self.snapshot.load());
+        self.snapshot.store(Arc::new(compiled));
+        self.versions.send_replace(version);
+    }
+}
+
+/// What keeps the sidecar informed.
+#[derive(Default)]
+pub struct Source {
+    pub agent: Option<Rc<Agent>>,
+    pub status: Option<Arc<Status>>,
+}
+
+impl Source {
+    /// Sets it going, once everything else stands.
+    pub fn begin(&self) {
+        if let Some(agent) = &self.agent {
+            tokio::task::spawn_local(Rc::clone(agent).run());
+        }
+    }
+}
+
+/// From files, which are there from the start.
+///
+/// # Errors
+/// Every fault of every file.
+pub fn files(
+    config: &Config,
+    live: &Live,
+    identities: Identities,
+    pictures: Pictures,
+    readiness: &Readiness,
+    registry: &Registry,
+) -> Result<Source, Vec<Fault>> {
+    let mut faults = Vec::new();
+    if let Some(settings) = live.identity() {
+        let (trust_domain, credentials) =
+            (config.trust_domain.clone(), Arc::clone(&identities.credentials));
+        let renewed = Box::new(move |roots_changed| identities.renew(roots_changed));
+        match agent::watch_identity(settings, trust_domain, credentials, registry, renewed) {
+            Ok(watch) => drop(tokio::task::spawn_local(watch)),
+            Err(error) => faults.push(fault("identity", &error)),
+        }
+    }
+    let namespace = config.workload.namespace.clone();
+    let first = resources::read(&config.resources, &namespace).unwrap_or_else(|found| {
+        faults.extend(found);
+        Vec::new()
+    });
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    readiness.have(CERTIFICATE);
+    let paths: watch::Receiver<Vec<PathBuf>> = live.resources.subscribe();
+    let readiness = readiness.clone();
+    let publish = move |mesh: Mesh| {
+        pictures.publish(mesh);
+        readiness.have(RESOURCES);
+    };
+    let trust_domain = config.trust_domain.clone();
+    let watch = agent::watch_resources(paths, namespace, trust_domain, first, publish);
+    tokio::task::spawn_local(watch);
+    Ok(Source::default())
+}
+
+/// From the control plane, in one session.
+///
+/// # Errors
+/// When the workload's names can't be part of an id.
+pub fn session(
+    config: &Config,
+    identities: Identities,
+    pictures: Pictures,
+    queue: Queue,
+    readiness: &Readiness,
+    registry: &Registry,
+) -> Result<Source, Vec<Fault>> {
+    let Some(settings) = config.control_plane.clone() else { return Ok(Source::default()) };
+    let workload = workload(config);
+    let named =
+        SpiffeId::new(&workload.trust_domain, &workload.namespace, &workload.service_account);
+    let identity = named.ok_or_else(|| {
+        let name = NameError::SpiffeId(workload.service_account.clone());
+        vec![fault("workload.serviceAccount", &name)]
+    })?;
+    if workload.offer.is_some() {
+        readiness.need(REGISTRATION);
+    }
+    let Settings { address, .. } = &settings;
+    let status = Arc::new(Status::new(address.clone(), registry));
+    let pinned: Vec<ServiceName> =
+        config.outbound.upstreams.iter().map(|upstream| upstream.service.clone()).collect();
+    let hooks = hooks(identities, pictures, readiness, registry);
+    let agent = Agent::new(settings, workload, identity, pinned, hooks, Arc::clone(&status), queue);
+    Ok(Source { agent: Some(agent), status: Some(status) })
+}
+
+fn workload(config: &Config) -> Workload {
+    let crate::config::Workload { namespace, name, service_account, labels, zone } =
+        config.workload.clone();
+    Workload {
+        trust_domain: config.trust_domain.clone(),
+        namespace,
+        name,
+        service_account,
+        labels,
+        zone,
+        offer: offer(config),
+    }
+}
+
+/// The ports that the configuration opens for the app, at the address where they listen, if that is
+/// one.
+fn offer(config: &Config) -> Option<Offer> {
+    let inbound = &config.inbound;
+    if inbound.ports.is_empty() && inbound.listen.is_empty() {
+        return None;
+    }
+    let mut addresses: Vec<_> = inbound.ports.iter().map(|port| port.listen.ip()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let address = match addresses[..] {
+        [one] if !one.is_unspecified() && inbound.listen.is_empty() => Some(one),
+        _ => None,
+    };
+    let ports = inbound.ports.iter().map(|port| OfferedPort {
+        name: port.name.clone(),
+        port: port.app.port(),
+        mesh_port: port.listen.port(),
+        protocol: port.protocol,
+    });
+    Some(Offer { address, ports: ports.collect() })
+}
+
+fn hooks(
+    identities: Identities,
+    pictures: Pictures,
+    readiness: &Readiness,
+    registry: &Registry,
+) -> Hooks {
+    let metrics = Rc::new(CertificateMetrics::register(registry));
+    let failures = Rc::clone(&metrics);
+    let (certified, informed, registered) =
+        (readiness.clone(), readiness.clone(), readiness.clone());
+    let snapshot = pictures.snapshot();
+    Hooks {
+        identify: Box::new(move |credentials, roots_changed| {
+            metrics.taken(credentials.svid().not_after());
+            identities.credentials.store(Some(Arc::new(credentials)));
+            identities.renew(roots_changed);
+            certified.have(CERTIFICATE);
+        }),
+        publish: Box::new(move |mesh| pictures.publish(mesh)),
+        informed: Box::new(move || informed.have(RESOURCES)),
+        registered: Box::new(move || registered.have(REGISTRATION)),
+        renewal_failed: Box::new(move || failures.failed()),
+        was_used: Box::new(move |want| {
+            let snapshot = snapshot.load();
+            let target = match want {
+                Want::Service(name) => snapshot.targets.get(name),
+                Want::Address(address) => snapshot.instances.get(address),
+            };
+            target.is_some_and(|target| target.used.swap(false, Relaxed))
+        }),
+    }
+}

@@ -1,0 +1,142 @@
+//! What people can ask the control plane, one function a call.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tonic::Streaming;
+
+use super::convert::{Change, Event, Held, JoinToken, Key, changes};
+use super::documents::Document;
+use super::error::Error;
+use super::session::{Session, answer};
+use crate::wire::Channel;
+use crate::wire::v1::{
+    self, configuration_client::ConfigurationClient, tokens_client::TokensClient,
+};
+
+/// The largest answer that is taken: a mesh of some ten thousand resources. Arbitrary.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// What is to go.
+#[derive(Debug)]
+pub(super) enum Doomed {
+    Keys(Vec<Key>),
+    Documents { documents: Vec<Document>, default_namespace: String },
+}
+
+/// Who may join, and for how long.
+#[derive(Clone, Debug)]
+pub(super) struct NewToken {
+    pub(super) namespace: String,
+    pub(super) service_account: String,
+    pub(super) labels: BTreeMap<String, String>,
+    /// In CIDR notation; absent: where the workload connects from.
+    pub(super) address: Option<String>,
+    pub(super) ttl: Duration,
+    pub(super) uses: u32,
+}
+
+impl Session {
+    fn configuration(&self) -> ConfigurationClient<Channel> {
+        ConfigurationClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    fn tokens(&self) -> TokensClient<Channel> {
+        TokensClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub(super) async fn apply(
+        &self,
+        documents: Vec<Document>,
+        default_namespace: &str,
+        dry_run: bool,
+    ) -> Result<Vec<Change>, Error> {
+        let request = self.request(v1::ApplyRequest {
+            documents: documents.into_iter().map(Into::into).collect(),
+            default_namespace: default_namespace.to_owned(),
+            dry_run,
+        });
+        let told = answer(self.configuration().apply(request)).await?;
+        changes(told.faults, told.changes)
+    }
+
+    pub(super) async fn delete(
+        &self,
+        doomed: Doomed,
+        ignore_missing: bool,
+        dry_run: bool,
+    ) -> Result<Vec<Change>, Error> {
+        let mut request = v1::DeleteRequest { ignore_missing, dry_run, ..Default::default() };
+        match doomed {
+            Doomed::Keys(keys) => request.keys = keys.into_iter().map(Into::into).collect(),
+            Doomed::Documents { documents, default_namespace } => {
+                request.documents = documents.into_iter().map(Into::into).collect();
+                request.default_namespace = default_namespace;
+            }
+        }
+        let told = answer(self.configuration().delete(self.request(request))).await?;
+        changes(told.faults, told.changes)
+    }
+
+    pub(super) async fn one(&self, key: Key) -> Result<Held, Error> {
+        let request = self.request(v1::GetRequest { key: Some(key.into()) });
+        answer(self.configuration().get(request)).await?.try_into()
+    }
+
+    /// Empty: every kind, every namespace.
+    pub(super) async fn list(&self, kind: &str, namespace: &str) -> Result<Vec<Held>, Error> {
+        let request = self.request(selection(kind, namespace));
+        let told = answer(self.configuration().list(request)).await?;
+        told.resources.into_iter().map(Held::try_from).collect()
+    }
+
+    /// As [`Session::list`], then every change.
+    pub(super) async fn watch(&self, kind: &str, namespace: &str) -> Result<Told, Error> {
+        let request = self.request(selection(kind, namespace));
+        // The answer begins at once; what comes in it takes its time.
+        answer(self.configuration().watch(request)).await.map(Told)
+    }
+
+    /// The token's text, and its id.
+    pub(super) async fn create_token(&self, new: NewToken) -> Result<(String, String), Error> {
+        let NewToken { namespace, service_account, labels, address, ttl, uses } = new;
+        let request = self.request(v1::CreateTokenRequest {
+            namespace,
+            service_account,
+            labels: labels.into_iter().collect(),
+            address: address.unwrap_or_default(),
+            ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
+            uses,
+        });
+        let told = answer(self.tokens().create(request)).await?;
+        Ok((told.token, told.id))
+    }
+
+    pub(super) async fn list_tokens(&self) -> Result<Vec<JoinToken>, Error> {
+        let request = self.request(v1::ListTokensRequest {});
+        let told = answer(self.tokens().list(request)).await?;
+        Ok(told.tokens.into_iter().map(JoinToken::from).collect())
+    }
+
+    pub(super) async fn revoke_token(&self, id: &str) -> Result<(), Error> {
+        let request = self.request(v1::RevokeTokenRequest { id: id.to_owned() });
+        let v1::RevokeTokenResponse {} = answer(self.tokens().revoke(request)).await?;
+        Ok(())
+    }
+}
+
+fn selection(kind: &str, namespace: &str) -> v1::ListRequest {
+    v1::ListRequest { kind: kind.to_owned(), namespace: namespace.to_owned() }
+}
+
+/// What a watch tells, one after the other.
+pub(super) struct Told(Streaming<v1::WatchEvent>);
+
+impl Told {
+    /// # Errors
+    /// When the watch broke off; a control plane that leaves ends it without an error of its own.
+    pub(super) async fn next(&mut self) -> Result<Event, Error> {
+        let event = self.0.message().await?;
+        event.ok_or_else(|| Error::Lost("it ended the watch".into()))?.try_into()
+    }
+}

@@ -1,0 +1,73 @@
+//! The control plane's admin port: who is connected, what the mesh is taken to be, who signs.
+//!
+//! `/live`, `/ready` and `/metrics` answer anyone. In plaintext everything else answers this machine
+//! only, under the rules of every admin port; over TLS, on the same port, it answers whoever shows
+//! the operator token. It changes nothing but the log's level: what the mesh is told is changed
+//! through the API. The process's wiring calls [`serve`] once.
+
+mod guard;
+mod pages;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+
+use super::OperatorToken;
+use super::catalog::Catalog;
+use super::sessions::Sessions;
+use crate::runtime::Readiness;
+use crate::telemetry::log::{LogHandle, Repeats};
+use crate::telemetry::metrics::Registry;
+
+pub use server::serve;
+
+/// Everything that the pages show.
+pub struct View {
+    pub catalog: Arc<Catalog>,
+    pub registry: Registry,
+    pub readiness: Readiness,
+    pub log: LogHandle,
+    pub sessions: Arc<Sessions>,
+    /// The settings; secrets are not in it.
+    pub config: Value,
+    /// What `/ca` shows: the roots and the issuer, each with subject, serial, not-before and
+    /// not-after. Called for each page, on a thread that may block.
+    pub authorities: Box<dyn Fn() -> Value + Send + Sync>,
+    /// How the lease of a registration stands (held, or when it ends), by `namespace/name`. Called
+    /// as `authorities` is.
+    pub lease_of: Box<dyn Fn(&str) -> Value + Send + Sync>,
+}
+
+/// The port: what it shows, and to whom.
+pub struct Port {
+    view: View,
+    operator: OperatorToken,
+    tls: Arc<ArcSwap<rustls::ServerConfig>>,
+    /// Wrong tokens, by client.
+    guesses: Mutex<Repeats>,
+}
+
+impl Port {
+    /// Who comes over TLS must show `operator`. `tls` is swapped when the control plane's
+    /// certificate rotates; its ALPN must be `http/1.1` alone, and it asks for no client certificate.
+    pub fn new(
+        view: View,
+        operator: OperatorToken,
+        tls: Arc<ArcSwap<rustls::ServerConfig>>,
+    ) -> Self {
+        Self { view, operator, tls, guesses: Mutex::default() }
+    }
+
+    /// Somebody guessed. Whoever does so in a loop is in the log every few seconds.
+    fn guessed(&self, client: SocketAddr) {
+        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(left_out) = guesses.note(&client.ip().to_string(), Instant::now()) else { return };
+        tracing::warn!(%client, left_out, "a wrong operator token was shown on the admin port");
+    }
+}

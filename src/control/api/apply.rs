@@ -1,0 +1,143 @@
+//! From what is wanted to what is written: the core of applying and deleting.
+//!
+//! A plan is made against one state and holds for that state alone: every write expects what the
+//! plan was made from, so that a commit either finds it unchanged or makes nothing. Called by the
+//! writer, again with a newer state when somebody else was first.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::checks;
+use super::view::Id;
+use crate::control::catalog::{Held, Snapshot, StoredResource};
+use crate::control::store::{Expect, Write};
+use crate::resources::{Fault, Origin, Resource, manifest};
+
+/// What is to be written, and what that changes.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub writes: Vec<Write>,
+    /// In the order of what was wanted.
+    pub changes: Vec<Change>,
+}
+
+/// What happens to a resource. Manifests are without version, so that what differs is what people
+/// changed.
+#[derive(Debug)]
+pub struct Change {
+    pub id: Id,
+    pub action: Action,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Created,
+    Updated,
+    Unchanged,
+    Deleted,
+}
+
+/// Something to delete, and where it was named.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub id: Id,
+    /// [`Origin::Default`] when by key.
+    pub at: Origin,
+}
+
+/// Makes what is held as `wanted` says.
+///
+/// # Errors
+/// Everything that stands against it.
+pub fn apply(wanted: &[Resource], held: &Snapshot, now_ms: i64) -> Result<Plan, Vec<Fault>> {
+    let faults = checks::faults(wanted, held);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut plan = Plan::default();
+    for resource in wanted {
+        let id = Id::of(resource);
+        let before = id.held(held).map(|held| &**held);
+        plan.put(id, resource, before, now_ms);
+    }
+    Ok(plan)
+}
+
+/// Removes targets; one that is named twice is removed once.
+///
+/// # Errors
+/// Everything that stands against it.
+pub fn delete(
+    targets: &[Target],
+    held: &Snapshot,
+    ignore_missing: bool,
+) -> Result<Plan, Vec<Fault>> {
+    let (mut plan, mut faults, mut seen) = (Plan::default(), Vec::new(), HashSet::new());
+    for Target { id, at } in targets.iter().filter(|target| seen.insert(&target.id)) {
+        if let Some(before) = id.held(held) {
+            plan.remove(id.clone(), before);
+        } else if id.registration(held).is_some() {
+            let message = format!(
+                "{id} is registered by its sidecar: it goes when the sidecar stops, or when its \
+                 lease ends"
+            );
+            faults.push(Fault::new(at.clone(), message));
+        } else if !ignore_missing {
+            let message = format!("{id} is not there: check its name, or ignore what is missing");
+            faults.push(Fault::new(at.clone(), message));
+        }
+    }
+    faults.sort_by(|a: &Fault, b| a.at.cmp(&b.at));
+    if faults.is_empty() { Ok(plan) } else { Err(faults) }
+}
+
+impl Plan {
+    fn put(&mut self, id: Id, resource: &Resource, before: Option<&Held>, now_ms: i64) {
+        let after = unversioned(resource);
+        let action = match before {
+            None => Action::Created,
+            Some(held) if held.resource == *resource => Action::Unchanged,
+            Some(_) => Action::Updated,
+        };
+        if action != Action::Unchanged {
+            let created_ms = before.map_or(now_ms, |held| held.created_ms);
+            let stored = StoredResource { manifest: after.clone(), created_ms, enrollment: None };
+            let expect = before.map_or(Expect::Absent, |held| Expect::Version(held.version));
+            self.writes.push(Write { key: id.applied(), expect, value: Some(stored.encode()) });
+        }
+        if action == Action::Created {
+            self.reserve(&id);
+        }
+        let before = before.map(|held| unversioned(&held.resource));
+        self.changes.push(Change { id, action, before, after: Some(after) });
+    }
+
+    /// A sidecar may be about to register a workload of this name: whoever commits first has it.
+    fn reserve(&mut self, id: &Id) {
+        let key = id.registered();
+        self.writes.extend(key.map(|key| Write { key, expect: Expect::Absent, value: None }));
+    }
+
+    fn remove(&mut self, id: Id, before: &Held) {
+        let expect = Expect::Version(before.version);
+        self.writes.push(Write { key: id.applied(), expect, value: None });
+        let before = Some(unversioned(&before.resource));
+        self.changes.push(Change { id, action: Action::Deleted, before, after: None });
+    }
+
+    /// How many resources meet with `action`.
+    pub fn count(&self, action: Action) -> usize {
+        self.changes.iter().filter(|change| change.action == action).count()
+    }
+}
+
+fn unversioned(resource: &Resource) -> Value {
+    let mut manifest = manifest::of(resource);
+    if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("resourceVersion");
+    }
+    manifest
+}

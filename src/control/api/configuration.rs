@@ -1,0 +1,126 @@
+//! The service `Configuration`: takes and shows resources.
+//!
+//! Each method takes its message apart, lets a core do it, and says what came of it. Who may call is
+//! decided before.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::apply::Plan;
+use super::author::Author;
+use super::said::{self, Texts};
+use super::view::{Filter, Shown};
+use super::watch::{self, follow};
+use super::writer::{Manner, Unsettled, Writer, whole};
+use crate::control::catalog::Catalog;
+use crate::control::store::Store;
+use crate::wire::v1::configuration_server::{self, ConfigurationServer};
+use crate::wire::v1::{self, ApplyRequest, ApplyResponse, DeleteRequest, DeleteResponse};
+
+/// Texts as long as they may be, with room for what is around them.
+const MAX_MESSAGE_BYTES: usize = said::MAX_BYTES + (4 << 20);
+
+/// Serves resources.
+pub struct Configuration {
+    writer: Arc<Writer>,
+}
+
+impl Configuration {
+    pub fn new(catalog: Arc<Catalog>, store: Arc<dyn Store>) -> Self {
+        Self { writer: Arc::new(Writer::new(catalog, store)) }
+    }
+
+    /// As a service that takes messages as large as a call may be.
+    pub fn into_service(self) -> ConfigurationServer<Self> {
+        ConfigurationServer::new(self).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    fn catalog(&self) -> &Arc<Catalog> {
+        &self.writer.catalog
+    }
+}
+
+#[tonic::async_trait]
+impl configuration_server::Configuration for Configuration {
+    async fn apply(
+        &self,
+        request: Request<ApplyRequest>,
+    ) -> Result<Response<ApplyResponse>, Status> {
+        let who = Author::of(&request);
+        let ApplyRequest { documents, default_namespace, dry_run } = request.into_inner();
+        let texts = Texts::new(documents, &default_namespace)?;
+        let (writer, manner) = (Arc::clone(&self.writer), Manner { who, dry_run });
+        let settled = async move { writer.apply(texts, &manner).await };
+        let (faults, changes) = answer(whole(settled).await)?;
+        Ok(Response::new(ApplyResponse { faults, changes }))
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<Response<v1::Resource>, Status> {
+        let v1::GetRequest { key } = request.into_inner();
+        let id = said::id(key.unwrap_or_default())?;
+        let applied = self.catalog().resource(&id.applied().name).map(Shown::Applied);
+        let registered = || {
+            let registration = self.catalog().registration(&id.registered()?.name);
+            registration.map(Shown::Registered)
+        };
+        match applied.or_else(registered) {
+            Some(shown) => Ok(Response::new(said::resource(id, &shown))),
+            None => Err(Status::not_found(format!("there is no {id}: list what there is"))),
+        }
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<v1::ListResponse>, Status> {
+        let filter: Filter = said::filter(request.into_inner())?;
+        let matching = filter.of(&self.catalog().snapshot());
+        let resources = matching.into_iter().map(|(id, shown)| said::resource(id, &shown));
+        Ok(Response::new(v1::ListResponse { resources: resources.collect() }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteRequest>,
+    ) -> Result<Response<DeleteResponse>, Status> {
+        let who = Author::of(&request);
+        let DeleteRequest { keys, documents, default_namespace, ignore_missing, dry_run } =
+            request.into_inner();
+        let targets = said::targets(keys, &default_namespace)?;
+        let texts = Texts::new(documents, &default_namespace)?;
+        let (writer, manner) = (Arc::clone(&self.writer), Manner { who, dry_run });
+        let settled = async move { writer.delete(targets, texts, ignore_missing, &manner).await };
+        let (faults, changes) = answer(whole(settled).await)?;
+        Ok(Response::new(DeleteResponse { faults, changes }))
+    }
+
+    type WatchStream = ReceiverStream<watch::Said>;
+
+    async fn watch(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let filter = said::filter(request.into_inner())?;
+        let (sender, receiver) = mpsc::channel(watch::QUEUE);
+        tokio::spawn(follow(Arc::clone(self.catalog()), filter, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+/// Faults and changes, as the wire says them; faults are an answer, everything else is an error.
+fn answer(
+    settled: Result<Result<Plan, Unsettled>, JoinError>,
+) -> Result<(Vec<v1::Fault>, Vec<v1::Change>), Status> {
+    match settled.unwrap_or_else(|error| Err(error.into())) {
+        Ok(plan) => Ok((Vec::new(), plan.changes.into_iter().map(said::change).collect())),
+        Err(Unsettled::Faults(faults)) => Ok((said::faults(faults), Vec::new())),
+        Err(why) => Err(said::refusal(&why)),
+    }
+}

@@ -1,0 +1,183 @@
+//! First certificates, for those who hold a token.
+//!
+//! The use of a token is durable before the certificate exists, so that no crash gives a token back.
+//! A call that is repeated with the same key is the same use: an answer that got lost costs nobody
+//! the right to join.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tonic::{Request, Response, Status, async_trait};
+use tracing::{info, warn};
+
+use super::Caller;
+use crate::control::ca::{Issued, SigningRequest, new_enrollment};
+use crate::control::catalog::{Enrollment, Token, encoded, enrollment_key};
+use crate::control::desk::{Desk, unix_ms};
+use crate::control::store::{CommitError, Expect, Key, Shelf, Write};
+use crate::identity::TrustBundle;
+use crate::model::SpiffeId;
+use crate::wire::v1;
+use crate::wire::v1::identity_server::Identity;
+
+/// A commit that lost a race is made again this often.
+const RACES: usize = 5;
+
+/// Serves `outrigger.v1.Identity`.
+pub struct IdentityService {
+    desk: Arc<Desk>,
+}
+
+impl IdentityService {
+    pub fn new(desk: Arc<Desk>) -> Self {
+        Self { desk }
+    }
+}
+
+#[async_trait]
+impl Identity for IdentityService {
+    async fn enroll(
+        &self,
+        request: Request<v1::EnrollRequest>,
+    ) -> Result<Response<v1::EnrollResponse>, Status> {
+        let from = request.extensions().get::<Caller>().map(|caller| caller.address);
+        let v1::EnrollRequest { signing_request, token } = request.into_inner();
+        let desk = &self.desk;
+        match enroll(desk, &signing_request, &token, SystemTime::now()).await {
+            Ok((identity, issued)) => {
+                desk.metrics.enrolled.inc();
+                info!(%identity, serial = issued.serial, ?from, "enrolled");
+                Ok(Response::new(v1::EnrollResponse {
+                    certificate: Some(certificate(&issued)),
+                    bundle: Some(bundle(&desk.authority.roots())),
+                }))
+            }
+            Err(status) => {
+                desk.metrics.certificates_refused.inc();
+                warn!(?from, "an enrolment was refused: {}", status.message());
+                Err(status)
+            }
+        }
+    }
+}
+
+async fn enroll(
+    desk: &Desk,
+    signing_request: &[u8],
+    token: &str,
+    now: SystemTime,
+) -> Result<(SpiffeId, Issued), Status> {
+    let claims =
+        desk.signer.read(token, now).map_err(|error| Status::unauthenticated(error.to_string()))?;
+    let identity = claims.grant.identity(&desk.trust_domain).ok_or_else(|| {
+        Status::unauthenticated("the token names a service account that no workload can have")
+    })?;
+    let request = SigningRequest::read(signing_request, &identity).map_err(|error| {
+        Status::invalid_argument(format!("the signing request can't be taken: {error}"))
+    })?;
+    for _ in 0..RACES {
+        let held = desk.catalog.token(&claims.id).ok_or_else(|| {
+            Status::unauthenticated("the token was revoked, or is not one of this control plane")
+        })?;
+        let (number, writes) = use_up(desk, &held, &claims.id, request.key_fingerprint(), now)?;
+        match desk.store.commit(writes).await {
+            Ok(_) => {
+                let issued = desk.authority.sign(&request, number, now);
+                let issued = issued.map_err(|error| Status::internal(chain(&error)))?;
+                return Ok((identity, issued));
+            }
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => return Err(Status::unavailable(chain(&error))),
+        }
+    }
+    Err(Status::unavailable("too many join with this token at once: try again"))
+}
+
+/// The enrolment that this key gets, and what has to be written first.
+fn use_up(
+    desk: &Desk,
+    held: &crate::control::catalog::Stored<Token>,
+    id: &str,
+    key: &str,
+    now: SystemTime,
+) -> Result<(u64, Vec<Write>), Status> {
+    let mut token = Token::clone(&held.value);
+    if let Some(&number) = token.keys.get(key) {
+        return Ok((number, Vec::new()));
+    }
+    if token.uses_left == 0 {
+        return Err(Status::unauthenticated(
+            "the token is used up: make one with more --uses, or one for each workload",
+        ));
+    }
+    let number = new_enrollment().map_err(|error| Status::internal(error.to_string()))?;
+    token.uses_left -= 1;
+    token.keys.insert(key.to_owned(), number);
+    let until = now + desk.authority.leaf_lifetime();
+    let enrollment =
+        Enrollment { grant: token.grant.clone(), until_ms: unix_ms(until), token: id.to_owned() };
+    let writes = vec![
+        Write {
+            key: Key { shelf: Shelf::Tokens, name: id.into() },
+            expect: Expect::Version(held.version),
+            value: Some(encoded(&token)),
+        },
+        Write {
+            key: enrollment_key(number),
+            expect: Expect::Absent,
+            value: Some(encoded(&enrollment)),
+        },
+    ];
+    Ok((number, writes))
+}
+
+/// The next certificate of an enrolment that has one.
+///
+/// # Errors
+/// Why there is none, in a sentence for the sidecar.
+pub async fn renew(
+    desk: &Desk,
+    signing_request: &[u8],
+    identity: &SpiffeId,
+    number: u64,
+    now: SystemTime,
+) -> Result<Issued, String> {
+    let request = SigningRequest::read(signing_request, identity)
+        .map_err(|error| format!("the signing request can't be taken: {error}"))?;
+    let until_ms = unix_ms(now + desk.authority.leaf_lifetime());
+    for _ in 0..RACES {
+        let held = desk.catalog.enrollment(number).ok_or_else(|| {
+            "the workload's enrolment has ended or was revoked: join again with a new token"
+                .to_owned()
+        })?;
+        let enrollment = Enrollment { until_ms, ..Enrollment::clone(&held.value) };
+        let write = Write {
+            key: enrollment_key(number),
+            expect: Expect::Version(held.version),
+            value: Some(encoded(&enrollment)),
+        };
+        match desk.store.commit(vec![write]).await {
+            Ok(_) => {
+                return desk.authority.sign(&request, number, now).map_err(|error| chain(&error));
+            }
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => return Err(chain(&error)),
+        }
+    }
+    Err("the enrolment changes too often: try again".to_owned())
+}
+
+/// A certificate as it is sent.
+pub fn certificate(issued: &Issued) -> v1::Certificate {
+    v1::Certificate { chain: issued.chain.iter().map(|der| der.to_vec()).collect() }
+}
+
+/// The roots as they are sent.
+pub fn bundle(bundle: &TrustBundle) -> v1::TrustBundle {
+    let roots = bundle.roots().iter().map(|root| root.certificate.to_vec()).collect();
+    v1::TrustBundle { roots, generation: bundle.generation() }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    crate::http::respond::chain(error)
+}

@@ -1,0 +1,30 @@
+//! What sidecars and people may ask the control plane, over gRPC and TLS.
+//!
+//! `server` (connections) → `router` and `callers` (who calls, and whether they may) → `identity`,
+//! `session`, `configuration`, `tokens` (what they asked). Every RPC has its rule in one table; one
+//! that is not in it is refused. Cores (`apply`, `checks`, `view`, `subscriptions`) know nothing of
+//! the wire, which stops at `convert` and `said`.
+
+mod apply;
+mod author;
+mod callers;
+mod checks;
+mod configuration;
+mod convert;
+mod identity;
+mod router;
+mod said;
+pub mod server;
+mod session;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod view;
+mod watch;
+mod wish;
+mod writer;
+
+pub use author::Author;
+pub use callers::{Caller, Operators};
+pub use router::Router;

@@ -1,0 +1,103 @@
+//! From a request to the service that answers it, past the rule that guards it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::sleep;
+use tonic::Status;
+use tonic::body::Body;
+use tower::limit::ConcurrencyLimit;
+use tower::load_shed::LoadShed;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tracing::warn;
+
+use super::callers::{Caller, GUESS_DELAY, Rule, is_guess, judge, rule};
+use super::configuration::Configuration;
+use super::identity::IdentityService;
+use super::session::MeshService;
+use super::tokens::{Mint, Tokens};
+use crate::control::desk::Desk;
+use crate::wire::v1::configuration_server::ConfigurationServer;
+use crate::wire::v1::identity_server::IdentityServer;
+use crate::wire::v1::mesh_server::MeshServer;
+use crate::wire::v1::tokens_server::TokensServer;
+
+/// Enrolments at once: anybody may ask, each costs signatures. More are told to come back.
+const ENROLMENTS: usize = 64;
+
+/// All services of the control plane; clones share them.
+#[derive(Clone)]
+pub struct Router {
+    desk: Arc<Desk>,
+    identity: LoadShed<ConcurrencyLimit<IdentityServer<IdentityService>>>,
+    mesh: MeshServer<MeshService>,
+    configuration: ConfigurationServer<Configuration>,
+    tokens: TokensServer<Tokens>,
+}
+
+impl Router {
+    pub fn new(desk: Arc<Desk>) -> Self {
+        let (catalog, store) = (Arc::clone(&desk.catalog), Arc::clone(&desk.store));
+        let configuration = Configuration::new(Arc::clone(&catalog), Arc::clone(&store));
+        let signer: Arc<dyn Mint + Send + Sync> = Arc::clone(&desk.signer) as _;
+        let tokens = Tokens::new(catalog, store, signer);
+        let identity = IdentityServer::new(IdentityService::new(Arc::clone(&desk)));
+        Self {
+            identity: ServiceBuilder::new()
+                .load_shed()
+                .concurrency_limit(ENROLMENTS)
+                .service(identity),
+            mesh: MeshServer::new(MeshService::new(Arc::clone(&desk))),
+            configuration: configuration.into_service(),
+            tokens: TokensServer::new(tokens),
+            desk,
+        }
+    }
+
+    /// Answers one call of `caller`.
+    pub async fn answer(self, caller: Caller, mut request: Request<Incoming>) -> Response<Body> {
+        let Some((rpc, rule)) = rule(request.uri().path()) else {
+            return Status::unimplemented("the control plane has no such call").into_http();
+        };
+        let operators = &self.desk.operators;
+        match judge(rule, &caller, request.headers(), operators, SystemTime::now()) {
+            Ok(author) => drop(request.extensions_mut().insert(author)),
+            Err(status) => {
+                self.desk.metrics.refused(rpc);
+                warn!(rpc, from = %caller.address, "a call was refused: {}", status.message());
+                if is_guess(&status) && rule == Rule::Operator {
+                    sleep(GUESS_DELAY).await;
+                }
+                return status.into_http();
+            }
+        }
+        request.extensions_mut().insert(caller);
+        self.dispatch(rpc, request).await
+    }
+
+    async fn dispatch(mut self, rpc: &str, request: Request<Incoming>) -> Response<Body> {
+        let service = rpc.split('/').nth(1).unwrap_or_default();
+        match service {
+            "outrigger.v1.Identity" => {
+                let answered = self.identity.oneshot(request).await;
+                answered.unwrap_or_else(|_| {
+                    let message = "too many join at once: come back later";
+                    Status::resource_exhausted(message).into_http()
+                })
+            }
+            "outrigger.v1.Mesh" => infallible(self.mesh.call(request).await),
+            "outrigger.v1.Configuration" => infallible(self.configuration.call(request).await),
+            "outrigger.v1.Tokens" => infallible(self.tokens.call(request).await),
+            _ => Status::unimplemented("the control plane has no such service").into_http(),
+        }
+    }
+}
+
+fn infallible<T>(result: Result<T, std::convert::Infallible>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}

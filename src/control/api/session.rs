@@ -1,0 +1,342 @@
+//! One sidecar's session, from `hello` to its end.
+//!
+//! A task each: it hears what the sidecar says, and tells it what changed of that which it asked for.
+//! What is queued for a sidecar is bounded by what it asked for; one that takes nothing for too long
+//! is let go. The session acts for the identity of its certificate, and ends with it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+use tracing::{debug, info, warn};
+
+use super::Caller;
+use super::convert::Wanted;
+use super::identity::{bundle, certificate, renew};
+use super::subscriptions::Subscriptions;
+use crate::control::ca::enrollment_of;
+use crate::control::desk::Desk;
+use crate::control::registrar::{Offer, Refusal, manifest_of};
+use crate::control::sessions::{SessionEntry, SessionFacts};
+use crate::tls::Peer;
+use crate::wire::v1::from_sidecar::Message as Said;
+use crate::wire::v1::mesh_server::Mesh;
+use crate::wire::v1::to_sidecar::Message as Tell;
+use crate::wire::v1::{self, ToSidecar};
+
+/// Messages on their way to one sidecar.
+const QUEUE: usize = 8;
+/// How long a sidecar may take nothing.
+const STUCK: Duration = Duration::from_secs(30);
+/// Heartbeats that may be missed.
+const MISSED: u32 = 3;
+/// How long a sidecar may take to say hello.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// Serves `outrigger.v1.Mesh`.
+pub struct MeshService {
+    desk: Arc<Desk>,
+}
+
+impl MeshService {
+    pub fn new(desk: Arc<Desk>) -> Self {
+        Self { desk }
+    }
+}
+
+type Answer = Result<ToSidecar, Status>;
+
+#[async_trait]
+impl Mesh for MeshService {
+    type SessionStream = ReceiverStream<Answer>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::FromSidecar>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let desk = Arc::clone(&self.desk);
+        let caller = request.extensions().get::<Caller>().cloned();
+        let Some(Caller { address, peer: Some(peer) }) = caller else {
+            return Err(Status::unauthenticated("a session needs a certificate of the mesh"));
+        };
+        let admitted = desk.admit();
+        let ticket = admitted.map_err(|later| come_back(later))?;
+        let mut said = request.into_inner();
+        let (tell, told) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            let ip = address.ip().to_canonical();
+            let hello = timeout(HELLO, said.message()).await;
+            let Ok(Ok(Some(v1::FromSidecar { message: Some(Said::Hello(hello)) }))) = hello else {
+                let status = Status::invalid_argument("a session begins with hello");
+                let _ = tell.try_send(Err(status));
+                return;
+            };
+            match Session::begin(desk, peer, ip, address.port(), hello, tell.clone()).await {
+                Ok(mut session) => {
+                    drop(ticket);
+                    if let Err(status) = session.run(said).await {
+                        debug!(workload = session.workload, "session ended: {}", status.message());
+                        let _ = tell.try_send(Err(status));
+                    }
+                }
+                Err(status) => drop(tell.try_send(Err(status))),
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(told)))
+    }
+}
+
+/// Too many at once; the sidecar is told when to try again.
+fn come_back(later: Duration) -> Status {
+    let mut status = Status::resource_exhausted("too many sessions begin at once: come back later");
+    if let Ok(millis) = later.as_millis().to_string().parse() {
+        status.metadata_mut().insert("grpc-retry-pushback-ms", millis);
+    }
+    status
+}
+
+struct Session {
+    desk: Arc<Desk>,
+    peer: Peer,
+    connected_from: IpAddr,
+    workload: String,
+    enrollment: u64,
+    subscriptions: Subscriptions,
+    registered: Option<Arc<str>>,
+    entry: SessionEntry,
+    tell: mpsc::Sender<Answer>,
+    /// When the newest certificate of the sidecar ends, and with it the session.
+    until: SystemTime,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(name) = &self.registered {
+            self.desk.registrar.release(name, self.subscriptions.mailbox().id());
+        }
+    }
+}
+
+impl Session {
+    async fn begin(
+        desk: Arc<Desk>,
+        peer: Peer,
+        connected_from: IpAddr,
+        port: u16,
+        hello: v1::Hello,
+        tell: mpsc::Sender<Answer>,
+    ) -> Result<Session, Status> {
+        let v1::Hello { software, workload, version, subscription } = hello;
+        let enrollment = enrollment_of(&peer.serial).unwrap_or_default();
+        if desk.catalog.enrollment(enrollment).is_none() {
+            warn!(identity = %peer.id, serial = peer.serial, "a certificate without an enrolment was refused");
+            return Err(Status::unauthenticated(
+                "this workload's enrolment has ended or was revoked: join again with a new token",
+            ));
+        }
+        let wanted = Wanted::try_from(subscription.unwrap_or_default());
+        let wanted = wanted.map_err(Status::invalid_argument)?;
+        let facts = SessionFacts {
+            identity: peer.id.clone(),
+            workload: workload.clone(),
+            address: (connected_from, port).into(),
+            software,
+            certificate_ends: peer.not_after,
+        };
+        let entry = desk.sessions.enter(facts);
+        let mut subscriptions =
+            Subscriptions::new(Arc::clone(&desk.catalog), Arc::clone(&desk.epoch));
+        let first = subscriptions.begin(&wanted, &version);
+        let until = peer.not_after;
+        let mut session = Session {
+            desk,
+            peer,
+            connected_from,
+            workload,
+            enrollment,
+            subscriptions,
+            registered: None,
+            entry,
+            tell,
+            until,
+        };
+        session.tell(Tell::Welcome(session.welcome())).await?;
+        session.tell(Tell::Bundle(bundle(&session.desk.authority.roots()))).await?;
+        session.update(first).await?;
+        Ok(session)
+    }
+
+    fn welcome(&self) -> v1::Welcome {
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        v1::Welcome {
+            software: format!("outrigger {}", env!("CARGO_PKG_VERSION")),
+            heartbeat_ms: millis(self.desk.heartbeat),
+            lease_ms: millis(self.desk.registrar.lock().lease()),
+        }
+    }
+
+    /// Until the sidecar leaves, falls silent, or its certificate ends. Silence is counted in
+    /// heartbeats that this process was awake for: after a freeze, what came meanwhile is read
+    /// first.
+    async fn run(&mut self, mut said: Streaming<v1::FromSidecar>) -> Result<(), Status> {
+        let mailbox = Arc::clone(self.subscriptions.mailbox());
+        let mut beats = interval(self.desk.heartbeat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        beats.tick().await;
+        let mut leaving = self.desk.leaving.clone();
+        let mut silent = 0;
+        loop {
+            let left = self.until.duration_since(SystemTime::now()).unwrap_or_default();
+            tokio::select! {
+                biased;
+                message = said.message() => match message {
+                    Ok(Some(message)) => {
+                        silent = 0;
+                        self.hear(message).await?;
+                    }
+                    Ok(None) => return Ok(()),
+                    Err(status) => return Err(status),
+                },
+                news = mailbox.news() => {
+                    if let Some(update) = self.subscriptions.update(&news, false) {
+                        self.update(update).await?;
+                    }
+                }
+                _ = beats.tick() => {
+                    silent += 1;
+                    if silent > MISSED {
+                        return Err(Status::deadline_exceeded("the sidecar fell silent"));
+                    }
+                }
+                _ = leaving.changed() => {
+                    return Err(Status::unavailable("the control plane is about to leave"));
+                }
+                () = sleep(left) => {
+                    return Err(Status::unauthenticated("the sidecar's certificate has ended"));
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: v1::FromSidecar) -> Result<(), Status> {
+        self.entry.heard();
+        match message.message {
+            Some(Said::Heartbeat(beat)) => self.tell(Tell::Heartbeat(beat)).await,
+            Some(Said::Subscribe(more)) => {
+                let wanted = Wanted::try_from(more).map_err(Status::invalid_argument)?;
+                let subscribed = self.subscriptions.subscribe(&wanted);
+                self.entry.subscribed(self.subscriptions.len());
+                subscribed.map_err(Status::resource_exhausted)
+            }
+            Some(Said::Unsubscribe(less)) => {
+                let unwanted = Wanted::try_from(less).map_err(Status::invalid_argument)?;
+                self.subscriptions.unsubscribe(&unwanted);
+                self.entry.subscribed(self.subscriptions.len());
+                Ok(())
+            }
+            Some(Said::Verdict(verdict)) => self.judged(verdict).await,
+            Some(Said::Certificate(request)) => self.renew(request).await,
+            Some(Said::Register(offer)) => self.register(offer).await,
+            Some(Said::Withdraw(v1::Withdrawal {})) => self.withdraw().await,
+            Some(Said::Hello(_)) => Err(Status::invalid_argument("hello was said already")),
+            // A newer sidecar's message, which this version does not know.
+            None => Ok(()),
+        }
+    }
+
+    async fn judged(&mut self, verdict: v1::Verdict) -> Result<(), Status> {
+        let v1::Verdict { version, errors } = verdict;
+        if errors.is_empty() {
+            self.entry.acknowledged(self.subscriptions.revision_of(&version).unwrap_or_default());
+            return Ok(());
+        }
+        self.desk.metrics.updates_refused.inc();
+        warn!(workload = self.workload, version, "an update was refused: {}", errors.join("; "));
+        let revision = self.subscriptions.revision_of(&version).unwrap_or_default();
+        self.entry.refused(revision, errors);
+        for update in self.subscriptions.refused(&version) {
+            self.update(update).await?;
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self, request: v1::CertificateRequest) -> Result<(), Status> {
+        use v1::certificate_answer::Answer;
+        let (desk, id) = (Arc::clone(&self.desk), &self.peer.id);
+        let csr = &request.signing_request;
+        let answer = match renew(&desk, csr, id, self.enrollment, SystemTime::now()).await {
+            Ok(issued) => {
+                desk.metrics.renewed.inc();
+                info!(identity = %id, workload = self.workload, serial = issued.serial, "certificate renewed");
+                self.until = issued.not_after;
+                self.entry.renewed(issued.not_after);
+                Answer::Certificate(certificate(&issued))
+            }
+            Err(refusal) => {
+                desk.metrics.certificates_refused.inc();
+                warn!(identity = %id, workload = self.workload, "a renewal was refused: {refusal}");
+                Answer::Refusal(refusal)
+            }
+        };
+        self.tell(Tell::Certificate(v1::CertificateAnswer { answer: Some(answer) })).await
+    }
+
+    async fn register(&mut self, offer: v1::Registration) -> Result<(), Status> {
+        let Some(held) = self.desk.catalog.enrollment(self.enrollment) else {
+            return Err(Status::unauthenticated("this workload's enrolment was revoked"));
+        };
+        let identity = self.peer.id.clone();
+        let manifest = manifest_of(&identity, &self.workload, &offer, self.connected_from);
+        let offer = Offer {
+            session: self.subscriptions.mailbox().id(),
+            identity,
+            enrollment: self.enrollment,
+            connected_from: self.connected_from,
+            manifest,
+        };
+        let desk = Arc::clone(&self.desk);
+        let taken = desk.registrar.register(offer, &held.value.grant, SystemTime::now()).await;
+        let errors = match taken {
+            Ok(name) => {
+                self.registered = Some(name);
+                Vec::new()
+            }
+            Err(Refusal::Offer(errors)) => {
+                warn!(identity = %self.peer.id, workload = self.workload, "a registration was refused: {}", errors.join("; "));
+                errors
+            }
+            Err(Refusal::Store(error)) => {
+                return Err(Status::unavailable(crate::http::respond::chain(&error)));
+            }
+        };
+        self.tell(Tell::Registration(v1::RegistrationAnswer { errors })).await
+    }
+
+    async fn withdraw(&mut self) -> Result<(), Status> {
+        if let Some(name) = self.registered.take() {
+            let session = self.subscriptions.mailbox().id();
+            let withdrawn = self.desk.registrar.withdraw(&name, session).await;
+            withdrawn.map_err(|error| Status::unavailable(crate::http::respond::chain(&error)))?;
+        }
+        self.tell(Tell::Withdrawn(v1::Withdrawn {})).await
+    }
+
+    async fn update(&mut self, update: v1::Update) -> Result<(), Status> {
+        self.desk.metrics.updates_sent.inc();
+        self.entry.sent(self.subscriptions.revision());
+        self.tell(Tell::Update(update)).await
+    }
+
+    async fn tell(&self, message: Tell) -> Result<(), Status> {
+        let sent = self.tell.send(Ok(ToSidecar { message: Some(message) }));
+        match timeout(STUCK, sent).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Status::cancelled("the sidecar left")),
+            Err(_) => Err(Status::deadline_exceeded("the sidecar takes nothing")),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the store's values mean: JSON documents, one a key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::grant::Grant;
+use super::super::store::{Key, Shelf};
+use crate::resources::{Metadata, Origin, Resource, Service, Workload, manifest, parse_documents};
+
+/// A resource that somebody applied.
+#[derive(Debug)]
+pub struct Held {
+    pub resource: Resource,
+    /// Of the commit that wrote it.
+    pub version: u64,
+    /// When it was first applied, in milliseconds since 1970.
+    pub created_ms: i64,
+}
+
+/// A workload that its sidecar registered.
+#[derive(Debug)]
+pub struct Registration {
+    pub workload: Workload,
+    /// Of the commit that wrote it.
+    pub version: u64,
+    /// When it was registered, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// Under whose rights.
+    pub enrollment: u64,
+}
+
+/// How a resource or registration is written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredResource {
+    pub manifest: Value,
+    pub created_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrollment: Option<u64>,
+}
+
+/// A join token and what is left of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Token {
+    pub grant: Grant,
+    pub expires_ms: i64,
+    pub uses_left: u32,
+    /// Who joined with it: the key of the signing request, and the enrolment. A call that is
+    /// repeated with the same key is the same use.
+    pub keys: BTreeMap<String, u64>,
+}
+
+/// Somebody who joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Enrollment {
+    pub grant: Grant,
+    /// When the last certificate under it ends, in milliseconds since 1970.
+    pub until_ms: i64,
+    /// The join token's id.
+    pub token: String,
+}
+
+impl StoredResource {
+    /// As bytes for the store. The manifest's own version is the store's to say.
+    pub fn encode(&self) -> Arc<[u8]> {
+        encoded(self)
+    }
+}
+
+/// A value as bytes for the store.
+pub fn encoded(value: &impl Serialize) -> Arc<[u8]> {
+    serde_json::to_vec(value).expect("names, numbers and texts can always be written").into()
+}
+
+/// A value from the store; absent ones were removed.
+pub fn decoded<T: DeserializeOwned>(value: Option<&[u8]>) -> Result<Option<T>, String> {
+    value.map(serde_json::from_slice).transpose().map_err(|error| error.to_string())
+}
+
+/// Enrolments go by their number in hexadecimal.
+pub fn enrollment_key(number: u64) -> Key {
+    Key { shelf: Shelf::Enrollments, name: format!("{number:016x}").into() }
+}
+
+pub fn enrollment_number(name: &str) -> Result<u64, String> {
+    u64::from_str_radix(name, 16).map_err(|_| "its name is no number".to_owned())
+}
+
+/// What a resource goes by in the store: `kind/namespace/name`.
+pub fn resource_name(kind: &str, namespace: &str, name: &str) -> Arc<str> {
+    format!("{kind}/{namespace}/{name}").into()
+}
+
+impl Held {
+    /// # Errors
+    /// Why it can't be read.
+    pub fn read(value: &[u8], version: u64) -> Result<Self, String> {
+        let stored: StoredResource =
+            serde_json::from_slice(value).map_err(|error| error.to_string())?;
+        let resource = resource(&stored.manifest)?;
+        Ok(Self { resource, version, created_ms: stored.created_ms })
+    }
+
+    pub fn workload(&self) -> Option<&Workload> {
+        workload(&self.resource)
+    }
+
+    pub fn service(&self) -> Option<&Service> {
+        service(&self.resource)
+    }
+
+    /// The manifest with its version, as people are shown it.
+    pub fn manifest(&self) -> Value {
+        versioned(manifest::of(&self.resource), self.version)
+    }
+}
+
+impl Registration {
+    /// # Errors
+    /// Why it can't be read.
+    pub fn read(value: &[u8], version: u64) -> Result<Self, String> {
+        let stored: StoredResource =
+            serde_json::from_slice(value).map_err(|error| error.to_string())?;
+        let Resource::Workload(workload) = resource(&stored.manifest)? else {
+            return Err("it is no workload".to_owned());
+        };
+        let enrollment = stored.enrollment.unwrap_or_default();
+        Ok(Self { workload, version, created_ms: stored.created_ms, enrollment })
+    }
+
+    /// What it goes by: `namespace/name`.
+    pub fn name(&self) -> String {
+        let Metadata { namespace, name, .. } = &self.workload.metadata;
+        format!("{namespace}/{name}")
+    }
+
+    /// The manifest with its version, as people are shown it.
+    pub fn manifest(&self) -> Value {
+        versioned(manifest::of(&Resource::Workload(self.workload.clone())), self.version)
+    }
+}
+
+pub fn workload(resource: &Resource) -> Option<&Workload> {
+    if let Resource::Workload(workload) = resource { Some(workload) } else { None }
+}
+
+pub fn service(resource: &Resource) -> Option<&Service> {
+    if let Resource::Service(service) = resource { Some(service) } else { None }
+}
+
+fn resource(manifest: &Value) -> Result<Resource, String> {
+    let origin = Origin::file("the store");
+    let read = parse_documents(&manifest.to_string(), &origin, "default");
+    let mut read = read
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    read.pop().ok_or_else(|| "it is empty".to_owned())
+}
+
+fn versioned(mut manifest: Value, version: u64) -> Value {
+    manifest["metadata"]["resourceVersion"] = Value::from(version.to_string());
+    manifest
+}

@@ -1,0 +1,155 @@
+//! What readers are told as commits come in, in whatever order.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::*;
+use crate::control::store::Key;
+use crate::resources::{Origin, manifest, parse_documents};
+
+const WEB: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, clusterIP: 10.0.0.7, ports: [{port: 80, targetPort: app}]}
+";
+
+fn workload(name: &str, app: &str, ip: &str) -> String {
+    format!(
+        "
+apiVersion: outrigger.dev/v1alpha1
+kind: Workload
+metadata: {{name: {name}, namespace: shop, labels: {{app: {app}}}}}
+spec: {{address: {ip}, serviceAccount: web, ports: [{{name: app, port: 8080}}]}}
+"
+    )
+}
+
+fn change(text: &str, gone: bool) -> (Key, Option<Arc<[u8]>>) {
+    let read = parse_documents(text, &Origin::file("test"), "default").expect("sound");
+    let metadata = read[0].metadata();
+    let name = resource_name(read[0].kind(), &metadata.namespace, &metadata.name);
+    let stored =
+        StoredResource { manifest: manifest::of(&read[0]), created_ms: 1, enrollment: None };
+    (Key { shelf: Shelf::Resources, name }, (!gone).then(|| stored.encode()))
+}
+
+fn name(text: &str) -> ServiceName {
+    ServiceName::parse(text, "default").expect("a name")
+}
+
+struct Bench {
+    catalog: Catalog,
+    revision: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { catalog: Catalog::new(TrustDomain::default(), 0, &[]), revision: 0 }
+    }
+
+    fn commit(&mut self, changes: Vec<(Key, Option<Arc<[u8]>>)>) {
+        self.revision += 1;
+        self.catalog.absorb(&Committed { revision: self.revision, changes });
+    }
+
+    fn endpoints(&self) -> Option<Vec<String>> {
+        let reading = self.catalog.read(&[name("web.shop:80")], &[]);
+        let bound = reading.services[0].1.clone()?;
+        Some(bound.endpoints.iter().map(|endpoint| endpoint.workload.to_string()).collect())
+    }
+}
+
+fn news(mailbox: &Mailbox) -> Option<News> {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+    let mut waiting = std::pin::pin!(mailbox.news());
+    match waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(news) => Some(news),
+        Poll::Pending => None,
+    }
+}
+
+#[test]
+fn a_service_finds_its_workloads_in_whatever_order_they_come() {
+    let mut bench = Bench::new();
+    bench.commit(vec![change(&workload("web-1", "web", "10.0.1.1"), false)]);
+    assert_eq!(bench.endpoints(), None);
+    bench.commit(vec![change(WEB, false), change(&workload("db", "db", "10.0.1.9"), false)]);
+    assert_eq!(bench.endpoints(), Some(vec!["web-1.shop".into()]));
+    bench.commit(vec![change(&workload("web-2", "web", "10.0.1.2"), false)]);
+    assert_eq!(bench.endpoints(), Some(vec!["web-1.shop".into(), "web-2.shop".into()]));
+    bench.commit(vec![change(&workload("web-1", "db", "10.0.1.1"), false)]);
+    assert_eq!(bench.endpoints(), Some(vec!["web-2.shop".into()]));
+    bench.commit(vec![change(&workload("web-2", "web", "10.0.1.2"), true)]);
+    assert_eq!(bench.endpoints(), Some(vec![]));
+    bench.commit(vec![change(WEB, true)]);
+    assert_eq!(bench.endpoints(), None);
+}
+
+#[test]
+fn only_those_who_asked_are_told_and_only_of_changes() {
+    let mut bench = Bench::new();
+    bench.commit(vec![change(WEB, false)]);
+    let (reader, other) = (bench.catalog.enter(), bench.catalog.enter());
+    bench.catalog.subscribe(&reader, &[name("web.shop:80")], &[]);
+    bench.catalog.subscribe(&other, &[name("db.shop:5432")], &[]);
+    bench.commit(vec![change(&workload("web-1", "web", "10.0.1.1"), false)]);
+    bench.commit(vec![change(&workload("web-2", "web", "10.0.1.2"), false)]);
+    let told = news(&reader).expect("news");
+    assert_eq!(told.services, HashSet::from([name("web.shop:80")]));
+    assert_eq!(news(&reader), None, "two changes are one mark");
+    bench.commit(vec![change(&workload("web-2", "web", "10.0.1.2"), false)]);
+    assert_eq!(news(&reader), None, "nothing is different");
+    assert_eq!(news(&other), None);
+    bench.catalog.leave(&reader);
+    bench.commit(vec![change(WEB, true)]);
+    assert_eq!(news(&reader), None);
+    assert_eq!(bench.catalog.counts().sessions, 1);
+}
+
+#[test]
+fn an_address_is_a_service_an_instance_or_unknown() {
+    let mut bench = Bench::new();
+    let asked: [SocketAddr; 3] = [
+        "10.0.0.7:80".parse().expect("an address"),
+        "10.0.1.1:8080".parse().expect("an address"),
+        "10.0.1.1:9999".parse().expect("an address"),
+    ];
+    let reader = bench.catalog.enter();
+    bench.catalog.subscribe(&reader, &[], &asked);
+    let facts = |bench: &Bench| {
+        let reading = bench.catalog.read(&[], &asked);
+        reading.addresses.into_iter().map(|(_, fact)| fact).collect::<Vec<_>>()
+    };
+    assert_eq!(facts(&bench), [const { AddressFact::Unknown }; 3]);
+    bench.commit(vec![change(WEB, false), change(&workload("web-1", "web", "10.0.1.1"), false)]);
+    assert_eq!(news(&reader).expect("news").addresses, HashSet::from(asked));
+    let found = facts(&bench);
+    assert_eq!(found[0], AddressFact::Service(name("web.shop:80")));
+    assert!(
+        matches!(&found[1], AddressFact::Instance(i) if i.owner.is_none() && &*i.endpoint.workload == "web-1.shop"),
+        "{found:?}"
+    );
+    assert_eq!(found[2], AddressFact::Unknown);
+    let headless = WEB.replace("10.0.0.7", "None");
+    bench.commit(vec![change(&headless, false)]);
+    let told = news(&reader).expect("news").addresses;
+    assert!(told.contains(&asked[0]) && told.contains(&asked[1]), "{told:?}");
+    let found = facts(&bench);
+    assert_eq!(found[0], AddressFact::Unknown);
+    assert!(
+        matches!(&found[1], AddressFact::Instance(i) if i.owner == Some(name("web.shop:80"))),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out_and_the_rest_stays() {
+    let mut bench = Bench::new();
+    bench.commit(vec![change(WEB, false)]);
+    let broken = Key { shelf: Shelf::Resources, name: "Service/shop/odd".into() };
+    bench.commit(vec![(broken, Some(b"{".as_slice().into()))]);
+    assert_eq!(bench.endpoints(), Some(vec![]));
+    assert_eq!(bench.catalog.counts().resources, 1);
+}

@@ -1,0 +1,54 @@
+//! What every call works with: the store, the picture, the CA and the rules of joining.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use super::admission::{Admission, Ticket};
+use super::api::Operators;
+use super::ca::Authority;
+use super::catalog::Catalog;
+use super::metrics::Metrics;
+use super::registrar::Registrar;
+use super::sessions::Sessions;
+use super::store::Store;
+use super::tokens::Signer;
+use crate::model::TrustDomain;
+use crate::runtime::clock;
+
+/// One control plane's.
+pub struct Desk {
+    pub trust_domain: TrustDomain,
+    pub store: Arc<dyn Store>,
+    pub catalog: Arc<Catalog>,
+    pub authority: Arc<Authority>,
+    pub signer: Arc<Signer>,
+    pub operators: Operators,
+    pub registrar: Registrar,
+    pub admission: Mutex<Admission>,
+    pub sessions: Arc<Sessions>,
+    pub metrics: Metrics,
+    /// Of this process: versions of another one mean nothing here.
+    pub epoch: Arc<str>,
+    pub heartbeat: Duration,
+    /// Turns true when this process is about to end.
+    pub leaving: watch::Receiver<bool>,
+}
+
+impl Desk {
+    /// A place for another session, or how long its sidecar should stay away.
+    ///
+    /// # Errors
+    /// When too many begin at once.
+    pub fn admit(&self) -> Result<Ticket, Duration> {
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        admission.try_admit(clock::now_us())
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn unix_ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

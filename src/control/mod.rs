@@ -1,0 +1,28 @@
+//! The control plane: certificates, discovery, registrations and configuration.
+//!
+//! `store` (what is never forgotten) → `catalog` (the picture in memory) → `api` (what sidecars and
+//! people may ask) over TLS from `ca`. It decides who may be who and who is told what; no request
+//! of an app passes through it.
+
+mod admin;
+mod admission;
+pub mod api;
+pub mod ca;
+pub mod catalog;
+mod desk;
+mod files;
+pub mod grant;
+mod lease;
+mod metrics;
+mod operator;
+mod registrar;
+mod run;
+mod sessions;
+mod settings;
+pub mod store;
+pub mod tokens;
+
+pub use files::FileError;
+pub use operator::OperatorToken;
+pub use run::run;
+pub use settings::Settings;

@@ -1,0 +1,261 @@
+//! Registrations: what workloads offer, for as long as their sidecars keep them up.
+//!
+//! A registration is durable before it is acknowledged. It is held by one session; when that ends it
+//! lasts a lease longer, so that a restart of the control plane or a lost connection takes nobody
+//! out of service, and a sidecar that died is gone soon. A draining sidecar takes it back at once.
+//! What concerns one name happens in turn, so that a lease that ends can't take away what was just
+//! registered anew.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::catalog::{Catalog, Registration, StoredResource, encoded, resource_name};
+use super::desk::unix_ms;
+use super::grant::Grant;
+use super::lease::Leases;
+use super::store::{CommitError, Expect, Key, Shelf, Store, Write};
+use crate::model::SpiffeId;
+use crate::resources::{Origin, Resource, Workload, manifest, parse_documents};
+use crate::runtime::clock;
+
+/// Between two looks for leases that ended.
+pub const TICK: Duration = Duration::from_millis(500);
+/// Names are spread over this many locks.
+const LANES: usize = 64;
+
+/// Keeps registrations.
+pub struct Registrar {
+    catalog: Arc<Catalog>,
+    store: Arc<dyn Store>,
+    leases: Mutex<Leases>,
+    lanes: [tokio::sync::Mutex<()>; LANES],
+}
+
+/// What a sidecar offers.
+pub struct Offer {
+    /// The session that makes it.
+    pub session: u64,
+    pub identity: SpiffeId,
+    pub enrollment: u64,
+    pub connected_from: IpAddr,
+    /// The workload's manifest, not checked yet.
+    pub manifest: serde_json::Value,
+}
+
+/// Why an offer was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Each in a sentence. The offer itself has to change.
+    #[error("{}", .0.join("; "))]
+    Offer(Vec<String>),
+    /// It may be taken later.
+    #[error("the registration can't be stored")]
+    Store(#[source] CommitError),
+}
+
+impl Registrar {
+    /// Everything that is registered already begins with a whole lease.
+    pub fn new(catalog: Arc<Catalog>, store: Arc<dyn Store>, lease: Duration, now_us: u64) -> Self {
+        let mut leases = Leases::new(lease, TICK, now_us);
+        for held in catalog.registrations() {
+            leases.restore(held.name().into(), now_us);
+        }
+        let leases = Mutex::new(leases);
+        Self {
+            catalog,
+            store,
+            leases,
+            lanes: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+        }
+    }
+
+    /// Takes an offer; durable when this returns.
+    ///
+    /// # Errors
+    /// [`Refusal`]: then nothing changed.
+    pub async fn register(
+        &self,
+        offer: Offer,
+        grant: &Grant,
+        now: SystemTime,
+    ) -> Result<Arc<str>, Refusal> {
+        let workload = check(&offer, grant)?;
+        let name = name(&workload);
+        let _turn = self.lane(&name).lock().await;
+        let mut expect = Expect::Absent;
+        let mut created_ms = unix_ms(now);
+        if let Some(held) = self.catalog.registration(&name) {
+            self.may_replace(&held, &offer)?;
+            expect = Expect::Version(held.version);
+            created_ms = held.created_ms;
+            if held.workload == workload && held.enrollment == offer.enrollment {
+                self.lock().hold(Arc::clone(&name), offer.session);
+                return Ok(name);
+            }
+        } else if self.is_applied(&workload) {
+            let message = "an operator applied a Workload of this name: give this one another";
+            return Err(Refusal::Offer(vec![message.into()]));
+        }
+        let stored = StoredResource {
+            manifest: manifest::of(&Resource::Workload(workload)),
+            created_ms,
+            enrollment: Some(offer.enrollment),
+        };
+        let key = Key { shelf: Shelf::Registrations, name: Arc::clone(&name) };
+        let mut writes = vec![Write { key, expect, value: Some(encoded(&stored)) }];
+        if expect == Expect::Absent {
+            // Nobody may apply a workload of this name meanwhile.
+            let (namespace, workload) = name.split_once('/').unwrap_or_default();
+            let name = resource_name("Workload", namespace, workload);
+            let key = Key { shelf: Shelf::Resources, name };
+            writes.push(Write { key, expect: Expect::Absent, value: None });
+        }
+        self.store.commit(writes).await.map_err(Refusal::Store)?;
+        self.lock().hold(Arc::clone(&name), offer.session);
+        info!(workload = %name, identity = %offer.identity, "registered");
+        Ok(name)
+    }
+
+    /// The newest of one name counts, so that a workload that died and came back need not wait; but
+    /// only its own kind may take its place.
+    fn may_replace(&self, held: &Registration, offer: &Offer) -> Result<(), Refusal> {
+        let account = held.workload.service_account.as_deref();
+        if account != Some(offer.identity.service_account()) {
+            let other = account.unwrap_or("nobody");
+            return Err(Refusal::Offer(vec![format!(
+                "the name is taken by a workload of service account {other}: give this one another"
+            )]));
+        }
+        Ok(())
+    }
+
+    fn is_applied(&self, workload: &Workload) -> bool {
+        let metadata = &workload.metadata;
+        let name = resource_name("Workload", &metadata.namespace, &metadata.name);
+        self.catalog.resource(&name).is_some()
+    }
+
+    /// Takes a registration back, if `session` holds it.
+    ///
+    /// # Errors
+    /// When the store can't write; the lease ends it then.
+    pub async fn withdraw(&self, name: &Arc<str>, session: u64) -> Result<bool, CommitError> {
+        let _turn = self.lane(name).lock().await;
+        if !self.lock().withdraw(name, session) {
+            return Ok(false);
+        }
+        self.remove(name).await?;
+        info!(workload = %name, "withdrawn");
+        Ok(true)
+    }
+
+    /// The session is over: what it holds lasts a lease longer.
+    pub fn release(&self, name: &Arc<str>, session: u64) {
+        self.lock().release(name, session, clock::now_us());
+    }
+
+    /// Removes what nobody keeps up any more; to be called regularly.
+    pub async fn expire(&self, now_us: u64) {
+        let ended = self.lock().tick(now_us);
+        for name in ended {
+            let _turn = self.lane(&name).lock().await;
+            if self.lock().contains(&name) {
+                continue;
+            }
+            warn!(workload = %name, "its sidecar did not come back within the lease; it is taken out");
+            if let Err(error) = self.remove(&name).await {
+                warn!(workload = %name, %error, "it can't be taken out now");
+                self.lock().restore(name, now_us);
+            }
+        }
+    }
+
+    async fn remove(&self, name: &Arc<str>) -> Result<(), CommitError> {
+        let key = Key { shelf: Shelf::Registrations, name: Arc::clone(name) };
+        self.store.commit(vec![Write { key, expect: Expect::Any, value: None }]).await.map(drop)
+    }
+
+    fn lane(&self, name: &str) -> &tokio::sync::Mutex<()> {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        &self.lanes[hasher.finish() as usize % LANES]
+    }
+
+    /// Its leases, for the pages.
+    pub fn lock(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(workload: &Workload) -> Arc<str> {
+    format!("{}/{}", workload.metadata.namespace, workload.metadata.name).into()
+}
+
+/// The workload that an offer describes, if it may be registered.
+fn check(offer: &Offer, grant: &Grant) -> Result<Workload, Refusal> {
+    let origin = Origin::file("registration");
+    let read = parse_documents(&offer.manifest.to_string(), &origin, "default");
+    let read = read.map_err(|faults| {
+        let say = |fault: &crate::resources::Fault| format!("{}: {}", fault.path, fault.message);
+        Refusal::Offer(faults.iter().map(say).collect())
+    })?;
+    let Some(Resource::Workload(workload)) = read.into_iter().next() else {
+        return Err(Refusal::Offer(vec!["it describes no workload".into()]));
+    };
+    let crate::resources::Address::Ip(address) = workload.address else {
+        return Err(Refusal::Offer(vec!["the address must be an IP address".into()]));
+    };
+    let objections = grant.objections(&workload.metadata.labels, address, offer.connected_from);
+    if objections.is_empty() { Ok(workload) } else { Err(Refusal::Offer(objections)) }
+}
+
+/// The manifest of a workload as its sidecar describes it.
+pub fn manifest_of(
+    identity: &SpiffeId,
+    name: &str,
+    registration: &crate::wire::v1::Registration,
+    connected_from: IpAddr,
+) -> serde_json::Value {
+    use crate::model::Protocol;
+    use crate::wire::v1;
+    let v1::Registration { address, labels, zone, ports } = registration;
+    let protocol = |number: i32| match v1::Protocol::try_from(number) {
+        Ok(v1::Protocol::Unspecified) => Protocol::Auto.as_str().to_owned(),
+        Ok(v1::Protocol::Http) => Protocol::Http.as_str().to_owned(),
+        Ok(v1::Protocol::Http2) => Protocol::Http2.as_str().to_owned(),
+        Ok(v1::Protocol::Grpc) => Protocol::Grpc.as_str().to_owned(),
+        Ok(v1::Protocol::Tcp) => Protocol::Tcp.as_str().to_owned(),
+        // A newer sidecar's: the reader refuses it by its number.
+        Err(_) => number.to_string(),
+    };
+    let port = |port: &v1::Port| {
+        let v1::Port { name, port, mesh_port, protocol: spoken } = port;
+        json!({
+            "name": (!name.is_empty()).then_some(name),
+            "port": port,
+            "meshPort": (*mesh_port != 0).then_some(mesh_port),
+            "protocol": protocol(*spoken),
+        })
+    };
+    let address = if address.is_empty() {
+        connected_from.to_canonical().to_string()
+    } else {
+        address.clone()
+    };
+    json!({
+        "apiVersion": "outrigger.dev/v1alpha1",
+        "kind": "Workload",
+        "metadata": {"name": name, "namespace": identity.namespace(), "labels": labels},
+        "spec": {
+            "address": address,
+            "serviceAccount": identity.service_account(),
+            "zone": (!zone.is_empty()).then_some(zone),
+            "ports": ports.iter().map(port).collect::<Vec<_>>(),
+        },
+    })
+}

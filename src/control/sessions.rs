@@ -1,0 +1,336 @@
+//! Which sidecars are connected, and how far each has come.
+//!
+//! A session enters when it is authenticated and leaves when its entry is dropped, however it ends.
+//! What changes with each message is an atomic of its own, so that thousands of sessions don't meet
+//! at a lock; the lock is taken to enter, to leave and to list. Written by the API, read by the
+//! admin port and the metrics.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::model::SpiffeId;
+use crate::runtime::clock;
+
+/// Errors that are kept of a refusal, and how long each may be: a sidecar wrote them. Arbitrary.
+const ERRORS: usize = 8;
+const ERROR_CHARS: usize = 500;
+
+/// All sessions that are alive.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// How many ever entered; the number of the next.
+    entered: u64,
+    live: HashMap<u64, Arc<Live>>,
+}
+
+/// What is known of a session when it begins.
+#[derive(Clone, Debug)]
+pub struct SessionFacts {
+    /// Whom its certificate names.
+    pub identity: SpiffeId,
+    /// `name.namespace`.
+    pub workload: String,
+    /// Where it connects from.
+    pub address: SocketAddr,
+    /// What it says that it runs.
+    pub software: String,
+    pub certificate_ends: SystemTime,
+}
+
+/// One session. Every connected sidecar costs one, so it stays small.
+#[derive(Debug)]
+struct Live {
+    identity: SpiffeId,
+    workload: Box<str>,
+    software: Box<str>,
+    address: SocketAddr,
+    /// Moments of [`clock::now_us`].
+    since_us: u64,
+    heard_us: AtomicU64,
+    /// Milliseconds since 1970.
+    certificate_ends_ms: AtomicU64,
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+    subscriptions: AtomicU32,
+    refused: Mutex<Option<Box<Refused>>>,
+}
+
+/// An update that a sidecar did not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub version: u64,
+    /// Why not, in its words.
+    pub errors: Vec<String>,
+}
+
+/// A session as it is at one moment.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub facts: SessionFacts,
+    pub since: SystemTime,
+    /// How long ago it said anything.
+    pub silent_for: Duration,
+    /// Services and addresses that it follows.
+    pub subscriptions: u32,
+    /// The newest version that it was sent; 0: none yet.
+    pub sent: u64,
+    /// The newest version that it works with; 0: none yet.
+    pub acknowledged: u64,
+    /// What it refused and has not been given anything better for.
+    pub refused: Option<Refused>,
+}
+
+/// How many sessions there are, and in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionCounts {
+    pub live: usize,
+    /// Work with an older version than they were sent.
+    pub behind: usize,
+    /// Refused an update and have taken none since.
+    pub refusing: usize,
+    /// Ever begun; grows with each reconnect.
+    pub entered: u64,
+}
+
+impl Sessions {
+    /// A session begins; it ends when the entry is dropped.
+    pub fn enter(self: &Arc<Self>, facts: SessionFacts) -> SessionEntry {
+        let now_us = clock::now_us();
+        let live = Arc::new(Live {
+            identity: facts.identity,
+            workload: facts.workload.into(),
+            software: facts.software.into(),
+            address: facts.address,
+            since_us: now_us,
+            heard_us: AtomicU64::new(now_us),
+            certificate_ends_ms: AtomicU64::new(to_ms(facts.certificate_ends)),
+            sent: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            subscriptions: AtomicU32::new(0),
+            refused: Mutex::new(None),
+        });
+        let mut table = lock(&self.table);
+        let number = table.entered;
+        table.entered += 1;
+        table.live.insert(number, Arc::clone(&live));
+        drop(table);
+        SessionEntry { sessions: Arc::clone(self), number, live }
+    }
+
+    /// All sessions, by workload and then by age, oldest first.
+    pub fn list(&self) -> Vec<Session> {
+        clock::refresh_wall();
+        let now_us = clock::now_us();
+        let table = lock(&self.table);
+        let mut all: Vec<(u64, Arc<Live>)> =
+            table.live.iter().map(|(number, live)| (*number, Arc::clone(live))).collect();
+        drop(table);
+        all.sort_unstable_by(|(a, x), (b, y)| (&x.workload, a).cmp(&(&y.workload, b)));
+        all.iter().map(|(_, live)| live.read(now_us)).collect()
+    }
+
+    pub fn counts(&self) -> SessionCounts {
+        let table = lock(&self.table);
+        let live = table.live.values();
+        SessionCounts {
+            live: table.live.len(),
+            behind: live.clone().filter(|live| live.is_behind()).count(),
+            refusing: live.filter(|live| lock(&live.refused).is_some()).count(),
+            entered: table.entered,
+        }
+    }
+}
+
+impl Live {
+    fn read(&self, now_us: u64) -> Session {
+        let ends_ms = self.certificate_ends_ms.load(Relaxed);
+        Session {
+            facts: SessionFacts {
+                identity: self.identity.clone(),
+                workload: self.workload.to_string(),
+                address: self.address,
+                software: self.software.to_string(),
+                certificate_ends: SystemTime::UNIX_EPOCH + Duration::from_millis(ends_ms),
+            },
+            since: clock::wall_at(self.since_us),
+            silent_for: Duration::from_micros(now_us.saturating_sub(self.heard_us.load(Relaxed))),
+            subscriptions: self.subscriptions.load(Relaxed),
+            sent: self.sent.load(Relaxed),
+            acknowledged: self.acknowledged.load(Relaxed),
+            refused: lock(&self.refused).as_deref().cloned(),
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.acknowledged.load(Relaxed) < self.sent.load(Relaxed)
+    }
+}
+
+/// A session's place in the ledger, held by whoever serves it.
+#[derive(Debug)]
+pub struct SessionEntry {
+    sessions: Arc<Sessions>,
+    number: u64,
+    live: Arc<Live>,
+}
+
+impl SessionEntry {
+    /// The sidecar said something.
+    pub fn heard(&self) {
+        self.live.heard_us.store(clock::now_us(), Relaxed);
+    }
+
+    /// It follows so many services and addresses now.
+    pub fn subscribed(&self, count: usize) {
+        self.live.subscriptions.store(u32::try_from(count).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    /// It was sent this version.
+    pub fn sent(&self, version: u64) {
+        self.live.sent.fetch_max(version, Relaxed);
+    }
+
+    /// It works with this version. What it refused before is over with.
+    pub fn acknowledged(&self, version: u64) {
+        self.live.acknowledged.fetch_max(version, Relaxed);
+        lock(&self.live.refused).take_if(|refused| refused.version <= version);
+    }
+
+    /// It did not take this version, and why. What is longer than a page can show is cut.
+    pub fn refused(&self, version: u64, mut errors: Vec<String>) {
+        errors.truncate(ERRORS);
+        for error in &mut errors {
+            if let Some((end, _)) = error.char_indices().nth(ERROR_CHARS) {
+                error.truncate(end);
+            }
+            error.shrink_to_fit();
+        }
+        errors.shrink_to_fit();
+        *lock(&self.live.refused) = Some(Box::new(Refused { version, errors }));
+    }
+
+    /// It has another certificate.
+    pub fn renewed(&self, certificate_ends: SystemTime) {
+        self.live.certificate_ends_ms.store(to_ms(certificate_ends), Relaxed);
+    }
+}
+
+impl Drop for SessionEntry {
+    fn drop(&mut self) {
+        let mut table = lock(&self.sessions.table);
+        table.live.remove(&self.number);
+        // A storm of reconnects leaves room for all of them behind.
+        if table.live.capacity() > 4 * (table.live.len() + 64) {
+            table.live.shrink_to_fit();
+        }
+    }
+}
+
+fn to_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(workload: &str, ends: SystemTime) -> SessionFacts {
+        SessionFacts {
+            identity: SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/web").expect("an id"),
+            workload: workload.to_owned(),
+            address: "10.0.0.1:4321".parse().expect("an address"),
+            software: "outrigger-proxy 0.1.0".to_owned(),
+            certificate_ends: ends,
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_session_is_listed_until_its_entry_is_dropped() {
+        let sessions = Arc::new(Sessions::default());
+        let b = sessions.enter(facts("b.shop", at(100)));
+        let a = sessions.enter(facts("a.shop", at(100)));
+        let again = sessions.enter(facts("a.shop", at(200)));
+        let listed = || -> Vec<(String, SystemTime)> {
+            let rows = sessions.list().into_iter();
+            rows.map(|s| (s.facts.workload, s.facts.certificate_ends)).collect()
+        };
+        let row = |name: &str, ends| (name.to_owned(), at(ends));
+        assert_eq!(listed(), [row("a.shop", 100), row("a.shop", 200), row("b.shop", 100)]);
+        drop(a);
+        again.renewed(at(300));
+        assert_eq!(listed(), [row("a.shop", 300), row("b.shop", 100)]);
+        drop((b, again));
+        assert_eq!(listed(), []);
+        let counts = SessionCounts { entered: 3, ..SessionCounts::default() };
+        assert_eq!(sessions.counts(), counts);
+    }
+
+    #[test]
+    fn versions_only_grow_and_a_refusal_lasts_until_something_newer_is_taken() {
+        let sessions = Arc::new(Sessions::default());
+        let entry = sessions.enter(facts("a.shop", at(1)));
+        let now = || sessions.list().remove(0);
+        entry.subscribed(3);
+        entry.sent(7);
+        entry.sent(5);
+        assert_eq!((now().subscriptions, now().sent, now().acknowledged), (3, 7, 0));
+        entry.refused(7, vec!["no such filter".to_owned()]);
+        let refused = Refused { version: 7, errors: vec!["no such filter".to_owned()] };
+        assert_eq!(now().refused.as_ref(), Some(&refused));
+        entry.acknowledged(6);
+        assert_eq!(now().refused, Some(refused), "an older one says nothing of this one");
+        let counts = sessions.counts();
+        assert_eq!((counts.live, counts.behind, counts.refusing), (1, 1, 1));
+        entry.sent(8);
+        entry.acknowledged(8);
+        assert_eq!((now().acknowledged, now().refused), (8, None));
+        let counts = sessions.counts();
+        assert_eq!((counts.live, counts.behind, counts.refusing), (1, 0, 0));
+    }
+
+    #[test]
+    fn silence_is_counted_from_the_last_word() {
+        let sessions = Arc::new(Sessions::default());
+        let entry = sessions.enter(facts("a.shop", at(1)));
+        let entered_us = entry.live.since_us;
+        entry.live.heard_us.store(entered_us + 1_000_000, Relaxed);
+        assert_eq!(entry.live.read(entered_us + 5_000_000).silent_for, Duration::from_secs(4));
+        assert_eq!(entry.live.read(entered_us).silent_for, Duration::ZERO);
+        entry.live.heard_us.store(0, Relaxed);
+        entry.heard();
+        assert!(entry.live.heard_us.load(Relaxed) >= entered_us);
+    }
+
+    #[test]
+    fn what_a_sidecar_writes_is_bounded() {
+        let sessions = Arc::new(Sessions::default());
+        let entry = sessions.enter(facts("a.shop", at(1)));
+        entry.refused(1, vec!["\u{e4}".repeat(100_000); 100]);
+        let refused = sessions.list().remove(0).refused.expect("a refusal");
+        assert_eq!(refused.errors.len(), ERRORS);
+        assert!(refused.errors.iter().all(|error| error.chars().count() == ERROR_CHARS));
+    }
+
+    /// 5,000 of them are about 1 MiB with their names.
+    #[test]
+    fn a_session_is_small() {
+        assert!(size_of::<Live>() <= 176, "{} bytes", size_of::<Live>());
+    }
+}

@@ -1,0 +1,31 @@
+//! What a control plane is told when it starts. The command line fills it; nothing in it changes
+//! while the process runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::{SpiffeId, TrustDomain};
+
+/// Everything that a control plane is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The folder that it keeps everything in.
+    pub data: PathBuf,
+    /// Where sidecars and people reach it, over TLS.
+    pub listen: SocketAddr,
+    /// Where its admin port listens.
+    pub admin_listen: SocketAddr,
+    /// Whose identities it gives out.
+    pub trust_domain: TrustDomain,
+    /// How long a certificate lasts, from a second on.
+    pub cert_lifetime: Duration,
+    /// How long a registration outlives its session, from a second on.
+    pub lease: Duration,
+    /// Who may configure the mesh with a certificate, beside the holder of the operator's token.
+    pub operators: Vec<SpiffeId>,
+    /// error, warn, info, debug or trace.
+    pub log_level: String,
+    /// One JSON object a line rather than text.
+    pub log_json: bool,
+}
