@@ -12,6 +12,7 @@ use tonic_prost_build::configure;
 const FILES: &[&str] = &[
     "outrigger/v1/identity.proto",
     "outrigger/v1/mesh.proto",
+    "outrigger/v1/authority.proto",
     "outrigger/v1/configuration.proto",
     "outrigger/demo/v1/prices.proto",
 ];
@@ -21,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let files = protox::compile(FILES, ["proto"])?;
     let described = Path::new(&std::env::var("OUT_DIR")?).join("outrigger.binpb");
-    configure().file_descriptor_set_path(described).compile_fds(files)?;
+    let codec = "crate::wire::Codec";
+    configure().file_descriptor_set_path(described).codec_path(codec).compile_fds(files)?;
     Ok(())
 }

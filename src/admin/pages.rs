@@ -45,7 +45,8 @@ fn told(view: &View, mut page: Value) -> Value {
 }
 
 fn control_plane(status: &Status) -> Value {
-    let Facts { connected, since, version, updated, heard, error, refusals } = status.facts();
+    let Facts { connected, since, version, updated, heard, error, renews: _, refusals } =
+        status.facts();
     let age = |time: SystemTime| {
         SystemTime::now().duration_since(time).map_or(0, |age| age.as_millis() as u64)
     };
@@ -140,10 +141,17 @@ pub fn certificates(view: &View) -> Value {
         "chain": svid.chain().len(),
         "notBefore": timestamp(svid.not_before()),
         "notAfter": timestamp(svid.not_after()),
-        "nextRotation": "when the identity files change",
+        "nextRotation": next_rotation(view),
         "bundleGeneration": bundle.generation(),
         "trustBundle": roots,
     })
+}
+
+fn next_rotation(view: &View) -> Value {
+    match &view.control_plane {
+        Some(status) => json!(status.facts().renews.map(timestamp)),
+        None => json!("when the identity files change"),
+    }
 }
 
 pub fn connections(view: &View) -> Value {

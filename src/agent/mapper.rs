@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::hosts::Resolved;
-use crate::model::{Coverage, Endpoint, Mesh, Policy, Protocol, Service, TrustDomain};
+use crate::model::{self, Coverage, Endpoint, Mesh, Policy, Protocol, Service, TrustDomain};
 use crate::resources::bound::{self, Bound, BoundEndpoint, Instance};
 use crate::resources::{Address, Resource, Workload};
 
@@ -78,7 +78,9 @@ impl Mapper {
             let endpoints = self.endpoints_of(&instance.endpoint, hosts, &before);
             for endpoint in endpoints {
                 let app = SocketAddr::new(endpoint.address.ip(), instance.endpoint.port);
-                mesh.instances.entry(app).or_insert((endpoint, instance.owner.clone()));
+                let (owner, protocol) = (instance.owner.clone(), instance.protocol);
+                let instance = model::Instance { endpoint, owner, protocol };
+                mesh.instances.entry(app).or_insert(instance);
             }
         }
         mesh
@@ -97,7 +99,9 @@ impl Mapper {
             for endpoint in self.endpoints_of(each, hosts, before) {
                 if *headless {
                     let app = SocketAddr::new(endpoint.address.ip(), each.port);
-                    mesh.instances.insert(app, (Arc::clone(&endpoint), Some(name.clone())));
+                    let (owner, protocol) = (Some(name.clone()), *protocol);
+                    let endpoint = Arc::clone(&endpoint);
+                    mesh.instances.insert(app, model::Instance { endpoint, owner, protocol });
                 }
                 endpoints.push(endpoint);
             }

@@ -234,6 +234,7 @@ fn hooks(
     let failures = Rc::clone(&metrics);
     let (certified, informed, registered) =
         (readiness.clone(), readiness.clone(), readiness.clone());
+    let ended = readiness.clone();
     let snapshot = pictures.snapshot();
     Hooks {
         identify: Box::new(move |credentials, roots_changed| {
@@ -245,6 +246,7 @@ fn hooks(
         publish: Box::new(move |mesh| pictures.publish(mesh)),
         informed: Box::new(move || informed.have(RESOURCES)),
         registered: Box::new(move || registered.have(REGISTRATION)),
+        ended: Box::new(move || ended.need(CERTIFICATE)),
         renewal_failed: Box::new(move || failures.failed()),
         was_used: Box::new(move |want| {
             let snapshot = snapshot.load();

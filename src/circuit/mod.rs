@@ -25,6 +25,8 @@ pub enum Pass {
     Normal,
     /// One of the few that find out whether the endpoint is well again.
     Probe,
+    /// Without the circuit's leave, because the floor has nobody else: see [`floor`].
+    Needed,
 }
 
 /// How an attempt counts.
@@ -80,6 +82,17 @@ pub fn admit(health: &EndpointHealth, policy: &Circuit, now_us: u64) -> Option<P
     }
 }
 
+/// A pass for any endpoint of a service that has fewer well ones than its floor. No ejection leads
+/// there, but the last well one may leave by itself, while others are out.
+pub fn floor(all: &[Arc<Endpoint>], policy: &Circuit) -> Option<Pass> {
+    let well = all.iter().filter(|endpoint| is_closed(endpoint)).count();
+    (well < policy.min_ready_endpoints as usize).then_some(Pass::Needed)
+}
+
+fn is_closed(endpoint: &Endpoint) -> bool {
+    endpoint.health.circuit.load(Acquire) == Word::CLOSED
+}
+
 /// Takes in how an admitted attempt ended. `others` are all endpoints of the service.
 pub fn settle(
     endpoint: &Endpoint,
@@ -98,7 +111,16 @@ pub fn settle(
             }
             None
         }
-        (Pass::Normal, Verdict::Neither) => None,
+        (Pass::Normal | Pass::Needed, Verdict::Neither) => None,
+        (Pass::Needed, Verdict::Success) => {
+            health.consecutive_failures.store(0, Relaxed);
+            let before = health.circuit.swap(Word::CLOSED, AcqRel);
+            (before != Word::CLOSED).then_some(Transition::Closed)
+        }
+        (Pass::Needed, Verdict::Failure) => {
+            health.consecutive_failures.fetch_add(1, Relaxed);
+            None
+        }
         (Pass::Normal, Verdict::Failure) => {
             let failures = health.consecutive_failures.fetch_add(1, Relaxed) + 1;
             if failures < policy.consecutive_failures {
@@ -141,7 +163,7 @@ fn open(
     let left = others
         .iter()
         .filter(|other| other.slot != endpoint.slot)
-        .filter(|other| other.health.circuit.load(Acquire) == Word::CLOSED)
+        .filter(|other| is_closed(other))
         .count();
     if left < policy.min_ready_endpoints as usize {
         return Some(Transition::HeldBack);

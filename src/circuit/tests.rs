@@ -94,3 +94,24 @@ fn a_probe_that_says_nothing_leaves_room_for_another() {
     settle(&all[0], &all, Pass::Probe, Verdict::Neither, &policy, later, &mut Rng::seeded(1));
     assert_eq!(admit(&all[0].health, &policy, later), Some(Pass::Probe));
 }
+
+#[test]
+fn the_floor_holds_when_the_last_well_one_leaves_by_itself() {
+    let all = endpoints(2);
+    let policy = Circuit::default();
+    assert_eq!(fail(&all, 0, 5, 0), Some(Transition::Opened));
+    assert_eq!(floor(&all, &policy), None, "the other is well");
+    let left = &all[..1];
+    assert_eq!(floor(left, &policy), Some(Pass::Needed));
+    let none = Circuit { min_ready_endpoints: 0, ..policy };
+    assert_eq!(floor(left, &none), None, "nobody asked for a floor");
+    let settled = |verdict| {
+        settle(&left[0], left, Pass::Needed, verdict, &policy, SECOND, &mut Rng::seeded(1))
+    };
+    assert_eq!(settled(Verdict::Neither), None);
+    assert_eq!(settled(Verdict::Failure), None);
+    assert_eq!(settled(Verdict::Success), Some(Transition::Closed));
+    assert_eq!(settled(Verdict::Success), None, "once");
+    assert_eq!(admit(&left[0].health, &policy, SECOND), Some(Pass::Normal));
+    assert_eq!(floor(left, &policy), None);
+}

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::sources::Sources;
 use super::{chain, emit, refuse};
+use crate::agent::session;
 use crate::config::Config;
 use crate::identity::{self, TrustBundle};
 use crate::{resources, tls};
@@ -24,7 +25,7 @@ pub(super) fn validate(sources: Sources) -> ExitCode {
     }
 }
 
-/// Everything wrong with the resources and the identity that `config` names.
+/// Everything wrong with the files that `config` names.
 fn faults_of_files(config: &Config, now: SystemTime) -> Vec<String> {
     let resources = resources::read(&config.resources, &config.workload.namespace);
     let mut faults: Vec<String> =
@@ -39,27 +40,43 @@ fn faults_of_files(config: &Config, now: SystemTime) -> Vec<String> {
         }
         faults.extend(parts);
     }
+    if let Some(session::Settings { address: _, trust_anchors, token_file }) = &config.control_plane
+    {
+        let anchors: Part<'_> = ("controlPlane.trustAnchors", trust_anchors, is_bundle);
+        let token = token_file.as_deref();
+        let token = token.map(|path| -> Part<'_> { ("controlPlane.tokenFile", path, |_| Ok(())) });
+        faults.extend(faults_of(std::iter::once(anchors).chain(token)));
+    }
     faults
 }
 
 type Check = fn(&[u8]) -> Result<(), identity::Error>;
 
+/// A field, the file that it names, and whether that can be used.
+type Part<'a> = (&'static str, &'a Path, Check);
+
+fn is_bundle(pem: &[u8]) -> Result<(), identity::Error> {
+    TrustBundle::from_pem(pem, 0).map(drop)
+}
+
 fn faults_of_parts(files: &tls::Settings) -> Vec<String> {
-    let parts: [(&str, &Path, Check); 3] = [
+    let parts: [Part<'_>; 3] = [
         ("identity.certificate", &files.certificate, |pem| identity::certificates(pem).map(drop)),
         ("identity.key", &files.key, |pem| identity::private_key(pem).map(drop)),
-        ("identity.trustBundle", &files.trust_bundle, |pem| {
-            TrustBundle::from_pem(pem, 0).map(drop)
-        }),
+        ("identity.trustBundle", &files.trust_bundle, is_bundle),
     ];
-    let fault = |(field, path, check): (&str, &Path, Check)| {
+    faults_of(parts.into_iter())
+}
+
+fn faults_of<'a>(parts: impl Iterator<Item = Part<'a>>) -> Vec<String> {
+    let fault = |(field, path, check): Part<'a>| {
         let cause = match fs::read(path) {
             Err(error) => format!("can't be read: {error}"),
             Ok(pem) => format!("can't be used: {}", chain(&check(&pem).err()?)),
         };
         Some(format!("{field}: {} {cause}", path.display()))
     };
-    parts.into_iter().filter_map(fault).collect()
+    parts.filter_map(fault).collect()
 }
 
 #[cfg(test)]
@@ -86,5 +103,24 @@ mod tests {
             let naming = faults.iter().filter(|fault| fault.contains(name)).count();
             assert_eq!(naming, 1, "{name} in {faults:?}");
         }
+    }
+
+    #[test]
+    fn what_leads_to_the_control_plane_is_judged() {
+        let flags = [
+            ("controlPlane.address", "mesh.example:15010"),
+            ("controlPlane.trustAnchors", "Cargo.toml"),
+            ("controlPlane.tokenFile", "no/such.token"),
+        ]
+        .map(|(path, text)| config::Flag {
+            name: "--set".into(),
+            path: path.into(),
+            text: text.into(),
+        });
+        let loaded = config::load(None, std::iter::empty(), &flags).expect("the flags are sound");
+        let faults = faults_of_files(&loaded.config, SystemTime::now());
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].starts_with("controlPlane.trustAnchors: Cargo.toml can't be used: "));
+        assert!(faults[1].starts_with("controlPlane.tokenFile: no/such.token can't be read: "));
     }
 }

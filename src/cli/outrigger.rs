@@ -36,6 +36,7 @@ enum Command {
     #[command(after_help = "Examples:
   outrigger demo
   outrigger demo --for 10s --rate 500 --json
+  outrigger demo --chaos --for 60s
   outrigger demo --keep
 
 It needs nothing else installed, and leaves nothing behind. Exit code 1 if a request failed.")]
@@ -70,6 +71,9 @@ that nobody's change in between is lost.")]
     /// Give out the right to join the mesh, and take it back
     #[command(after_help = "Example:\n  outrigger token create -n shop -s web --label app=web")]
     Token(Token),
+    /// Take trust away
+    #[command(after_help = "Example:\n  outrigger ca revoke spiffe://cluster.local/ns/shop/sa/web")]
+    Ca(Ca),
     /// Control planes by name, so that commands need no flags
     #[command(after_help = "Example:\n  outrigger context use local")]
     Context(Contexts),
@@ -105,6 +109,12 @@ struct Demo {
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
+    /// Meanwhile restart instances, kill and freeze the control plane, replace certificates
+    #[arg(long)]
+    chaos: bool,
+    /// Have the chaos go as it went before: its first event names the number
+    #[arg(long, value_name = "NUMBER", requires = "chaos")]
+    seed: Option<u64>,
     /// Say what to try by hand, and stay until Ctrl-C even when the load has ended
     #[arg(long)]
     keep: bool,
@@ -114,6 +124,12 @@ struct Demo {
 struct Proxy {
     #[command(subcommand)]
     query: Query,
+}
+
+#[derive(Args, Debug)]
+struct Ca {
+    #[command(subcommand)]
+    action: control::Ca,
 }
 
 #[derive(Args, Debug)]
@@ -131,14 +147,15 @@ struct Contexts {
 /// The whole program.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Demo(Demo { length, rate, json, keep }) => {
-            demo::run(&demo::Options { length, rate, json, keep })
+        Command::Demo(Demo { length, rate, json, keep, chaos, seed }) => {
+            demo::run(&demo::Options { length, rate, json, keep, chaos, seed })
         }
         Command::ControlPlane(control_plane) => control_plane.run(),
         Command::Apply(apply) => apply.run(),
         Command::Get(get) => get.run(),
         Command::Delete(delete) => delete.run(),
         Command::Token(Token { action }) => action.run(),
+        Command::Ca(Ca { action }) => action.run(),
         Command::Context(Contexts { action }) => action.run(),
         Command::Validate(validate) => validate.run(),
         Command::Proxy(Proxy { query }) => ask::run(&query),
@@ -211,6 +228,7 @@ mod tests {
         for line in [
             &["outrigger", "demo", "--rate", "0"][..],
             &["outrigger", "demo", "--for", "soon"],
+            &["outrigger", "demo", "--seed", "7"],
             &["outrigger", "validate"],
             &["outrigger", "proxy", "services", "-o", "xml"],
             &["outrigger", "proxy", "services", "--admin", "localhost"],

@@ -37,13 +37,17 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A place for another session, or how long its sidecar should stay away.
+    /// A place for another session, or how long its sidecar should stay away; meanwhile nobody's
+    /// lease ends, since it may be the one that waits.
     ///
     /// # Errors
     /// When too many begin at once.
     pub fn admit(&self) -> Result<Ticket, Duration> {
+        let now_us = clock::now_us();
         let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-        admission.try_admit(clock::now_us())
+        let admitted = admission.try_admit(now_us);
+        drop(admission);
+        admitted.inspect_err(|later| self.registrar.lock().spare(later.mul_f64(1.25), now_us))
     }
 }
 

@@ -93,7 +93,8 @@ mod tests {
             labels: labels(&[("app", "web"), ("tier", "front")]),
             address: address.map(str::to_owned),
         };
-        let rows: &[(&[(&str, &str)], Option<&str>, &str, &str, usize)] = &[
+        type Pairs = &'static [(&'static str, &'static str)];
+        let rows: &[(Pairs, Option<&str>, &str, &str, usize)] = &[
             (&[("app", "web")], None, "10.0.0.1", "10.0.0.1", 0),
             (&[], None, "10.0.0.1", "::ffff:10.0.0.1", 0),
             (&[("app", "db")], None, "10.0.0.1", "10.0.0.1", 1),

@@ -22,6 +22,8 @@ pub struct Leases {
     ending: BTreeSet<(u64, Arc<str>)>,
     /// The last tick came after a pause and ended nothing.
     spared: bool,
+    /// Until then nothing ends.
+    spared_until_us: u64,
 }
 
 /// How a registration stands.
@@ -42,6 +44,7 @@ impl Leases {
             states: HashMap::new(),
             ending: BTreeSet::new(),
             spared: false,
+            spared_until_us: 0,
         }
     }
 
@@ -57,8 +60,14 @@ impl Leases {
         }
     }
 
-    /// `session` holds it from now on; whoever held it before does no more.
+    /// `session` holds it from now on; whoever held it before does no more. Sessions are numbered as
+    /// they begin: what an older one still had to say does not count against a newer one.
     pub fn hold(&mut self, name: Arc<str>, session: u64) {
+        if let Some(State::HeldBy(holder)) = self.states.get(&name)
+            && *holder > session
+        {
+            return;
+        }
         if let Some(State::EndsAt(end)) =
             self.states.insert(Arc::clone(&name), State::HeldBy(session))
         {
@@ -80,6 +89,13 @@ impl Leases {
         true
     }
 
+    /// Somebody who may hold one of them was told to come back in `later`: it can't be held against
+    /// anybody that they are not here until then, nor for a lease more.
+    pub fn spare(&mut self, later: Duration, now_us: u64) {
+        let until_us = now_us.saturating_add(as_us(later)).saturating_add(self.lease_us);
+        self.spared_until_us = self.spared_until_us.max(until_us);
+    }
+
     /// Takes out those whose lease is over. After a pause none is, until the sidecars whose
     /// messages wait had one more interval to be heard.
     pub fn tick(&mut self, now_us: u64) -> Vec<Arc<str>> {
@@ -87,7 +103,7 @@ impl Leases {
         let seen_us = self.clock.advance(now_us);
         // Only once in a row: a process that is always late must still end leases.
         self.spared = paused && !self.spared;
-        if self.spared {
+        if self.spared || now_us < self.spared_until_us {
             return Vec::new();
         }
         let mut ended = Vec::new();
@@ -102,6 +118,11 @@ impl Leases {
     /// Whether it is held, or its lease still runs.
     pub fn contains(&self, name: &str) -> bool {
         self.states.contains_key(name)
+    }
+
+    /// Whether a session holds it.
+    pub fn is_held(&self, name: &str) -> bool {
+        matches!(self.states.get(name), Some(State::HeldBy(_)))
     }
 
     /// Of those that nobody holds: how long it lasts, unless the process is paused meanwhile.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::catalog::Catalog;
 use super::sessions::Sessions;
-use super::store::CommitError;
+use super::store::{Commit, CommitError, ReadError, Record, Sink, Store, Write};
 use crate::telemetry::metrics::{Counter, Desc, Family, Registry};
 use crate::telemetry::process;
 
@@ -108,6 +108,26 @@ impl Metrics {
     /// A caller may not make this call, which goes by its name in the protocol.
     pub fn refused(&self, rpc: &'static str) {
         self.refusals.with(&[rpc]).inc();
+    }
+}
+
+/// A store whose commits are counted.
+pub struct Counted {
+    pub store: Arc<dyn Store>,
+    pub metrics: Metrics,
+}
+
+impl Store for Counted {
+    fn follow(&self, sink: Sink) -> Result<(u64, Vec<Record>), ReadError> {
+        self.store.follow(sink)
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> Commit<'_> {
+        Box::pin(async move {
+            let result = self.store.commit(writes).await;
+            self.metrics.committed(&result);
+            result
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 //! What concerns one name happens in turn, so that a lease that ends can't take away what was just
 //! registered anew.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -91,6 +92,10 @@ impl Registrar {
         if let Some(held) = self.catalog.registration(&name) {
             self.may_replace(&held, &offer)?;
             expect = Expect::Version(held.version);
+            let is_held = self.lock().is_held(&name);
+            if is_held && held.enrollment != offer.enrollment {
+                warn!(workload = %name, "two sidecars register this name: the newer one counts; give each its own, unless the older one died just now");
+            }
             created_ms = held.created_ms;
             if held.workload == workload && held.enrollment == offer.enrollment {
                 self.lock().hold(Arc::clone(&name), offer.session);
@@ -139,16 +144,29 @@ impl Registrar {
         self.catalog.resource(&name).is_some()
     }
 
-    /// Takes a registration back, if `session` holds it.
+    /// Takes a registration back, if `session` holds it, or an earlier session of the same sidecar
+    /// did.
     ///
     /// # Errors
     /// When the store can't write; the lease ends it then.
-    pub async fn withdraw(&self, name: &Arc<str>, session: u64) -> Result<bool, CommitError> {
+    pub async fn withdraw(
+        &self,
+        name: &Arc<str>,
+        session: u64,
+        enrollment: u64,
+    ) -> Result<bool, CommitError> {
         let _turn = self.lane(name).lock().await;
+        let is_ours = |held: Arc<Registration>| held.enrollment == enrollment;
+        if self.catalog.registration(name).is_some_and(is_ours) {
+            self.lock().hold(Arc::clone(name), session);
+        }
         if !self.lock().withdraw(name, session) {
             return Ok(false);
         }
-        self.remove(name).await?;
+        if let Err(error) = self.store.commit(vec![removal(name)]).await {
+            self.lock().restore(Arc::clone(name), clock::now_us());
+            return Err(error);
+        }
         info!(workload = %name, "withdrawn");
         Ok(true)
     }
@@ -158,38 +176,57 @@ impl Registrar {
         self.lock().release(name, session, clock::now_us());
     }
 
-    /// Removes what nobody keeps up any more; to be called regularly.
-    pub async fn expire(&self, now_us: u64) {
-        let ended = self.lock().tick(now_us);
-        for name in ended {
-            let _turn = self.lane(&name).lock().await;
-            if self.lock().contains(&name) {
-                continue;
-            }
-            warn!(workload = %name, "its sidecar did not come back within the lease; it is taken out");
-            if let Err(error) = self.remove(&name).await {
-                warn!(workload = %name, %error, "it can't be taken out now");
-                self.lock().restore(name, now_us);
-            }
+    /// Gives a lease to whatever is registered without one: a commit whose fate was in doubt.
+    pub fn reconcile(&self, now_us: u64) {
+        for held in self.catalog.registrations() {
+            self.lock().restore(held.name().into(), now_us);
         }
     }
 
-    async fn remove(&self, name: &Arc<str>) -> Result<(), CommitError> {
-        let key = Key { shelf: Shelf::Registrations, name: Arc::clone(name) };
-        self.store.commit(vec![Write { key, expect: Expect::Any, value: None }]).await.map(drop)
+    /// Removes what nobody keeps up any more; to be called regularly.
+    pub async fn expire(&self, now_us: u64) {
+        let mut ended = self.lock().tick(now_us);
+        if ended.is_empty() {
+            return;
+        }
+        // In ascending order, while everybody else holds one lane at most: nobody waits in a circle.
+        let lanes: BTreeSet<usize> = ended.iter().map(|name| lane(name)).collect();
+        let mut turns = Vec::with_capacity(lanes.len());
+        for lane in lanes {
+            turns.push(self.lanes[lane].lock().await);
+        }
+        ended.retain(|name| !self.lock().contains(name));
+        for name in &ended {
+            warn!(workload = %name, "its sidecar did not come back within the lease; it is taken out");
+        }
+        if let Err(error) = self.store.commit(ended.iter().map(removal).collect()).await {
+            warn!(%error, "what has ended can't be taken out now");
+            let mut leases = self.lock();
+            ended.into_iter().for_each(|name| leases.restore(name, now_us));
+        }
     }
 
     fn lane(&self, name: &str) -> &tokio::sync::Mutex<()> {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        &self.lanes[hasher.finish() as usize % LANES]
+        &self.lanes[lane(name)]
     }
 
     /// Its leases, for the pages.
     pub fn lock(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Which of the locks a name has.
+fn lane(name: &str) -> usize {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish() as usize % LANES
+}
+
+fn removal(name: &Arc<str>) -> Write {
+    let key = Key { shelf: Shelf::Registrations, name: Arc::clone(name) };
+    Write { key, expect: Expect::Any, value: None }
 }
 
 fn name(workload: &Workload) -> Arc<str> {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::admin::{self, Port, View};
@@ -25,7 +25,7 @@ use super::ca::{self, Authority, Lifetimes};
 use super::catalog::{Catalog, enrollment_key};
 use super::desk::{Desk, unix_ms};
 use super::files::{open_folder, read_private, write_private, write_public};
-use super::metrics::Metrics;
+use super::metrics::{Counted, Metrics};
 use super::registrar::{self, Registrar};
 use super::sessions::Sessions;
 use super::store::{CommitError, Embedded, Expect, Key, OpenError, ReadError, Shelf, Store, Write};
@@ -43,6 +43,9 @@ use crate::tls::{ControlServer, Offer};
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Between two looks at what has ended, and at the issuer.
 const HOURLY: Duration = Duration::from_secs(3600);
+/// Tokens and enrolments that have ended are kept for so long: a clock that went ahead for a while
+/// must not take away what has not ended.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Calls that are under way at the end get this long.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -100,12 +103,14 @@ fn live(settings: &Settings, log: LogHandle) -> Result<(), Error> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
         let (leave, leaving) = watch::channel(false);
-        let serving = open(settings, log, leaving).await?;
+        let readiness = Readiness::default();
+        let serving = open(settings, log, &readiness, leaving).await?;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         info!("leaving");
+        readiness.need("a process that stays");
         leave.send_replace(true);
         // The rest are sessions; they end with the process and come back to the next.
         let _ = timeout(FAREWELL, serving).await;
@@ -117,12 +122,13 @@ fn live(settings: &Settings, log: LogHandle) -> Result<(), Error> {
 async fn open(
     settings: &Settings,
     log: LogHandle,
+    readiness: &Readiness,
     leaving: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, Error> {
     let Settings { data, trust_domain, .. } = settings;
     open_folder(data)?;
     // First of all: it also keeps a second control plane out of the folder.
-    let store = Arc::new(Embedded::open(data)?);
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(data)?);
     let lifetimes = Lifetimes { leaf: settings.cert_lifetime, ..Lifetimes::default() };
     let now = SystemTime::now();
     let authority = Arc::new(Authority::open(&data.join("ca"), trust_domain, lifetimes, now)?);
@@ -134,14 +140,15 @@ async fn open(
     let pages = listen("--admin-listen", settings.admin_listen)?;
 
     let catalog = follow(&*store, trust_domain)?;
-    let store: Arc<dyn Store> = store;
     let registry = Registry::default();
     let sessions = Arc::new(Sessions::default());
+    let metrics = Metrics::new(&registry, Arc::clone(&catalog), Arc::clone(&sessions));
+    let store: Arc<dyn Store> = Arc::new(Counted { store, metrics: metrics.clone() });
     let registrar =
         Registrar::new(Arc::clone(&catalog), Arc::clone(&store), settings.lease, clock::now_us());
     let desk = Arc::new(Desk {
         trust_domain: trust_domain.clone(),
-        metrics: Metrics::new(&registry, Arc::clone(&catalog), Arc::clone(&sessions)),
+        metrics,
         store,
         catalog,
         authority,
@@ -155,8 +162,7 @@ async fn open(
         leaving: leaving.clone(),
     });
     let (tls, pages_tls) = certified(&desk)?;
-    let readiness = Readiness::default();
-    let view = view(settings, &desk, registry, readiness, log);
+    let view = view(settings, &desk, registry, readiness.clone(), log);
     let port = Port::new(view, token, pages_tls);
     tokio::spawn(admin::serve(pages, Arc::new(port)));
     tokio::spawn(regularly(Arc::clone(&desk)));
@@ -288,11 +294,13 @@ fn shown(settings: &Settings) -> Value {
 async fn regularly(desk: Arc<Desk>) {
     let mut leases = interval(registrar::TICK);
     leases.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut hours = interval(HOURLY);
+    // Not at once: at boot a clock may still be wrong by years.
+    let mut hours = interval_at(Instant::now() + HOURLY, HOURLY);
     loop {
         tokio::select! {
             _ = leases.tick() => desk.registrar.expire(clock::now_us()).await,
             _ = hours.tick() => {
+                desk.registrar.reconcile(clock::now_us());
                 let authority = Arc::clone(&desk.authority);
                 let renewed = tokio::task::spawn_blocking(move || {
                     authority.renew_issuer_if_due(SystemTime::now())
@@ -308,18 +316,24 @@ async fn regularly(desk: Arc<Desk>) {
     }
 }
 
-/// Removes tokens that have ended and enrolments whose last certificate has, in small commits.
+/// Removes tokens and revocations that have ended, and enrolments whose last certificate has, in
+/// small commits.
 async fn forget(desk: &Desk, now: SystemTime) -> Result<(), CommitError> {
     let now_ms = unix_ms(now);
+    let long_ago_ms = unix_ms(now - KEPT);
     let tokens = desk.catalog.tokens().into_iter();
     let tokens = tokens
-        .filter(|(_, token)| token.value.expires_ms < now_ms)
+        .filter(|(_, token)| token.value.expires_ms < long_ago_ms)
         .map(|(id, token)| (Key { shelf: Shelf::Tokens, name: id }, token.version));
     let enrollments = desk.catalog.enrollments().into_iter();
     let enrollments = enrollments
-        .filter(|(_, enrollment)| enrollment.value.until_ms < now_ms)
+        .filter(|(_, enrollment)| enrollment.value.until_ms < long_ago_ms)
         .map(|(number, enrollment)| (enrollment_key(number), enrollment.version));
-    let ended: Vec<(Key, u64)> = tokens.chain(enrollments).collect();
+    let revocations = desk.catalog.revocations().into_iter();
+    let revocations = revocations
+        .filter(|(_, revocation)| revocation.value.until_ms < now_ms)
+        .map(|(name, held)| (Key { shelf: Shelf::Revocations, name }, held.version));
+    let ended: Vec<(Key, u64)> = tokens.chain(enrollments).chain(revocations).collect();
     for (key, version) in ended {
         let write = Write { key, expect: Expect::Version(version), value: None };
         match desk.store.commit(vec![write]).await {

@@ -20,7 +20,7 @@ pub enum DialError {
     Tls(#[source] PeerError),
     #[error("this sidecar has no certificate yet")]
     NoCredentials,
-    #[error("this sidecar's own certificate has ended: replace its identity files")]
+    #[error("this sidecar's own certificate has ended, and it has no other: its log says why")]
     Ended,
     #[error("the peer did not begin HTTP/1: {0}")]
     Http1(#[source] hyper::Error),

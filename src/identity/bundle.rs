@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
-use super::{Error, certificates, parse, serial_text};
+use super::{Error, Revoked, certificates, parse, serial_text};
 
 /// A root certificate, with what people want to know of it.
 #[derive(Clone, Debug)]
@@ -29,6 +29,7 @@ pub struct Root {
 pub struct TrustBundle {
     roots: Vec<Root>,
     generation: u64,
+    revoked: Arc<Revoked>,
     anchors: Arc<RootCertStore>,
 }
 
@@ -61,11 +62,27 @@ impl TrustBundle {
         if roots.is_empty() {
             return Err(Error::NoCertificate { found: "it is empty" });
         }
-        Ok(Self { roots, generation, anchors: Arc::new(anchors) })
+        Ok(Self { roots, generation, revoked: Arc::default(), anchors: Arc::new(anchors) })
     }
 
     pub fn roots(&self) -> &[Root] {
         &self.roots
+    }
+
+    /// Whether both trust the same roots, in whatever order.
+    pub fn is_same(&self, other: &TrustBundle) -> bool {
+        let holds = |root: &Root| other.roots.iter().any(|o| o.certificate == root.certificate);
+        self.roots.len() == other.roots.len() && self.roots.iter().all(holds)
+    }
+
+    /// The same roots, but for what was taken back.
+    pub fn without(self, revoked: Arc<Revoked>) -> Self {
+        Self { revoked, ..self }
+    }
+
+    /// What none of the roots vouches for any more.
+    pub fn revoked(&self) -> &Arc<Revoked> {
+        &self.revoked
     }
 
     /// The roots in PEM, as [`TrustBundle::from_pem`] reads them.

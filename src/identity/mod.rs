@@ -10,6 +10,7 @@ mod bundle;
 pub mod issue;
 mod parse;
 mod pem;
+mod revoked;
 mod svid;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod tests;
 pub use bundle::{Root, TrustBundle};
 pub use parse::{Leaf, serial_text};
 pub use pem::{certificates, private_key};
+pub use revoked::{Revoked, enrollment};
 pub use svid::Svid;
 
 use crate::model::NameError;

@@ -20,4 +20,4 @@ pub use policy::{
 };
 pub use protocol::{Direction, Protocol};
 pub use reason::Reason;
-pub use service::{Coverage, Mesh, Service};
+pub use service::{Coverage, Instance, Mesh, Service};

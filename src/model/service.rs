@@ -15,6 +15,15 @@ pub struct Service {
     pub policy: Policy,
 }
 
+/// One port of a workload, reached by the workload's own address.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    pub endpoint: Arc<Endpoint>,
+    /// The service whose policies hold, if one owns it.
+    pub owner: Option<ServiceName>,
+    pub protocol: Protocol,
+}
+
 /// How much of the mesh a picture shows.
 #[derive(Clone, Debug, Default)]
 pub enum Coverage {
@@ -34,9 +43,8 @@ pub struct Mesh {
     pub services: HashMap<ServiceName, Arc<Service>>,
     /// Cluster addresses: balanced like the name.
     pub cluster_ips: HashMap<IpAddr, Vec<ServiceName>>,
-    /// Single instances: reached by their own address only, as part of the service named, if one
-    /// owns them.
-    pub instances: HashMap<SocketAddr, (Arc<Endpoint>, Option<ServiceName>)>,
+    /// Workloads reached by their own addresses only.
+    pub instances: HashMap<SocketAddr, Instance>,
 }
 
 impl Mesh {

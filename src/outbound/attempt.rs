@@ -65,6 +65,12 @@ pub fn choose(
             return Ok(Trial::begin(target, endpoint, pass));
         }
     }
+    if let Some(pass) = circuit::floor(&service.endpoints, policy) {
+        let rng = &mut worker.rng.borrow_mut();
+        if let Some(endpoint) = balance::pick(candidates, |_| true, now_us, rng) {
+            return Ok(Trial::begin(target, endpoint, pass));
+        }
+    }
     let sentence = format!("the circuit of every endpoint of {} is open", target.label);
     Err(Failure::new(Reason::CircuitOpen, sentence))
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use http::uri::Authority;
 
 use crate::limit::Bulkhead;
-use crate::model::{Endpoint, Mesh, Policy, Protocol, Service, ServiceName};
+use crate::model::{Endpoint, Instance, Mesh, Policy, Service, ServiceName};
 use crate::retry::Budget;
 use crate::route::Table;
 
@@ -56,9 +56,9 @@ pub fn compile(mesh: Arc<Mesh>, zone: Option<&str>, previous: &Snapshot) -> Snap
     let instances = mesh
         .instances
         .iter()
-        .map(|(&address, (endpoint, owner))| {
-            let owner = owner.as_ref().and_then(|owner| mesh.services.get(owner));
-            let service = Arc::new(instance(address, endpoint, owner.map(Arc::as_ref)));
+        .map(|(&address, of)| {
+            let owner = of.owner.as_ref().and_then(|owner| mesh.services.get(owner));
+            let service = Arc::new(instance(address, of, owner.map(Arc::as_ref)));
             (address, target(&service, previous.instances.get(&address)))
         })
         .collect();
@@ -66,7 +66,7 @@ pub fn compile(mesh: Arc<Mesh>, zone: Option<&str>, previous: &Snapshot) -> Snap
 }
 
 /// A service of one endpoint, under the policy of the service that owns it.
-fn instance(address: SocketAddr, endpoint: &Arc<Endpoint>, owner: Option<&Service>) -> Service {
+fn instance(address: SocketAddr, of: &Instance, owner: Option<&Service>) -> Service {
     let name = owner.map_or_else(
         || ServiceName {
             name: address.ip().to_string().into(),
@@ -77,8 +77,8 @@ fn instance(address: SocketAddr, endpoint: &Arc<Endpoint>, owner: Option<&Servic
     );
     Service {
         name,
-        protocol: owner.map_or(Protocol::Auto, |owner| owner.protocol),
-        endpoints: vec![Arc::clone(endpoint)],
+        protocol: of.protocol,
+        endpoints: vec![Arc::clone(&of.endpoint)],
         policy: owner.map_or_else(Policy::default, |owner| owner.policy.clone()),
     }
 }
@@ -126,7 +126,7 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Limits;
+    use crate::model::{Limits, Protocol};
 
     fn mesh(version: u64, limits: Limits) -> Arc<Mesh> {
         let name = ServiceName::parse("web:80", "default").expect("a name");

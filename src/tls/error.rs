@@ -36,6 +36,8 @@ pub enum PeerError {
     WrongTrustDomain { found: SpiffeId, ours: String },
     #[error("the peer is {found}, and {expected} was expected")]
     WrongIdentity { expected: SpiffeId, found: SpiffeId },
+    #[error("the peer's certificate or identity was revoked")]
+    Revoked,
     #[error("the certificate names no workload: {why}")]
     NotSpiffe { why: String },
     #[error("the peer {0}")]
@@ -67,6 +69,7 @@ impl PeerError {
             | PeerError::WrongTrustDomain { .. }
             | PeerError::WrongIdentity { .. }
             | PeerError::NotSpiffe { .. }
+            | PeerError::Revoked
             | PeerError::Handshake(TlsError::InvalidCertificate(_)) => true,
             PeerError::Refused(refusal) => !matches!(refusal, Refusal::Alert(_)),
             PeerError::TlsVersion
@@ -78,13 +81,14 @@ impl PeerError {
         }
     }
 
-    /// Whether the peer proved to be somebody else than announced.
+    /// Whether the peer proved to be somebody else than announced, or whom nobody trusts any more.
     pub fn is_wrong_identity(&self) -> bool {
         matches!(
             self,
             PeerError::WrongTrustDomain { .. }
                 | PeerError::WrongIdentity { .. }
                 | PeerError::NotSpiffe { .. }
+                | PeerError::Revoked
         )
     }
 
@@ -157,6 +161,7 @@ fn certificate(verdict: &CertificateError, error: &TlsError) -> PeerError {
         CertificateError::NotValidYetContext { not_before, .. } => {
             PeerError::NotYetValid { not_before: Some(system_time(*not_before)) }
         }
+        CertificateError::Revoked => PeerError::Revoked,
         CertificateError::UnknownIssuer => PeerError::UnknownIssuer,
         CertificateError::BadSignature => PeerError::BadSignature,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {

@@ -22,7 +22,7 @@ use rustls::{
 
 use super::error::{PeerError, classify_tls};
 use super::{Credentials, configs};
-use crate::identity::{Leaf, TrustBundle};
+use crate::identity::{Leaf, Revoked, TrustBundle};
 use crate::model::SpiffeId;
 
 /// The authenticated other end of a connection.
@@ -110,6 +110,7 @@ pub(super) struct Verifier {
     ours: Box<str>,
     client_must_show: bool,
     anchors: Arc<RootCertStore>,
+    revoked: Arc<Revoked>,
     clients: Arc<dyn ClientCertVerifier>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -126,6 +127,7 @@ impl Verifier {
             ours: trust_domain.into(),
             client_must_show: true,
             anchors,
+            revoked: bundle.revoked().clone(),
             clients,
             algorithms: provider.signature_verification_algorithms,
         }
@@ -179,7 +181,7 @@ impl Verifier {
         self.member(leaf, chain.map(drop))
     }
 
-    /// Adds the id's shape and trust domain to webpki's verdict on the chain. A refusal that webpki
+    /// Adds the id's shape and trust domain, and what was revoked, to webpki's verdict on the chain. A refusal that webpki
     /// has no exact word for (a CA as a leaf) is left to ours, which has.
     fn member(
         &self,
@@ -190,11 +192,14 @@ impl Verifier {
             Ok(()) | Err(TlsError::InvalidCertificate(CertificateError::Other(_))) => {}
             refused => return refused,
         }
-        Leaf::from_der(leaf)
-            .map_err(PeerError::not_spiffe)
-            .and_then(|leaf| named(&leaf, &self.ours, Expectation::Member))
-            .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))))?;
-        chain
+        let ours = |error| CertificateError::Other(OtherError(Arc::new(error)));
+        let leaf = Leaf::from_der(leaf).map_err(PeerError::not_spiffe).map_err(ours)?;
+        let id = named(&leaf, &self.ours, Expectation::Member).map_err(ours)?;
+        chain?;
+        if self.revoked.concerns(&leaf, &id) {
+            return Err(CertificateError::Revoked.into());
+        }
+        Ok(())
     }
 }
 

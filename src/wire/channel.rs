@@ -32,19 +32,48 @@ pub enum ChannelError {
     Request(#[source] http::Error),
 }
 
+/// A call without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the call got nowhere")]
+pub struct Unsent {
+    #[source]
+    pub error: ChannelError,
+    /// The request, if nothing of it was sent.
+    pub request: Option<Box<Request<Body>>>,
+}
+
 /// Calls over one connection.
 #[derive(Clone)]
 pub struct Channel {
     sender: SendRequest<Body>,
+    scheme: Scheme,
     authority: Authority,
 }
 
 impl Channel {
-    /// Speaks HTTP/2 on an open connection, on this thread's runtime.
+    /// Speaks HTTP/2 on an open connection that keeps secrets, on this thread's runtime.
     ///
     /// # Errors
     /// When the far side doesn't.
     pub async fn over<IO>(io: IO, authority: Authority) -> Result<Self, ChannelError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        Self::open(io, Scheme::HTTPS, authority).await
+    }
+
+    /// As [`Channel::over`], on a connection that everybody may read.
+    ///
+    /// # Errors
+    /// When the far side doesn't speak HTTP/2.
+    pub async fn plain<IO>(io: IO, authority: Authority) -> Result<Self, ChannelError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        Self::open(io, Scheme::HTTP, authority).await
+    }
+
+    async fn open<IO>(io: IO, scheme: Scheme, authority: Authority) -> Result<Self, ChannelError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -58,7 +87,33 @@ impl Channel {
             .map_err(ChannelError::Broken)?;
         // Its error is also that of the calls.
         tokio::task::spawn_local(connection);
-        Ok(Self { sender, authority })
+        Ok(Self { sender, scheme, authority })
+    }
+
+    /// Waits until a call can be made.
+    ///
+    /// # Errors
+    /// When the connection takes none any more.
+    pub async fn ready(&mut self) -> Result<(), ChannelError> {
+        self.sender.ready().await.map_err(ChannelError::Broken)
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// With the request, when nothing of it was sent: it may go over another connection.
+    pub async fn send(&mut self, mut request: Request<Body>) -> Result<Response<Incoming>, Unsent> {
+        let mut uri = std::mem::take(request.uri_mut()).into_parts();
+        uri.scheme = Some(self.scheme.clone());
+        uri.authority = Some(self.authority.clone());
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|error| {
+            let error = ChannelError::Request(error.into());
+            Unsent { error, request: None }
+        })?;
+        self.sender.try_send_request(request).await.map_err(|mut unsent| {
+            let request = unsent.take_message().map(Box::new);
+            Unsent { error: ChannelError::Broken(unsent.into_error()), request }
+        })
     }
 }
 
@@ -71,15 +126,8 @@ impl Service<Request<Body>> for Channel {
         self.sender.poll_ready(cx).map_err(ChannelError::Broken)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let mut uri = std::mem::take(request.uri_mut()).into_parts();
-        uri.scheme = Some(Scheme::HTTPS);
-        uri.authority = Some(self.authority.clone());
-        let uri = Uri::from_parts(uri).map_err(|error| ChannelError::Request(error.into()));
-        let mut sender = self.sender.clone();
-        Box::pin(async move {
-            *request.uri_mut() = uri?;
-            sender.send_request(request).await.map_err(ChannelError::Broken)
-        })
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let mut channel = self.clone();
+        Box::pin(async move { channel.send(request).await.map_err(|unsent| unsent.error) })
     }
 }

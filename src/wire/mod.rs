@@ -1,12 +1,18 @@
 //! The protocol between sidecars, people and the control plane, as generated from
 //! `proto/outrigger/v1`, and a channel that calls it.
 //!
-//! Generated types stop at three doors: `agent/convert`, `control/api/convert` and
-//! `cli/control/{calls,convert}`. Everything else speaks the house's own nouns.
+//! Generated types stop at four doors: `agent/convert`, `control/api/convert`,
+//! `cli/control/{calls,convert}` and `demo/operator`. Everything else speaks the house's own nouns.
 
+mod bearer;
 mod channel;
+mod codec;
+#[cfg(test)]
+mod tests;
 
-pub use channel::{Channel, ChannelError};
+pub use bearer::bearer;
+pub use channel::{Channel, ChannelError, Unsent};
+pub use codec::Codec;
 
 /// `outrigger.v1`.
 #[allow(

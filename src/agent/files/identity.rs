@@ -70,7 +70,8 @@ async fn watch(
             Ok(credentials) => {
                 let serial = credentials.svid().serial().to_owned();
                 let before = published.load_full();
-                let roots_changed = before.is_none_or(|before| !same_roots(&before, &credentials));
+                let roots_changed =
+                    before.is_none_or(|before| !before.bundle().is_same(credentials.bundle()));
                 metrics.taken(credentials.svid().not_after());
                 published.store(Some(Arc::new(credentials)));
                 (failing, warned) = (false, false);
@@ -89,11 +90,6 @@ async fn watch(
             }
         }
     }
-}
-
-fn same_roots(a: &Credentials, b: &Credentials) -> bool {
-    let (a, b) = (a.bundle().roots(), b.bundle().roots());
-    a.len() == b.len() && a.iter().all(|root| b.iter().any(|b| b.certificate == root.certificate))
 }
 
 fn warn_of_end(published: &ArcSwapOption<Credentials>, warned: &mut bool) {

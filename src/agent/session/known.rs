@@ -22,6 +22,8 @@ const UNUSED: Duration = Duration::from_secs(600);
 /// Things asked for on first use. Far more than a workload calls; an app that scans addresses must
 /// not fill the sidecar's memory.
 const MOST: usize = 4096;
+/// How much room is made at a time.
+const ROOM: usize = 256;
 
 /// An answer by name.
 pub enum ServiceAnswer {
@@ -36,6 +38,17 @@ pub enum AddressAnswer {
     Service(ServiceName),
     Instance(Box<Instance>),
     Unknown,
+}
+
+impl AddressAnswer {
+    /// The service that an address leads to.
+    pub fn service(&self) -> Option<&ServiceName> {
+        match self {
+            AddressAnswer::Service(name) => Some(name),
+            AddressAnswer::Instance(instance) => instance.owner.as_ref(),
+            AddressAnswer::Unknown => None,
+        }
+    }
 }
 
 /// Something that was asked for.
@@ -76,15 +89,19 @@ impl Known {
     /// Whether everything that was asked for has its answer.
     pub fn is_complete(&self) -> bool {
         self.services.values().all(|entry| entry.answer.is_some())
-            && self.addresses.values().all(|entry| entry.answer.is_some())
+            && self.addresses.values().all(|entry| self.is_settled(entry))
     }
 
-    /// Asks for something; true when that is new. Beyond the bound nothing more is taken until
-    /// something is let go.
+    /// Whether it is known what an address is: also what the service is that it leads to.
+    fn is_settled(&self, entry: &Entry<AddressAnswer>) -> bool {
+        let Some(answer) = &entry.answer else { return false };
+        answer.service().is_none_or(|name| {
+            self.services.get(name).is_some_and(|service| service.answer.is_some())
+        })
+    }
+
+    /// Asks for something; true when that is new. See [`Known::make_room`] for the bound.
     pub fn ask(&mut self, want: &Want, now: Instant) -> bool {
-        if self.services.len() + self.addresses.len() >= MOST {
-            return false;
-        }
         match want {
             Want::Service(name) => {
                 let is_new = !self.services.contains_key(name);
@@ -99,6 +116,38 @@ impl Known {
                 is_new
             }
         }
+    }
+
+    /// Lets go of what there isn't, the longest unasked first, when there is no room for more; says
+    /// what that was. An app that scans addresses loses its own answers, never those that it uses.
+    pub fn make_room(&mut self) -> v1::Subscription {
+        let mut gone = v1::Subscription::default();
+        if self.services.len() + self.addresses.len() < MOST {
+            return gone;
+        }
+        let is_unknown =
+            |entry: &Entry<AddressAnswer>| entry.answer == Some(AddressAnswer::Unknown);
+        let mut addresses: Vec<(Option<Instant>, SocketAddr)> = self
+            .addresses
+            .iter()
+            .filter(|(_, entry)| is_unknown(entry))
+            .map(|(address, entry)| (entry.last_used, *address))
+            .collect();
+        addresses.sort_unstable();
+        for (_, address) in addresses.into_iter().take(ROOM) {
+            self.addresses.remove(&address);
+            gone.addresses.push(address.to_string());
+        }
+        let absent =
+            self.services.iter().filter(|(_, e)| e.last_used.is_some() && e.answer == Some(None));
+        let mut names: Vec<(Option<Instant>, ServiceName)> =
+            absent.map(|(name, entry)| (entry.last_used, name.clone())).collect();
+        names.sort_unstable();
+        for (_, name) in names.into_iter().take(ROOM) {
+            self.services.remove(&name);
+            gone.services.push(crate::agent::convert::name(&name));
+        }
+        gone
     }
 
     /// What a new session is told: first what was answered, then what was not.
@@ -120,20 +169,28 @@ impl Known {
     /// # Errors
     /// Everything that can't be read; then nothing was taken.
     pub fn take(&mut self, update: v1::Update, now: Instant) -> Result<(), Vec<String>> {
-        let v1::Update { version, full: _, services, addresses } = update;
+        let v1::Update { version, services, addresses } = update;
         let mut errors = Vec::new();
         let mut answers = Vec::new();
-        for answer in services {
-            let read = service_answer(answer).and_then(|(name, answer)| {
-                let answer = self.settled(&name, answer)?;
-                Ok((name, answer))
-            });
-            read.map_or_else(|error| errors.push(error), |read| answers.push(read));
-        }
         let mut places = Vec::new();
         for answer in addresses {
             address_answer(answer)
                 .map_or_else(|error| errors.push(error), |read| places.push(read));
+        }
+        places.retain(|(address, _)| self.addresses.contains_key(address));
+        for answer in services {
+            let read = service_answer(answer).and_then(|(name, answer)| {
+                // What was let go meanwhile is not taken up again; it would never be let go.
+                let held = self.addresses.values().filter_map(|entry| entry.answer.as_ref());
+                let mut leading = places.iter().map(|(_, place)| place).chain(held);
+                let mut is_led_to = || leading.any(|place| place.service() == Some(&name));
+                if !self.services.contains_key(&name) && !is_led_to() {
+                    return Ok(None);
+                }
+                let answer = self.settled(&name, answer)?;
+                Ok(Some((name, answer)))
+            });
+            read.map_or_else(|error| errors.push(error), |read| answers.extend(read));
         }
         if !errors.is_empty() {
             self.is_mixed = true;
@@ -181,11 +238,7 @@ impl Known {
         let needed: Vec<ServiceName> = self
             .addresses
             .values()
-            .filter_map(|entry| match &entry.answer {
-                Some(AddressAnswer::Service(name)) => Some(name.clone()),
-                Some(AddressAnswer::Instance(instance)) => instance.owner.clone(),
-                _ => None,
-            })
+            .filter_map(|entry| entry.answer.as_ref()?.service().cloned())
             .collect();
         self.addresses.retain(|address, entry| {
             let service = match &entry.answer {
@@ -227,7 +280,7 @@ impl Known {
                 addresses: self
                     .addresses
                     .iter()
-                    .filter(|(_, entry)| entry.answer.is_some())
+                    .filter(|(_, entry)| self.is_settled(entry))
                     .map(|(address, _)| *address)
                     .collect(),
             },

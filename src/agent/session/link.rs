@@ -91,9 +91,13 @@ async fn connect(
         match TcpStream::connect(found).await {
             Ok(stream) => {
                 let _ = socket::tune(&stream);
-                let stream = client.connect(stream).await.map_err(|source| {
-                    let (address, trust_domain) = (address.to_owned(), trust_domain.clone());
-                    LinkError::Stranger { address, trust_domain, source }
+                let stream = client.connect(stream).await.map_err(|source| match source {
+                    PeerError::Closed => failed(io::ErrorKind::UnexpectedEof.into()),
+                    PeerError::Io(kind) => failed(kind.into()),
+                    source => {
+                        let (address, trust_domain) = (address.to_owned(), trust_domain.clone());
+                        LinkError::Stranger { address, trust_domain, source }
+                    }
                 })?;
                 let authority = Authority::try_from(address)
                     .unwrap_or_else(|_| Authority::from_static("control-plane"));

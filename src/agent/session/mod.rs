@@ -6,6 +6,7 @@
 //! not had yet. Runs on the control thread; called by `app`.
 
 mod demand;
+mod ended;
 mod enroll;
 mod known;
 mod link;
@@ -19,27 +20,31 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 pub use demand::{Asked, Demand, Queue, Want, channel};
-pub use known::{AddressAnswer, ServiceAnswer};
+pub use ended::Ended;
+pub use enroll::{Begun, Enrolled, enroll};
+pub use known::{AddressAnswer, Known, ServiceAnswer};
+pub use link::{LinkError, dial};
+pub use pace::Pace;
 pub use status::{Facts, Status};
 
 use super::hosts::Resolved;
 use super::mapper::Mapper;
 use crate::http::respond::chain;
-use crate::identity::{Svid, TrustBundle};
+use crate::identity::{Revoked, Svid, TrustBundle};
 use crate::model::{Mesh, Protocol, ServiceName, SpiffeId, TrustDomain};
 use crate::resources::Labels;
 use crate::tls::Credentials;
-use known::Known;
-use link::LinkError;
-use pace::Pace;
-use talk::{Ended, Talk};
+use talk::Talk;
+
+/// Between two looks at a certificate that has ended.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where the control plane is, and how one gets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +100,8 @@ pub struct Hooks {
     pub informed: Box<dyn Fn()>,
     /// The registration holds.
     pub registered: Box<dyn Fn()>,
+    /// The certificate has ended, and there is no other.
+    pub ended: Box<dyn Fn()>,
     /// The control plane did not renew the certificate.
     pub renewal_failed: Box<dyn Fn()>,
     /// Whether something was used since this was last asked.
@@ -113,13 +120,19 @@ pub struct Agent {
     mapper: RefCell<Mapper>,
     hosts: RefCell<Resolved>,
     svid: RefCell<Option<Svid>>,
+    enrolling: RefCell<Option<Begun>>,
     /// When the certificate in use came.
     certified_at: Cell<SystemTime>,
     bundle: RefCell<Option<TrustBundle>>,
+    revoked: RefCell<Arc<Revoked>>,
     pace: RefCell<Pace>,
     leaving: Notify,
     /// The app is about to leave: nothing is registered any more.
     has_left: Cell<bool>,
+    /// The control plane takes the certificate no longer.
+    is_disowned: Cell<bool>,
+    /// The end of the certificate was told.
+    has_ended: Cell<bool>,
 }
 
 impl Agent {
@@ -144,11 +157,15 @@ impl Agent {
             mapper: RefCell::default(),
             hosts: RefCell::default(),
             svid: RefCell::default(),
+            enrolling: RefCell::default(),
             certified_at: Cell::new(SystemTime::UNIX_EPOCH),
             bundle: RefCell::default(),
+            revoked: RefCell::default(),
             pace: RefCell::new(Pace::from_system()),
             leaving: Notify::new(),
             has_left: Cell::new(false),
+            is_disowned: Cell::new(false),
+            has_ended: Cell::new(false),
         })
     }
 
@@ -160,10 +177,17 @@ impl Agent {
 
     /// Keeps the sidecar informed until the process ends.
     pub async fn run(self: Rc<Self>) {
+        tokio::join!(self.hold_sessions(), self.watch_end());
+    }
+
+    async fn hold_sessions(self: &Rc<Self>) {
         loop {
             let ended = self.try_once().await;
-            let pause = self.pace.borrow_mut().pause(&ended);
-            self.status.disconnected(&ended.to_string());
+            self.is_disowned.set(matches!(ended, Ended::Disowned(_)));
+            let left = self.svid.borrow().as_ref().map(Svid::not_after);
+            let left = left.and_then(|ends| ends.duration_since(SystemTime::now()).ok());
+            let pause = self.pace.borrow_mut().pause(&ended, left.unwrap_or_default());
+            self.status.disconnected(&chain(&ended));
             match ended {
                 Ended::Unfit(ref error) => {
                     error!(retry_in = ?pause, "the control plane can't be joined: {}", chain(error));
@@ -173,6 +197,28 @@ impl Agent {
                 }
             }
             sleep(pause).await;
+        }
+    }
+
+    /// Says so when the certificate ends and there is no other; traffic is refused from then on.
+    async fn watch_end(&self) {
+        loop {
+            let ends = self.svid.borrow().as_ref().map(Svid::not_after);
+            let left = ends.map(|ends| ends.duration_since(SystemTime::now()));
+            match left {
+                Some(Err(_)) if !self.has_ended.replace(true) => {
+                    error!(
+                        "the certificate has ended and was not replaced: traffic is refused until the control plane, or a new token, gives another"
+                    );
+                    (self.hooks.ended)();
+                    sleep(LOOK).await;
+                }
+                Some(Ok(left)) => {
+                    self.has_ended.set(false);
+                    sleep(left.max(LOOK)).await;
+                }
+                _ => sleep(LOOK).await,
+            }
         }
     }
 
@@ -195,17 +241,18 @@ impl Agent {
 
     async fn enroll_if_due(&self) -> Result<(), LinkError> {
         let now = SystemTime::now();
-        if self.svid.borrow().as_ref().is_some_and(|svid| svid.not_after() > now) {
+        let is_valid = self.svid.borrow().as_ref().is_some_and(|svid| svid.not_after() > now);
+        if is_valid && !self.is_disowned.get() {
             return Ok(());
         }
-        let enrolled = enroll::enroll(
-            &self.settings,
-            &self.workload.trust_domain,
-            &self.identity,
-            &self.roots(),
-        )
-        .await?;
+        let mut begun = self.enrolling.take();
+        let trust_domain = &self.workload.trust_domain;
+        let enrolled =
+            enroll(&self.settings, trust_domain, &self.identity, &self.roots(), &mut begun).await;
+        self.enrolling.replace(begun);
+        let enrolled = enrolled?;
         info!(identity = %self.identity, serial = enrolled.svid.serial(), "enrolled");
+        self.is_disowned.set(false);
         self.take_bundle(enrolled.bundle, false);
         self.take_svid(enrolled.svid);
         Ok(())
@@ -222,14 +269,38 @@ impl Agent {
 
     /// Takes newer roots, and keeps them for the next start.
     fn take_bundle(&self, bundle: TrustBundle, publish: bool) {
-        let known = self.bundle.borrow().as_ref().map(TrustBundle::generation);
-        if known.is_some_and(|known| known >= bundle.generation()) {
+        let is_known = self.bundle.borrow().as_ref().is_some_and(|known| {
+            // Who joins anew may have joined another mesh, which counts for itself.
+            let is_older = publish && known.generation() > bundle.generation();
+            is_older || known.generation() == bundle.generation() && known.is_same(&bundle)
+        });
+        if is_known {
             return;
         }
         link::keep(&self.settings.trust_anchors, &bundle);
+        let bundle = bundle.without(Arc::clone(&self.revoked.borrow()));
         *self.bundle.borrow_mut() = Some(bundle.clone());
         if let Some(svid) = self.svid.borrow().clone().filter(|_| publish) {
             info!(generation = bundle.generation(), "the trust bundle changed");
+            (self.hooks.identify)(Credentials::new(svid, bundle), true);
+        }
+    }
+
+    /// Takes another list of what nobody may trust any more.
+    fn take_revoked(&self, revoked: Revoked) {
+        if **self.revoked.borrow() == revoked {
+            return;
+        }
+        info!(
+            enrollments = revoked.enrollments.len(),
+            identities = revoked.identities.len(),
+            "revocations changed"
+        );
+        let revoked = Arc::new(revoked);
+        *self.revoked.borrow_mut() = Arc::clone(&revoked);
+        let bundle = self.bundle.take().map(|bundle| bundle.without(revoked));
+        self.bundle.replace(bundle.clone());
+        if let (Some(svid), Some(bundle)) = (self.svid.borrow().clone(), bundle) {
             (self.hooks.identify)(Credentials::new(svid, bundle), true);
         }
     }

@@ -27,6 +27,8 @@ pub struct Facts {
     pub heard: Option<SystemTime>,
     /// Why the last session ended, while there is none.
     pub error: Option<String>,
+    /// When the next certificate is due.
+    pub renews: Option<SystemTime>,
     /// What the control plane had against the registration; empty: nothing.
     pub refusals: Vec<String>,
 }
@@ -80,6 +82,10 @@ impl Status {
         let mut facts = self.lock();
         facts.version = Some(version.to_owned());
         facts.updated = Some(now);
+    }
+
+    pub fn renews(&self, at: SystemTime) {
+        self.lock().renews = Some(at);
     }
 
     pub fn registration(&self, refusals: Vec<String>) {

@@ -10,12 +10,12 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 use tracing::{debug, error, info, warn};
 
 use super::demand::Want;
-use super::enroll::bundle;
-use super::link::LinkError;
+use super::ended::Ended;
+use super::enroll::{bundle, revoked};
 use super::renewal::{Pending, due};
 use super::{Agent, Offer};
 use crate::agent::convert::{declared, name};
@@ -28,9 +28,9 @@ use crate::wire::v1::mesh_client::MeshClient;
 use crate::wire::v1::to_sidecar::Message as Heard;
 use crate::wire::v1::{self, FromSidecar};
 
-/// Messages on their way out. Small: what is said is small, and a control plane that takes nothing
-/// is as good as gone.
-const QUEUE: usize = 64;
+/// Messages on their way out. Everything that may be subscribed to may be answered at once, and each
+/// answer has its verdict; a control plane that takes nothing of that is as good as gone.
+const QUEUE: usize = 16 << 10;
 /// Heartbeats that may be missed.
 const MISSED: u32 = 3;
 /// Unless the control plane says another.
@@ -41,56 +41,6 @@ const LARGEST: usize = 64 << 20;
 const SWEEP: Duration = Duration::from_secs(60);
 /// A renewal that was refused or not answered is tried again after this share of what is left.
 const AGAIN: f64 = 0.1;
-
-/// Why there is no session any more.
-#[derive(Debug, thiserror::Error)]
-pub enum Ended {
-    #[error("the control plane closed the session")]
-    Closed,
-    #[error("the control plane fell silent")]
-    Silent,
-    #[error("the control plane is not ready for another session; it said to come back in {0:?}")]
-    ComeBack(Duration),
-    #[error("the session broke: {}", .0.message())]
-    Broke(Box<Status>),
-    #[error("the control plane can't be reached")]
-    Link(#[source] LinkError),
-    /// Waiting does not help: a person has to change something.
-    #[error("the control plane can't be joined")]
-    Unfit(#[source] LinkError),
-}
-
-impl From<LinkError> for Ended {
-    fn from(error: LinkError) -> Self {
-        use tonic::Code::{InvalidArgument, PermissionDenied, Unauthenticated};
-        match &error {
-            LinkError::Connect(..) | LinkError::Silent(_) | LinkError::Channel(_) => {
-                Ended::Link(error)
-            }
-            LinkError::Refused(status)
-                if !matches!(
-                    status.code(),
-                    InvalidArgument | PermissionDenied | Unauthenticated
-                ) =>
-            {
-                pushback(status).map_or(Ended::Link(error), Ended::ComeBack)
-            }
-            _ => Ended::Unfit(error),
-        }
-    }
-}
-
-impl From<Status> for Ended {
-    fn from(status: Status) -> Self {
-        pushback(&status).map_or_else(|| Ended::Broke(Box::new(status)), Ended::ComeBack)
-    }
-}
-
-/// When the control plane wants to see us again, if it said so.
-fn pushback(status: &Status) -> Option<Duration> {
-    let value = status.metadata().get("grpc-retry-pushback-ms")?;
-    value.to_str().ok()?.parse().ok().map(Duration::from_millis)
-}
 
 /// A session under way.
 pub struct Talk {
@@ -207,7 +157,7 @@ impl Talk {
     /// Takes a message; true when there are new host names to resolve.
     fn hear(&mut self, message: v1::ToSidecar) -> Result<bool, Ended> {
         match message.message {
-            Some(Heard::Welcome(v1::Welcome { software, heartbeat_ms, lease_ms: _ })) => {
+            Some(Heard::Welcome(v1::Welcome { software, heartbeat_ms, lease_ms })) => {
                 if heartbeat_ms > 0 {
                     self.heartbeat = Duration::from_millis(u64::from(heartbeat_ms));
                 }
@@ -215,7 +165,8 @@ impl Talk {
                     address = self.agent.settings.address,
                     software, "connected to the control plane"
                 );
-                self.agent.pace.borrow_mut().succeeded();
+                let lease = Duration::from_millis(u64::from(lease_ms));
+                self.agent.pace.borrow_mut().succeeded(lease);
                 self.agent.status.connected();
                 self.register()?;
             }
@@ -227,6 +178,12 @@ impl Talk {
             Some(Heard::Certificate(v1::CertificateAnswer { answer })) => self.certified(answer),
             Some(Heard::Registration(v1::RegistrationAnswer { errors })) => self.judged(errors),
             Some(Heard::Withdrawn(v1::Withdrawn {})) => info!("the registration is withdrawn"),
+            Some(Heard::Revocations(list)) => match revoked(list) {
+                Ok(revoked) => self.agent.take_revoked(revoked),
+                Err(error) => {
+                    error!("a list of revocations can't be read, the old one stays: {error}")
+                }
+            },
             Some(Heard::Heartbeat(v1::Heartbeat {})) => {}
             // A newer control plane's message, which this version does not know.
             None => {}
@@ -283,6 +240,10 @@ impl Talk {
 
     /// Asks for what the data plane wants, and for whatever else it wants meanwhile.
     fn ask(&self, first: Want, more: &mut mpsc::Receiver<Want>) -> Result<(), Ended> {
+        let gone = self.agent.known.borrow_mut().make_room();
+        if gone != v1::Subscription::default() {
+            self.say(Say::Unsubscribe(gone))?;
+        }
         let mut subscription = v1::Subscription::default();
         let mut next = Some(first);
         while let Some(want) = next {
@@ -356,13 +317,15 @@ impl Talk {
     /// Asks for the next certificate. Until it comes, the one in use is.
     fn renew(&mut self) -> Result<(), Ended> {
         self.renew_at = Instant::now() + self.again();
-        let pending = match Pending::new(&self.agent.identity) {
-            Ok(pending) => pending,
-            Err(error) => {
-                error!(%error, "no key can be made for the next certificate");
-                return Ok(());
-            }
-        };
+        // One that was not answered yet is asked for again, or answers would miss their keys.
+        let pending =
+            match self.pending.take().map_or_else(|| Pending::new(&self.agent.identity), Ok) {
+                Ok(pending) => pending,
+                Err(error) => {
+                    error!(%error, "no key can be made for the next certificate");
+                    return Ok(());
+                }
+            };
         let signing_request = pending.signing_request.clone();
         self.pending = Some(pending);
         self.say(Say::Certificate(v1::CertificateRequest { signing_request }))
@@ -410,5 +373,6 @@ fn next_renewal(agent: &Agent, rng: &mut Rng) -> Instant {
     let Some(svid) = svid.as_ref() else { return Instant::now() };
     let (came, now) = (agent.certified_at.get(), SystemTime::now());
     let due_at = came + due(svid.not_after(), came, rng);
+    agent.status.renews(due_at);
     Instant::now() + due_at.duration_since(now).unwrap_or_default()
 }

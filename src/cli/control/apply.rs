@@ -15,10 +15,10 @@ use super::{Answer, colour, conclude, documents, shown};
 /// What is applied, and whether really.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Apply {
-    /// A file, a folder (its *.yaml, *.yml and *.json files), or - for standard input
+    /// The same as a path without -f; may be repeated
     #[arg(short = 'f', long = "file", alias = "filename", value_name = "PATH")]
     files: Vec<PathBuf>,
-    /// The same, without -f
+    /// A file, a folder (its *.yaml, *.yml and *.json files), or - for standard input
     #[arg(value_name = "PATH", required_unless_present = "files")]
     paths: Vec<PathBuf>,
     /// The namespace of resources that name none

@@ -1,17 +1,18 @@
 //! What people can ask the control plane, one function a call.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tonic::Streaming;
 
-use super::convert::{Change, Event, Held, JoinToken, Key, changes};
+use super::convert::{Change, Event, Held, JoinToken, Key, changes, moment};
 use super::documents::Document;
 use super::error::Error;
 use super::session::{Session, answer};
 use crate::wire::Channel;
 use crate::wire::v1::{
-    self, configuration_client::ConfigurationClient, tokens_client::TokensClient,
+    self, authority_client::AuthorityClient, configuration_client::ConfigurationClient,
+    tokens_client::TokensClient,
 };
 
 /// The largest answer that is taken: a mesh of some ten thousand resources. Arbitrary.
@@ -36,9 +37,27 @@ pub(super) struct NewToken {
     pub(super) uses: u32,
 }
 
+/// What a revocation concerned.
+pub(super) struct Revoked {
+    pub(super) enrollments: u32,
+    pub(super) tokens: u32,
+    pub(super) until: SystemTime,
+}
+
+/// Something that nobody is to trust.
+pub(super) struct Revocation {
+    /// A SPIFFE id, or what serial numbers begin with.
+    pub(super) what: String,
+    pub(super) until: SystemTime,
+}
+
 impl Session {
     fn configuration(&self) -> ConfigurationClient<Channel> {
         ConfigurationClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    fn authority(&self) -> AuthorityClient<Channel> {
+        AuthorityClient::new(self.channel.clone())
     }
 
     fn tokens(&self) -> TokensClient<Channel> {
@@ -116,6 +135,30 @@ impl Session {
         let request = self.request(v1::ListTokensRequest {});
         let told = answer(self.tokens().list(request)).await?;
         Ok(told.tokens.into_iter().map(JoinToken::from).collect())
+    }
+
+    /// Takes the trust in a SPIFFE id, or in a certificate by its serial number, away.
+    pub(super) async fn revoke(&self, what: &str) -> Result<Revoked, Error> {
+        use v1::revoke_request::What;
+        let what = if what.contains("://") {
+            What::Identity(what.to_owned())
+        } else {
+            What::Serial(what.to_owned())
+        };
+        let request = self.request(v1::RevokeRequest { what: Some(what) });
+        let told = answer(self.authority().revoke(request)).await?;
+        let v1::RevokeResponse { enrollments, tokens, until_ms } = told;
+        Ok(Revoked { enrollments, tokens, until: moment(until_ms) })
+    }
+
+    pub(super) async fn revocations(&self) -> Result<Vec<Revocation>, Error> {
+        let request = self.request(v1::ListRevocationsRequest {});
+        let told = answer(self.authority().list_revocations(request)).await?;
+        let revocation = |from: v1::Revocation| {
+            let v1::Revocation { what, until_ms } = from;
+            Revocation { what, until: moment(until_ms) }
+        };
+        Ok(told.revocations.into_iter().map(revocation).collect())
     }
 
     pub(super) async fn revoke_token(&self, id: &str) -> Result<(), Error> {

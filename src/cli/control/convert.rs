@@ -183,7 +183,7 @@ fn json(key: &Key, text: &str) -> Result<Value, Error> {
     serde_json::from_str(text).map_err(|error| odd(&format!("the manifest of {key}: {error}")))
 }
 
-fn moment(since_1970_ms: i64) -> SystemTime {
+pub(super) fn moment(since_1970_ms: i64) -> SystemTime {
     let since = Duration::from_millis(u64::try_from(since_1970_ms).unwrap_or_default());
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }

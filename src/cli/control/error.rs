@@ -109,11 +109,26 @@ impl From<tonic::Status> for Error {
     fn from(status: tonic::Status) -> Self {
         let unknown = status.code() == tonic::Code::Unknown;
         if let Some(cause) = std::error::Error::source(&status).filter(|_| unknown) {
-            return Error::Lost(chain(cause));
+            return Error::Lost(if is_end(cause) { "it ended".into() } else { chain(cause) });
         }
         match status.message().strip_prefix("Service was not ready: ").filter(|_| unknown) {
             Some(cause) => Error::Lost(cause.to_owned()),
             None => Error::Refused(Refusal::from(&status)),
+        }
+    }
+}
+
+/// Whether the far end is simply gone, which TLS words like an attack.
+fn is_end(mut cause: &(dyn std::error::Error + 'static)) -> bool {
+    loop {
+        let http = cause.downcast_ref::<h2::Error>().and_then(h2::Error::get_io);
+        let io = cause.downcast_ref::<io::Error>().or(http);
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
+            return true;
+        }
+        match cause.source() {
+            Some(source) => cause = source,
+            None => return false,
         }
     }
 }

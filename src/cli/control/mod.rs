@@ -5,6 +5,7 @@
 //! control plane finds wrong is shown exactly as `validate` shows it, and nothing is half done.
 
 mod apply;
+mod ca;
 mod calls;
 mod contexts;
 mod convert;
@@ -30,6 +31,7 @@ use std::io;
 use std::process::ExitCode;
 
 pub(super) use apply::Apply;
+pub(super) use ca::Ca;
 pub(super) use contexts::Contexts;
 pub(super) use delete::Delete;
 pub(super) use get::Get;

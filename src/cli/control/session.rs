@@ -21,7 +21,7 @@ use crate::identity::{self, Svid, TrustBundle};
 use crate::model::TrustDomain;
 use crate::resources::Origin;
 use crate::tls::ControlClient;
-use crate::wire::Channel;
+use crate::wire::{self, Channel};
 
 const ADDRESS: &str = "127.0.0.1:15010";
 /// For each address of the name: to connect, prove and greet. Arbitrary, beyond any healthy network.
@@ -121,14 +121,10 @@ fn certificate(place: &Place) -> Result<Option<Svid>, Error> {
 fn bearer(place: &Place) -> Result<Option<MetadataValue<Ascii>>, Error> {
     let Some(said) = place.said(Field::TokenFile) else { return Ok(None) };
     let token = String::from_utf8(read(said)?).unwrap_or_default();
-    let token = token.trim();
-    let legal = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-    let value = format!("Bearer {token}").parse::<MetadataValue<Ascii>>().ok();
-    let mut value = value.filter(|_| legal).ok_or_else(|| {
+    let value = wire::bearer(&token).ok_or_else(|| {
         let (at, path) = (said.at.clone(), said.text.clone());
         Error::NoToken { at, path }
     })?;
-    value.set_sensitive(true);
     if is_open(&said.text) {
         let path = &said.text;
         complain(&format!("warning: everybody on this machine can read {path}: chmod 600 {path}"));

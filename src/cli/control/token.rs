@@ -30,7 +30,9 @@ pub(in crate::cli) enum Token {
     #[command(after_help = "Example:\n  outrigger token list -o json")]
     List(List),
     /// Make a token useless at once
-    #[command(after_help = "Example:\n  outrigger token revoke 0197c2a4")]
+    #[command(
+        after_help = "Example:\n  outrigger token revoke 01a20104-af70-7fc5-a9db-dc36a1d9841f"
+    )]
     Revoke(Revoke),
 }
 

@@ -8,7 +8,7 @@ fn of_the_file() {
         ("5\n", "sidecar.yaml:1: expected a map, found 5"),
         (
             "a: 1\n---\nb: 1\n",
-            "sidecar.yaml:1: unknown field `a`; known here: workload, trustDomain, identity, resources, inbound, outbound, admin, workers, drain, telemetry, log\nsidecar.yaml:3: a configuration is one document; remove the `---`",
+            "sidecar.yaml:1: unknown field `a`; known here: workload, trustDomain, controlPlane, identity, resources, inbound, outbound, admin, workers, drain, telemetry, log\nsidecar.yaml:3: a configuration is one document; remove the `---`",
         ),
         (
             "inbound: {lisen: x}\n",
@@ -226,7 +226,7 @@ fn of_the_environment() {
         (
             "OUTRIGGER_CONTROL_PLANE__TOKEN_FILE",
             "t",
-            ": controlPlane: is not supported by this version, which takes its identity and resources from files: use `identity` and `resources`",
+            ": controlPlane: missing field `address`\nenvironment OUTRIGGER_CONTROL_PLANE__TOKEN_FILE: controlPlane: missing field `trustAnchors`",
         ),
     ];
     for (name, text, expected) in rows {

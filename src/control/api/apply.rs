@@ -86,7 +86,7 @@ pub fn delete(
             );
             faults.push(Fault::new(at.clone(), message));
         } else if !ignore_missing {
-            let message = format!("{id} is not there: check its name, or ignore what is missing");
+            let message = format!("{id} is not there: check its name, or give --ignore-missing");
             faults.push(Fault::new(at.clone(), message));
         }
     }

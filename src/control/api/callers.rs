@@ -43,6 +43,8 @@ const RULES: &[(&str, Rule)] = &[
     ("/outrigger.v1.Configuration/List", Rule::Operator),
     ("/outrigger.v1.Configuration/Delete", Rule::Operator),
     ("/outrigger.v1.Configuration/Watch", Rule::Operator),
+    ("/outrigger.v1.Authority/Revoke", Rule::Operator),
+    ("/outrigger.v1.Authority/ListRevocations", Rule::Operator),
     ("/outrigger.v1.Tokens/Create", Rule::Operator),
     ("/outrigger.v1.Tokens/List", Rule::Operator),
     ("/outrigger.v1.Tokens/Revoke", Rule::Operator),
@@ -105,10 +107,7 @@ fn operator(
             Some(token) if operators.token.is(token.as_bytes()) => {
                 Ok(Author("the operators' token".into()))
             }
-            _ => Err(Status::unauthenticated(
-                "this is not the operators' token: it stands in the file operator.token of the \
-                 control plane's data folder",
-            )),
+            _ => Err(Status::unauthenticated("this is not the operators' token")),
         };
     }
     match peer {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::subscriptions::MOST;
 use crate::control::catalog::AddressFact;
 use crate::model::{Protocol, ServiceName};
 use crate::resources::Address;
@@ -19,6 +20,9 @@ impl TryFrom<v1::Subscription> for Wanted {
 
     fn try_from(from: v1::Subscription) -> Result<Self, String> {
         let v1::Subscription { services, addresses } = from;
+        if services.len() + addresses.len() > MOST {
+            return Err(format!("at most {MOST} services and addresses may be named at once"));
+        }
         let services = services.into_iter().map(service_name).collect::<Result<_, _>>()?;
         let address = |text: String| {
             text.parse().map_err(|_| format!("{text:?} is no address such as 10.0.0.1:80"))

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, async_trait};
 use tracing::{info, warn};
 
 use super::Caller;
-use crate::control::ca::{Issued, SigningRequest, new_enrollment};
+use crate::control::ca::{Issued, RequestError, SigningRequest, new_enrollment};
 use crate::control::catalog::{Enrollment, Token, encoded, enrollment_key};
 use crate::control::desk::{Desk, unix_ms};
 use crate::control::store::{CommitError, Expect, Key, Shelf, Write};
@@ -67,14 +67,18 @@ async fn enroll(
     token: &str,
     now: SystemTime,
 ) -> Result<(SpiffeId, Issued), Status> {
-    let claims =
-        desk.signer.read(token, now).map_err(|error| Status::unauthenticated(error.to_string()))?;
+    let claims = desk
+        .signer
+        .read(token, now)
+        .map_err(|error| Status::unauthenticated(format!("the token can't be taken: {error}")))?;
     let identity = claims.grant.identity(&desk.trust_domain).ok_or_else(|| {
         Status::unauthenticated("the token names a service account that no workload can have")
     })?;
-    let request = SigningRequest::read(signing_request, &identity).map_err(|error| {
-        Status::invalid_argument(format!("the signing request can't be taken: {error}"))
-    })?;
+    if desk.catalog.revoked().identities.contains(&identity) {
+        let message = "the identity is revoked: see `outrigger ca revocations`";
+        return Err(Status::unauthenticated(message));
+    }
+    let request = SigningRequest::read(signing_request, &identity).map_err(unreadable)?;
     for _ in 0..RACES {
         let held = desk.catalog.token(&claims.id).ok_or_else(|| {
             Status::unauthenticated("the token was revoked, or is not one of this control plane")
@@ -93,6 +97,17 @@ async fn enroll(
     Err(Status::unavailable("too many join with this token at once: try again"))
 }
 
+/// Most who see this have a token for one workload in the folder of another.
+fn unreadable(error: RequestError) -> Status {
+    Status::invalid_argument(match error {
+        RequestError::WrongIdentity { found, expected } => format!(
+            "the token is for {expected}, and the sidecar wants to be {found}: make a token for \
+             that, or change workload.namespace and workload.serviceAccount"
+        ),
+        error => format!("the signing request can't be taken: {error}"),
+    })
+}
+
 /// The enrolment that this key gets, and what has to be written first.
 fn use_up(
     desk: &Desk,
@@ -101,10 +116,10 @@ fn use_up(
     key: &str,
     now: SystemTime,
 ) -> Result<(u64, Vec<Write>), Status> {
-    let mut token = Token::clone(&held.value);
-    if let Some(&number) = token.keys.get(key) {
+    if let Some(number) = desk.catalog.joined(id, key) {
         return Ok((number, Vec::new()));
     }
+    let mut token = Token::clone(&held.value);
     if token.uses_left == 0 {
         return Err(Status::unauthenticated(
             "the token is used up: make one with more --uses, or one for each workload",
@@ -112,10 +127,13 @@ fn use_up(
     }
     let number = new_enrollment().map_err(|error| Status::internal(error.to_string()))?;
     token.uses_left -= 1;
-    token.keys.insert(key.to_owned(), number);
     let until = now + desk.authority.leaf_lifetime();
-    let enrollment =
-        Enrollment { grant: token.grant.clone(), until_ms: unix_ms(until), token: id.to_owned() };
+    let enrollment = Enrollment {
+        grant: token.grant.clone(),
+        until_ms: unix_ms(until),
+        token: id.to_owned(),
+        key: key.to_owned(),
+    };
     let writes = vec![
         Write {
             key: Key { shelf: Shelf::Tokens, name: id.into() },
@@ -150,6 +168,7 @@ pub async fn renew(
             "the workload's enrolment has ended or was revoked: join again with a new token"
                 .to_owned()
         })?;
+        let until_ms = until_ms.max(held.value.until_ms);
         let enrollment = Enrollment { until_ms, ..Enrollment::clone(&held.value) };
         let write = Write {
             key: enrollment_key(number),

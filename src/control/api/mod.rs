@@ -7,6 +7,7 @@
 
 mod apply;
 mod author;
+mod authority;
 mod callers;
 mod checks;
 mod configuration;

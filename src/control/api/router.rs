@@ -1,11 +1,11 @@
 //! From a request to the service that answers it, past the rule that guards it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tonic::Status;
 use tonic::body::Body;
 use tower::limit::ConcurrencyLimit;
@@ -13,12 +13,14 @@ use tower::load_shed::LoadShed;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tracing::warn;
 
+use super::authority::AuthorityService;
 use super::callers::{Caller, GUESS_DELAY, Rule, is_guess, judge, rule};
 use super::configuration::Configuration;
 use super::identity::IdentityService;
-use super::session::MeshService;
+use super::session::{MeshService, concerns};
 use super::tokens::{Mint, Tokens};
 use crate::control::desk::Desk;
+use crate::wire::v1::authority_server::AuthorityServer;
 use crate::wire::v1::configuration_server::ConfigurationServer;
 use crate::wire::v1::identity_server::IdentityServer;
 use crate::wire::v1::mesh_server::MeshServer;
@@ -26,6 +28,10 @@ use crate::wire::v1::tokens_server::TokensServer;
 
 /// Enrolments at once: anybody may ask, each costs signatures. More are told to come back.
 const ENROLMENTS: usize = 64;
+/// How long one may take.
+const ENROLMENT: Duration = Duration::from_secs(10);
+/// Bytes of one: a signing request and a token.
+const LARGEST_ENROLMENT: usize = 64 << 10;
 
 /// All services of the control plane; clones share them.
 #[derive(Clone)]
@@ -35,6 +41,7 @@ pub struct Router {
     mesh: MeshServer<MeshService>,
     configuration: ConfigurationServer<Configuration>,
     tokens: TokensServer<Tokens>,
+    authority: AuthorityServer<AuthorityService>,
 }
 
 impl Router {
@@ -43,7 +50,8 @@ impl Router {
         let configuration = Configuration::new(Arc::clone(&catalog), Arc::clone(&store));
         let signer: Arc<dyn Mint + Send + Sync> = Arc::clone(&desk.signer) as _;
         let tokens = Tokens::new(catalog, store, signer);
-        let identity = IdentityServer::new(IdentityService::new(Arc::clone(&desk)));
+        let identity = IdentityServer::new(IdentityService::new(Arc::clone(&desk)))
+            .max_decoding_message_size(LARGEST_ENROLMENT);
         Self {
             identity: ServiceBuilder::new()
                 .load_shed()
@@ -52,6 +60,7 @@ impl Router {
             mesh: MeshServer::new(MeshService::new(Arc::clone(&desk))),
             configuration: configuration.into_service(),
             tokens: TokensServer::new(tokens),
+            authority: AuthorityServer::new(AuthorityService::new(Arc::clone(&desk))),
             desk,
         }
     }
@@ -61,6 +70,12 @@ impl Router {
         let Some((rpc, rule)) = rule(request.uri().path()) else {
             return Status::unimplemented("the control plane has no such call").into_http();
         };
+        let revoked = self.desk.catalog.revoked();
+        if caller.peer.as_ref().is_some_and(|peer| concerns(&revoked, peer)) {
+            self.desk.metrics.refused(rpc);
+            warn!(rpc, from = %caller.address, "a call with a revoked certificate was refused");
+            return Status::unauthenticated("this certificate was revoked").into_http();
+        }
         let operators = &self.desk.operators;
         match judge(rule, &caller, request.headers(), operators, SystemTime::now()) {
             Ok(author) => drop(request.extensions_mut().insert(author)),
@@ -81,7 +96,11 @@ impl Router {
         let service = rpc.split('/').nth(1).unwrap_or_default();
         match service {
             "outrigger.v1.Identity" => {
-                let answered = self.identity.oneshot(request).await;
+                // Its body included: nobody keeps others out by sending half of one.
+                let answered = timeout(ENROLMENT, self.identity.oneshot(request)).await;
+                let Ok(answered) = answered else {
+                    return Status::deadline_exceeded("the request took too long").into_http();
+                };
                 answered.unwrap_or_else(|_| {
                     let message = "too many join at once: come back later";
                     Status::resource_exhausted(message).into_http()
@@ -89,6 +108,7 @@ impl Router {
             }
             "outrigger.v1.Mesh" => infallible(self.mesh.call(request).await),
             "outrigger.v1.Configuration" => infallible(self.configuration.call(request).await),
+            "outrigger.v1.Authority" => infallible(self.authority.call(request).await),
             "outrigger.v1.Tokens" => infallible(self.tokens.call(request).await),
             _ => Status::unimplemented("the control plane has no such service").into_http(),
         }

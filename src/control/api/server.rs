@@ -26,6 +26,8 @@ use crate::tls::ControlServer;
 const HANDSHAKES: usize = 256;
 /// How long one may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long who shows no certificate may begin calls.
+const VISIT: Duration = Duration::from_secs(60);
 /// Open connections: far more than the largest mesh that one process serves.
 const CONNECTIONS: usize = 50_000;
 /// Calls at once on one connection: a sidecar makes one, a person a few.
@@ -35,7 +37,7 @@ const HEADERS: u32 = 16 << 10;
 /// Between two pings on a silent connection, and how long its answer may take.
 const PING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 
-/// Accepts until `leaving` turns true.
+/// Accepts until `leaving` turns true; then the future ends with the last connection.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ArcSwap<ControlServer>>,
@@ -48,7 +50,7 @@ pub async fn serve(
         let Ok(place) = Arc::clone(&connections).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = leaving.changed() => return,
+            _ = leaving.changed() => break,
         };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
@@ -62,6 +64,11 @@ pub async fn serve(
         let (tls, router) = (tls.load_full(), router.clone());
         let (handshakes, leaving) = (Arc::clone(&handshakes), leaving.clone());
         tokio::spawn(async move {
+            // Who says nothing takes nobody's turn.
+            let spoke = timeout(HANDSHAKE, stream.readable()).await;
+            if !matches!(spoke, Ok(Ok(()))) {
+                return;
+            }
             let Ok(turn) = handshakes.acquire_owned().await else { return };
             let made = timeout(HANDSHAKE, shake(stream, &tls)).await;
             drop(turn);
@@ -75,6 +82,8 @@ pub async fn serve(
             drop(place);
         });
     }
+    // Each connection gives its place back when its calls are answered.
+    let _ = connections.acquire_many(CONNECTIONS as u32).await;
 }
 
 type Tls = tokio_rustls::server::TlsStream<TcpStream>;
@@ -95,6 +104,7 @@ async fn connection(
     mut leaving: watch::Receiver<bool>,
 ) {
     let address: SocketAddr = caller.address;
+    let is_nobody = caller.peer.is_none();
     let service = service_fn(move |request| {
         let (router, caller) = (router.clone(), caller.clone());
         async move { Ok::<_, std::convert::Infallible>(router.answer(caller, request).await) }
@@ -107,8 +117,14 @@ async fn connection(
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
     let mut connection = std::pin::pin!(builder.serve_connection(HyperIo(stream), service));
+    // Calls under way are finished; it may not stay just to be there.
+    let visit = async { if is_nobody { sleep(VISIT).await } else { std::future::pending().await } };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = visit => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
         _ = leaving.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await

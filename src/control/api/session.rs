@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_stream::StreamExt as _;
+use tokio_stream::adapters::Map;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::{debug, info, warn};
@@ -22,6 +24,8 @@ use crate::control::ca::enrollment_of;
 use crate::control::desk::Desk;
 use crate::control::registrar::{Offer, Refusal, manifest_of};
 use crate::control::sessions::{SessionEntry, SessionFacts};
+use crate::identity::Revoked;
+use crate::resources::names::is_dns_subdomain;
 use crate::tls::Peer;
 use crate::wire::v1::from_sidecar::Message as Said;
 use crate::wire::v1::mesh_server::Mesh;
@@ -34,6 +38,10 @@ const QUEUE: usize = 8;
 const STUCK: Duration = Duration::from_secs(30);
 /// Heartbeats that may be missed.
 const MISSED: u32 = 3;
+/// Characters of a refusal that go to the log.
+const REASONS: usize = 1000;
+/// Characters of a software's name that are kept.
+const SOFTWARE: usize = 100;
 /// How long a sidecar may take to say hello.
 const HELLO: Duration = Duration::from_secs(10);
 
@@ -49,10 +57,13 @@ impl MeshService {
 }
 
 type Answer = Result<ToSidecar, Status>;
+/// Boxed, because the queue makes room for 32 at a time, twice, whatever its bound is.
+type Queued = Box<Answer>;
+type Told = Map<ReceiverStream<Queued>, fn(Queued) -> Answer>;
 
 #[async_trait]
 impl Mesh for MeshService {
-    type SessionStream = ReceiverStream<Answer>;
+    type SessionStream = Told;
 
     async fn session(
         &self,
@@ -64,15 +75,15 @@ impl Mesh for MeshService {
             return Err(Status::unauthenticated("a session needs a certificate of the mesh"));
         };
         let admitted = desk.admit();
-        let ticket = admitted.map_err(|later| come_back(later))?;
+        let ticket = admitted.map_err(come_back)?;
         let mut said = request.into_inner();
-        let (tell, told) = mpsc::channel(QUEUE);
+        let (tell, told) = mpsc::channel::<Queued>(QUEUE);
         tokio::spawn(async move {
             let ip = address.ip().to_canonical();
             let hello = timeout(HELLO, said.message()).await;
             let Ok(Ok(Some(v1::FromSidecar { message: Some(Said::Hello(hello)) }))) = hello else {
                 let status = Status::invalid_argument("a session begins with hello");
-                let _ = tell.try_send(Err(status));
+                let _ = tell.try_send(Box::new(Err(status)));
                 return;
             };
             match Session::begin(desk, peer, ip, address.port(), hello, tell.clone()).await {
@@ -80,13 +91,14 @@ impl Mesh for MeshService {
                     drop(ticket);
                     if let Err(status) = session.run(said).await {
                         debug!(workload = session.workload, "session ended: {}", status.message());
-                        let _ = tell.try_send(Err(status));
+                        let _ = tell.try_send(Box::new(Err(status)));
                     }
                 }
-                Err(status) => drop(tell.try_send(Err(status))),
+                Err(status) => drop(tell.try_send(Box::new(Err(status)))),
             }
         });
-        Ok(Response::new(ReceiverStream::new(told)))
+        let unboxed: fn(Queued) -> Answer = |answer| *answer;
+        Ok(Response::new(ReceiverStream::new(told).map(unboxed)))
     }
 }
 
@@ -99,6 +111,11 @@ fn come_back(later: Duration) -> Status {
     status
 }
 
+/// Whether a caller was revoked.
+pub fn concerns(revoked: &Revoked, peer: &Peer) -> bool {
+    revoked.names(&peer.id, &peer.serial)
+}
+
 struct Session {
     desk: Arc<Desk>,
     peer: Peer,
@@ -108,7 +125,7 @@ struct Session {
     subscriptions: Subscriptions,
     registered: Option<Arc<str>>,
     entry: SessionEntry,
-    tell: mpsc::Sender<Answer>,
+    tell: mpsc::Sender<Queued>,
     /// When the newest certificate of the sidecar ends, and with it the session.
     until: SystemTime,
 }
@@ -128,7 +145,7 @@ impl Session {
         connected_from: IpAddr,
         port: u16,
         hello: v1::Hello,
-        tell: mpsc::Sender<Answer>,
+        tell: mpsc::Sender<Queued>,
     ) -> Result<Session, Status> {
         let v1::Hello { software, workload, version, subscription } = hello;
         let enrollment = enrollment_of(&peer.serial).unwrap_or_default();
@@ -138,6 +155,11 @@ impl Session {
                 "this workload's enrolment has ended or was revoked: join again with a new token",
             ));
         }
+        if !is_dns_subdomain(&workload) {
+            let message = "the workload's name must be of lower-case letters, digits, - and .";
+            return Err(Status::invalid_argument(message));
+        }
+        let software = software.chars().take(SOFTWARE).collect();
         let wanted = Wanted::try_from(subscription.unwrap_or_default());
         let wanted = wanted.map_err(Status::invalid_argument)?;
         let facts = SessionFacts {
@@ -151,6 +173,7 @@ impl Session {
         let mut subscriptions =
             Subscriptions::new(Arc::clone(&desk.catalog), Arc::clone(&desk.epoch));
         let first = subscriptions.begin(&wanted, &version);
+        entry.subscribed(subscriptions.len());
         let until = peer.not_after;
         let mut session = Session {
             desk,
@@ -166,8 +189,24 @@ impl Session {
         };
         session.tell(Tell::Welcome(session.welcome())).await?;
         session.tell(Tell::Bundle(bundle(&session.desk.authority.roots()))).await?;
+        session.revocations().await?;
         session.update(first).await?;
         Ok(session)
+    }
+
+    /// Says what is revoked; a sidecar that it concerns is let go, and nobody is sent to it any more.
+    async fn revocations(&mut self) -> Result<(), Status> {
+        let revoked = self.desk.catalog.revoked();
+        if concerns(&revoked, &self.peer) {
+            warn!(identity = %self.peer.id, workload = self.workload, "a revoked sidecar is let go");
+            self.withdraw().await?;
+            return Err(Status::unauthenticated("this workload's certificate was revoked"));
+        }
+        let v1 = v1::Revocations {
+            enrollments: revoked.enrollments.iter().cloned().collect(),
+            identities: revoked.identities.iter().map(ToString::to_string).collect(),
+        };
+        self.tell(Tell::Revocations(v1)).await
     }
 
     fn welcome(&self) -> v1::Welcome {
@@ -196,13 +235,17 @@ impl Session {
                 message = said.message() => match message {
                     Ok(Some(message)) => {
                         silent = 0;
+                        self.is_current()?;
                         self.hear(message).await?;
                     }
                     Ok(None) => return Ok(()),
                     Err(status) => return Err(status),
                 },
                 news = mailbox.news() => {
-                    if let Some(update) = self.subscriptions.update(&news, false) {
+                    if news.revocations {
+                        self.revocations().await?;
+                    }
+                    if let Some(update) = self.subscriptions.update(&news) {
                         self.update(update).await?;
                     }
                 }
@@ -220,6 +263,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whoever talks without a pause is not above the rules that the other arms keep.
+    fn is_current(&self) -> Result<(), Status> {
+        if self.until <= SystemTime::now() {
+            return Err(Status::unauthenticated("the sidecar's certificate has ended"));
+        }
+        if *self.desk.leaving.borrow() {
+            return Err(Status::unavailable("the control plane is about to leave"));
+        }
+        Ok(())
     }
 
     async fn hear(&mut self, message: v1::FromSidecar) -> Result<(), Status> {
@@ -251,11 +305,14 @@ impl Session {
     async fn judged(&mut self, verdict: v1::Verdict) -> Result<(), Status> {
         let v1::Verdict { version, errors } = verdict;
         if errors.is_empty() {
+            self.subscriptions.taken(&version);
             self.entry.acknowledged(self.subscriptions.revision_of(&version).unwrap_or_default());
             return Ok(());
         }
         self.desk.metrics.updates_refused.inc();
-        warn!(workload = self.workload, version, "an update was refused: {}", errors.join("; "));
+        // A sidecar's words: quoted, and not more of them than anybody reads.
+        let reasons: String = errors.join("; ").chars().take(REASONS).collect();
+        warn!(workload = self.workload, version, reasons, "an update was refused");
         let revision = self.subscriptions.revision_of(&version).unwrap_or_default();
         self.entry.refused(revision, errors);
         for update in self.subscriptions.refused(&version) {
@@ -317,11 +374,11 @@ impl Session {
     }
 
     async fn withdraw(&mut self) -> Result<(), Status> {
-        if let Some(name) = self.registered.take() {
-            let session = self.subscriptions.mailbox().id();
-            let withdrawn = self.desk.registrar.withdraw(&name, session).await;
-            withdrawn.map_err(|error| Status::unavailable(crate::http::respond::chain(&error)))?;
-        }
+        let name: Arc<str> = format!("{}/{}", self.peer.id.namespace(), self.workload).into();
+        let session = self.subscriptions.mailbox().id();
+        self.registered = None;
+        let withdrawn = self.desk.registrar.withdraw(&name, session, self.enrollment).await;
+        withdrawn.map_err(|error| Status::unavailable(crate::http::respond::chain(&error)))?;
         self.tell(Tell::Withdrawn(v1::Withdrawn {})).await
     }
 
@@ -332,7 +389,7 @@ impl Session {
     }
 
     async fn tell(&self, message: Tell) -> Result<(), Status> {
-        let sent = self.tell.send(Ok(ToSidecar { message: Some(message) }));
+        let sent = self.tell.send(Box::new(Ok(ToSidecar { message: Some(message) })));
         match timeout(STUCK, sent).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Status::cancelled("the sidecar left")),

@@ -3,7 +3,7 @@
 //! Holds what was said by pointer, shared with everybody who was told the same, so that a session's
 //! memory grows with what it asked for and not with the mesh.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -16,6 +16,9 @@ use crate::wire::v1;
 /// Names, and addresses, that one session may ask for. Far more than a workload calls; a sidecar
 /// lets go of what it no longer uses.
 pub const MOST: usize = 10_000;
+/// Updates that are remembered until the sidecar judges them. It judges each before it reads the
+/// next, so that there are hardly ever more than one.
+const UNJUDGED: usize = 1024;
 
 /// One session's.
 pub struct Subscriptions {
@@ -26,8 +29,10 @@ pub struct Subscriptions {
     addresses: HashMap<SocketAddr, Option<AddressFact>>,
     epoch: Arc<str>,
     said: u64,
-    /// The revision at which everything was said one by one, because the sidecar refused an update.
-    one_by_one: Option<u64>,
+    /// Updates that were sent.
+    count: u64,
+    /// Those with several answers that the sidecar has not judged yet, by their count.
+    several: HashSet<u64>,
 }
 
 impl Drop for Subscriptions {
@@ -41,7 +46,16 @@ impl Subscriptions {
     pub fn new(catalog: Arc<Catalog>, epoch: Arc<str>) -> Self {
         let mailbox = catalog.enter();
         let (services, addresses) = (HashMap::new(), HashMap::new());
-        Self { catalog, mailbox, services, addresses, epoch, said: 0, one_by_one: None }
+        Self {
+            catalog,
+            mailbox,
+            services,
+            addresses,
+            epoch,
+            said: 0,
+            count: 0,
+            several: HashSet::new(),
+        }
     }
 
     pub fn mailbox(&self) -> &Arc<Mailbox> {
@@ -68,13 +82,13 @@ impl Subscriptions {
         let news = News {
             services: wanted.services.iter().cloned().collect(),
             addresses: wanted.addresses.iter().copied().collect(),
+            revocations: false,
         };
-        self.update(&news, since.is_none()).unwrap_or_else(|| v1::Update {
-            version: self.version(self.catalog.revision()),
-            full: since.is_none(),
-            services: Vec::new(),
-            addresses: Vec::new(),
-        })
+        if let Some(update) = self.update(&news) {
+            return update;
+        }
+        let version = self.version(self.catalog.revision());
+        v1::Update { version, services: Vec::new(), addresses: Vec::new() }
     }
 
     /// More is wanted; it is answered with the next news.
@@ -82,11 +96,18 @@ impl Subscriptions {
     /// # Errors
     /// When it is too much.
     pub fn subscribe(&mut self, wanted: &Wanted) -> Result<(), String> {
-        self.add(wanted);
-        self.mailbox.mark(&wanted.services, &wanted.addresses);
-        if self.services.len() > MOST || self.addresses.len() > MOST {
+        if self.len() + wanted.services.len() + wanted.addresses.len() > 2 * MOST {
             return Err(format!("a session may ask for at most {MOST} services and addresses"));
         }
+        self.add(wanted);
+        // Who asks has no answer, whatever was said before.
+        wanted.services.iter().for_each(|name| {
+            self.services.insert(name.clone(), None);
+        });
+        wanted.addresses.iter().for_each(|address| {
+            self.addresses.insert(*address, None);
+        });
+        self.mailbox.mark(&wanted.services, &wanted.addresses);
         Ok(())
     }
 
@@ -95,6 +116,14 @@ impl Subscriptions {
         self.catalog.unsubscribe(&self.mailbox, &unwanted.services, &unwanted.addresses);
         unwanted.services.iter().for_each(|name| drop(self.services.remove(name)));
         unwanted.addresses.iter().for_each(|address| drop(self.addresses.remove(address)));
+        // What an address still leads to is told again, in case it was let go by its name.
+        let led_to = self.addresses.values().flatten().flat_map(named);
+        let missing: Vec<ServiceName> =
+            led_to.filter(|name| !self.services.contains_key(name)).collect();
+        if !missing.is_empty() {
+            self.mailbox.mark(&missing, &[]);
+            self.add(&Wanted { services: missing, addresses: Vec::new() });
+        }
     }
 
     fn add(&mut self, wanted: &Wanted) {
@@ -108,9 +137,11 @@ impl Subscriptions {
     }
 
     /// What there is to say about `news`; `None` when it has been said.
-    pub fn update(&mut self, news: &News, full: bool) -> Option<v1::Update> {
+    pub fn update(&mut self, news: &News) -> Option<v1::Update> {
         let addresses: Vec<SocketAddr> = news.addresses.iter().copied().collect();
-        let mut services: Vec<ServiceName> = news.services.iter().cloned().collect();
+        // What was let go since it was marked is nobody's news.
+        let followed = news.services.iter().filter(|name| self.services.contains_key(*name));
+        let mut services: Vec<ServiceName> = followed.cloned().collect();
         let reading = self.catalog.read(&[], &addresses);
         let mut said = Vec::new();
         for (address, fact) in reading.addresses {
@@ -132,12 +163,19 @@ impl Subscriptions {
             answers.extend(convert::answer(&name, before.as_ref(), now.as_deref()));
             *before = Some(now);
         }
-        if answers.is_empty() && said.is_empty() && !full {
+        if answers.is_empty() && said.is_empty() {
             return None;
         }
-        let version = self.version(reading.revision);
-        self.said = reading.revision;
-        Some(v1::Update { version, full, services: answers, addresses: said })
+        // What was marked meanwhile may be older than this reading; a session that resumes from here
+        // must be told of it.
+        if self.mailbox.is_empty() {
+            self.said = reading.revision;
+        }
+        let version = self.version(self.said);
+        if answers.len() + said.len() > 1 && self.several.len() < UNJUDGED {
+            self.several.insert(self.count);
+        }
+        Some(v1::Update { version, services: answers, addresses: said })
     }
 
     /// The sidecar refused an update, and with it what else was in it. Everything is said again,
@@ -146,22 +184,26 @@ impl Subscriptions {
     pub fn refused(&mut self, version: &str) -> Vec<v1::Update> {
         self.services.values_mut().for_each(|said| *said = None);
         self.addresses.values_mut().for_each(|said| *said = None);
-        let revision = self.revision_of(version);
-        if revision.is_some() && self.one_by_one >= revision {
+        if !self.count_of(version).is_some_and(|count| self.several.remove(&count)) {
             return Vec::new();
         }
         let services: Vec<ServiceName> = self.services.keys().cloned().collect();
         let addresses: Vec<SocketAddr> = self.addresses.keys().copied().collect();
-        let by_name = services
-            .into_iter()
-            .map(|name| News { services: [name].into(), addresses: Default::default() });
+        let by_name =
+            services.into_iter().map(|name| News { services: [name].into(), ..News::default() });
         let by_address = addresses
             .into_iter()
-            .map(|address| News { services: Default::default(), addresses: [address].into() });
-        let all: Vec<News> = by_name.chain(by_address).collect();
-        let updates = all.iter().filter_map(|news| self.update(news, false)).collect();
-        self.one_by_one = Some(self.said);
-        updates
+            .map(|address| News { addresses: [address].into(), ..News::default() });
+        // A service that only an address leads to is taken once the address is known.
+        let all: Vec<News> = by_address.chain(by_name).collect();
+        all.iter().filter_map(|news| self.update(news)).collect()
+    }
+
+    /// The sidecar took an update.
+    pub fn taken(&mut self, version: &str) {
+        if let Some(count) = self.count_of(version) {
+            self.several.remove(&count);
+        }
     }
 
     /// The revision that was said last.
@@ -169,14 +211,21 @@ impl Subscriptions {
         self.said
     }
 
-    fn version(&self, revision: u64) -> String {
-        format!("{}.{revision}", self.epoch)
+    /// Of this process, of a moment, and of one update of this session.
+    fn version(&mut self, revision: u64) -> String {
+        self.count += 1;
+        format!("{}.{revision}.{}", self.epoch, self.count)
+    }
+
+    fn count_of(&self, version: &str) -> Option<u64> {
+        version.rsplit_once('.').and_then(|(_, count)| count.parse().ok())
     }
 
     /// The revision that a version stands for, if it is one of this epoch.
     pub fn revision_of(&self, version: &str) -> Option<u64> {
-        let (epoch, revision) = version.split_once('.')?;
-        revision.parse().ok().filter(|_| *epoch == *self.epoch)
+        let mut parts = version.split('.');
+        let epoch = parts.next()?;
+        parts.next()?.parse().ok().filter(|_| *epoch == *self.epoch)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::wire::v1::configuration_server::Configuration as _;
 
 mod properties;
 mod tokens;
+mod told;
 mod watch;
 
 const WEB: &str = "

@@ -3,7 +3,6 @@
 //! A token is in the store before anybody sees its text, and its text is nowhere but in the answer:
 //! neither stored nor logged. What is wrong with a wish is said all at once.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -83,12 +82,8 @@ impl tokens_server::Tokens for Tokens {
         let unsigned = |error| Status::internal(format!("the token can't be signed: {error}"));
         let minted = self.mint.mint(&grant, SystemTime::now(), ttl).map_err(unsigned)?;
         let Minted { token, id, expires } = minted;
-        let stored = Token {
-            grant: grant.clone(),
-            expires_ms: milliseconds(expires),
-            uses_left: uses,
-            keys: BTreeMap::new(),
-        };
+        let stored =
+            Token { grant: grant.clone(), expires_ms: milliseconds(expires), uses_left: uses };
         let write = write(&id, Expect::Absent, Some(encoded(&stored)));
         let named = id.clone();
         self.commit(write, move || {
@@ -117,7 +112,10 @@ impl tokens_server::Tokens for Tokens {
         let who = Author::of(&request);
         let v1::RevokeTokenRequest { id } = request.into_inner();
         if self.catalog.token(&id).is_none() {
-            let message = format!("there is no token {}: list those that there are", quote(&id));
+            let message = format!(
+                "there is no token {}: `outrigger token list` shows those that there are",
+                quote(&id)
+            );
             return Err(Status::not_found(message));
         }
         // Whatever it was used for meanwhile, it ends.
@@ -132,7 +130,7 @@ fn write(id: &str, expect: Expect, value: Option<Arc<[u8]>>) -> Write {
 }
 
 fn shown(id: &str, token: &Token) -> v1::Token {
-    let Token { grant, expires_ms, uses_left, keys: _ } = token;
+    let Token { grant, expires_ms, uses_left } = token;
     let Grant { namespace, service_account, labels, address } = grant;
     v1::Token {
         id: id.to_owned(),

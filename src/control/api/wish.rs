@@ -49,10 +49,10 @@ impl TryFrom<v1::CreateTokenRequest> for Wish {
             format!("the address must be {what}, not {}", quote(&address))
         });
         problems.unless((MIN_TTL..=MAX_TTL).contains(&ttl), || {
-            format!("it must end after 1 second to 365 days, not after {ttl_ms} ms")
+            format!("it must last for 1 second to 365 days, not for {} s", ttl.as_secs_f64())
         });
         problems.unless((1..=MAX_USES).contains(&uses), || {
-            format!("it must be good for 1 to {MAX_USES} uses, not {uses}")
+            format!("it must have 1 to {MAX_USES} uses, not {uses}")
         });
         problems.refuse()?;
         let address = range.map(|range| canonical(range).to_string());

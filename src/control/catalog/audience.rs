@@ -17,11 +17,13 @@ use crate::model::ServiceName;
 pub struct News {
     pub services: HashSet<ServiceName>,
     pub addresses: HashSet<SocketAddr>,
+    /// The list of what is revoked is another.
+    pub revocations: bool,
 }
 
 impl News {
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.addresses.is_empty()
+        self.services.is_empty() && self.addresses.is_empty() && !self.revocations
     }
 }
 
@@ -49,6 +51,11 @@ impl Mailbox {
             }
             bell.await;
         }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
     }
 
     /// Marks things for this reader alone.
@@ -137,11 +144,21 @@ impl Audience {
             }
         }
         for address in addresses {
-            reader.addresses.remove(address);
+            if !reader.addresses.remove(address) {
+                continue;
+            }
             let ip = address.ip().to_canonical();
             if !reader.addresses.iter().any(|left| left.ip().to_canonical() == ip) {
                 forget(&mut self.by_ip, &ip, mailbox.id);
             }
+        }
+    }
+
+    /// Marks the revocations for everybody.
+    pub fn alarm(&self) {
+        for reader in self.readers.values() {
+            reader.mailbox.lock().revocations = true;
+            reader.mailbox.bell.notify_one();
         }
     }
 

@@ -1,6 +1,5 @@
 //! What the store's values mean: JSON documents, one a key.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -9,6 +8,8 @@ use serde_json::Value;
 
 use super::super::grant::Grant;
 use super::super::store::{Key, Shelf};
+use crate::identity::Revoked;
+use crate::model::SpiffeId;
 use crate::resources::{Metadata, Origin, Resource, Service, Workload, manifest, parse_documents};
 
 /// A resource that somebody applied.
@@ -50,9 +51,6 @@ pub struct Token {
     pub grant: Grant,
     pub expires_ms: i64,
     pub uses_left: u32,
-    /// Who joined with it: the key of the signing request, and the enrolment. A call that is
-    /// repeated with the same key is the same use.
-    pub keys: BTreeMap<String, u64>,
 }
 
 /// Somebody who joined.
@@ -64,6 +62,17 @@ pub struct Enrollment {
     pub until_ms: i64,
     /// The join token's id.
     pub token: String,
+    /// The key that joined, by its fingerprint. A call that is repeated with the same token and key
+    /// is the same use.
+    pub key: String,
+}
+
+/// Something that is not to be trusted until then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revocation {
+    /// In milliseconds since 1970.
+    pub until_ms: i64,
 }
 
 impl StoredResource {
@@ -90,6 +99,18 @@ pub fn enrollment_key(number: u64) -> Key {
 
 pub fn enrollment_number(name: &str) -> Result<u64, String> {
     u64::from_str_radix(name, 16).map_err(|_| "its name is no number".to_owned())
+}
+
+/// Revocations by their names: SPIFFE ids, and what serial numbers begin with.
+pub fn revoked<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Revoked {
+    let mut revoked = Revoked::default();
+    for name in names {
+        match SpiffeId::parse(name) {
+            Ok(id) => drop(revoked.identities.insert(id)),
+            Err(_) => drop(revoked.enrollments.insert(name.to_string())),
+        }
+    }
+    revoked
 }
 
 /// What a resource goes by in the store: `kind/namespace/name`.

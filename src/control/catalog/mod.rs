@@ -11,7 +11,7 @@ mod picture;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,11 +19,13 @@ use tokio::sync::watch;
 
 pub use audience::{Mailbox, News};
 pub use held::{
-    Enrollment, Held, Registration, StoredResource, Token, encoded, enrollment_key, resource_name,
+    Enrollment, Held, Registration, Revocation, StoredResource, Token, encoded, enrollment_key,
+    resource_name,
 };
 pub use picture::AddressFact;
 
 use super::store::{Committed, Record, Shelf};
+use crate::identity::Revoked;
 use crate::model::{ServiceName, TrustDomain};
 use crate::resources::Resource;
 use crate::resources::bound::Bound;
@@ -43,6 +45,10 @@ struct State {
     registrations: BTreeMap<Arc<str>, Arc<Registration>>,
     tokens: BTreeMap<Arc<str>, Stored<Token>>,
     enrollments: BTreeMap<u64, Stored<Enrollment>>,
+    revocations: BTreeMap<Arc<str>, Stored<Revocation>>,
+    revoked: Arc<Revoked>,
+    /// Enrolments by token and key.
+    joined: HashMap<(String, String), u64>,
     picture: Picture,
     audience: Audience,
 }
@@ -63,6 +69,9 @@ impl Catalog {
             registrations: BTreeMap::new(),
             tokens: BTreeMap::new(),
             enrollments: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+            revoked: Arc::default(),
+            joined: HashMap::new(),
             picture: Picture::new(trust_domain),
             audience: Audience::default(),
         };
@@ -153,9 +162,25 @@ impl Catalog {
         self.lock().enrollments.get(&number).cloned()
     }
 
+    /// The enrolment of who joined with this token and key.
+    pub fn joined(&self, token: &str, key: &str) -> Option<u64> {
+        self.lock().joined.get(&(token.to_owned(), key.to_owned())).copied()
+    }
+
     /// All enrolments.
     pub fn enrollments(&self) -> Vec<(u64, Stored<Enrollment>)> {
         self.lock().enrollments.iter().map(|(&number, held)| (number, held.clone())).collect()
+    }
+
+    /// What nobody may trust any more.
+    pub fn revoked(&self) -> Arc<Revoked> {
+        Arc::clone(&self.lock().revoked)
+    }
+
+    /// The same, with when each ends.
+    pub fn revocations(&self) -> Vec<(Arc<str>, Stored<Revocation>)> {
+        let state = self.lock();
+        state.revocations.iter().map(|(what, held)| (Arc::clone(what), held.clone())).collect()
     }
 
     /// How many services, endpoints and readers there are, for the pages.
@@ -254,16 +279,33 @@ impl State {
                 let stored = token.map(|token| Stored { version, value: Arc::new(token) });
                 put(&mut self.tokens, Arc::clone(name), stored);
             }),
+            Shelf::Revocations => held::decoded(value).map(|revocation| {
+                let stored = revocation.map(|value| Stored { version, value: Arc::new(value) });
+                put(&mut self.revocations, Arc::clone(name), stored);
+                self.revoked = Arc::new(held::revoked(self.revocations.keys()));
+                self.audience.alarm();
+            }),
             Shelf::Enrollments => held::decoded(value).and_then(|enrollment| {
                 let number = held::enrollment_number(name)?;
                 let stored = enrollment.map(|value| Stored { version, value: Arc::new(value) });
-                put(&mut self.enrollments, number, stored);
+                self.take_enrollment(number, stored);
                 Ok(())
             }),
         };
         if let Err(error) = taken {
             tracing::error!(shelf = shelf.as_str(), %name, "a stored value can't be read and is left out: {error}");
         }
+    }
+
+    fn take_enrollment(&mut self, number: u64, stored: Option<Stored<Enrollment>>) {
+        let by_key = |of: &Enrollment| (of.token.clone(), of.key.clone());
+        if let Some(before) = self.enrollments.get(&number) {
+            self.joined.remove(&by_key(&before.value));
+        }
+        if let Some(stored) = &stored {
+            self.joined.insert(by_key(&stored.value), number);
+        }
+        put(&mut self.enrollments, number, stored);
     }
 
     fn take_resource(

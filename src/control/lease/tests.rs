@@ -123,6 +123,20 @@ fn a_process_that_is_always_late_still_ends_leases() {
 
 /// Ten thousand that end together cost one look each; a tick without work costs none.
 #[test]
+fn who_was_told_to_wait_loses_nothing_by_it() {
+    let mut leases = leases();
+    leases.restore("a".into(), 0);
+    leases.restore("b".into(), 0);
+    leases.spare(Duration::from_secs(40), 0);
+    leases.spare(Duration::from_secs(30), 2 * SECOND);
+    assert!(run(&mut leases, 1, 41).is_empty());
+    leases.hold("a".into(), 1);
+    assert_eq!(run(&mut leases, 42, 100), [(55, "b".into())]);
+    assert!(leases.release("a", 1, 100 * SECOND));
+    assert_eq!(run(&mut leases, 101, 200), [(115, "a".into())]);
+}
+
+#[test]
 fn ten_thousand_come_and_go() {
     let mut leases = leases();
     for n in 0..10_000u64 {
@@ -192,7 +206,10 @@ proptest! {
             match event {
                 Event::Hold(name, session) => {
                     leases.hold(name.to_string().into(), session);
-                    model.0.insert(name, (Some(session), 0));
+                    let newer = model.0.get(&name).and_then(|(holder, _)| *holder) > Some(session);
+                    if !newer {
+                        model.0.insert(name, (Some(session), 0));
+                    }
                 }
                 Event::Release(name, session) => {
                     let held = model.holds(name, session);

@@ -28,11 +28,18 @@ pub enum Shelf {
     Tokens,
     /// Who joined with which rights, by enrolment.
     Enrollments,
+    /// What was revoked, by SPIFFE id or serial number.
+    Revocations,
 }
 
 impl Shelf {
-    pub const ALL: [Shelf; 4] =
-        [Shelf::Resources, Shelf::Registrations, Shelf::Tokens, Shelf::Enrollments];
+    pub const ALL: [Shelf; 5] = [
+        Shelf::Resources,
+        Shelf::Registrations,
+        Shelf::Tokens,
+        Shelf::Enrollments,
+        Shelf::Revocations,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,6 +47,7 @@ impl Shelf {
             Shelf::Registrations => "registrations",
             Shelf::Tokens => "tokens",
             Shelf::Enrollments => "enrollments",
+            Shelf::Revocations => "revocations",
         }
     }
 }

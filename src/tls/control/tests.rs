@@ -133,7 +133,7 @@ async fn http_1_is_spoken_only_where_it_is_offered() {
         (&strict, &[HTTP1, H2], "ok", Some(H2)),
         (&open, &[], "ok", None),
         (&open, &[HTTP1], "ok", Some(HTTP1)),
-        (&open, &[HTTP1, H2], "ok", Some(H2)),
+        (&open, &[HTTP1, H2], "ok", Some(HTTP1)),
     ] {
         let (served, dialled) = shake(server, &named(protocols)).await;
         assert_eq!(verdict(&served), judged, "{served:?}");

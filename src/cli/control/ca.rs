@@ -1,0 +1,86 @@
+//! `outrigger ca`: what the mesh no longer trusts.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::super::output::{Format, Output, render};
+use super::calls::Revocation;
+use super::error::Error;
+use super::place::Connection;
+use super::session::{Session, Target};
+use super::{Answer, conclude, shown};
+
+/// What is done about trust.
+#[derive(Subcommand, Debug)]
+pub(in crate::cli) enum Ca {
+    /// Take the trust in an identity, or in one certificate, away at once
+    #[command(after_help = "Examples:
+  outrigger ca revoke spiffe://cluster.local/ns/shop/sa/web
+  outrigger ca revoke 5e849899d691c70d47759756bc391f8e
+
+Its sessions end, nothing of it is renewed, and no peer takes it in new connections. A revoked
+identity may join again, with a new token, when the revocation has ended.")]
+    Revoke(Revoke),
+    /// What is revoked, and until when
+    #[command(after_help = "Example:\n  outrigger ca revocations")]
+    Revocations(Revocations),
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Revoke {
+    /// A SPIFFE id, or a certificate's serial number as `outrigger proxy certs` shows it
+    #[arg(value_name = "ID|SERIAL")]
+    what: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Revocations {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Ca {
+    /// Asks, and says what came of it.
+    pub(in crate::cli) fn run(&self) -> ExitCode {
+        let connection = match self {
+            Ca::Revoke(revoke) => &revoke.connection,
+            Ca::Revocations(revocations) => &revocations.connection,
+        };
+        conclude(async { self.ask(&Target::of(connection)?, SystemTime::now()).await })
+    }
+
+    async fn ask(&self, target: &Target, now: SystemTime) -> Result<Answer, Error> {
+        let session = Session::open(target).await?;
+        match self {
+            Ca::Revoke(Revoke { what, .. }) => {
+                let revoked = session.revoke(what).await?;
+                Ok(format!(
+                    "{what} revoked for {}: {} enrolments ended, {} join tokens are useless\n",
+                    shown::span(revoked.until.duration_since(now).unwrap_or_default()),
+                    revoked.enrollments,
+                    revoked.tokens,
+                )
+                .into())
+            }
+            Ca::Revocations(Revocations { output, .. }) => {
+                Ok(list(&session.revocations().await?, now, output.format).into())
+            }
+        }
+    }
+}
+
+fn list(revocations: &[Revocation], now: SystemTime, format: Format) -> String {
+    let row = |revocation: &Revocation| {
+        let left = revocation.until.duration_since(now).unwrap_or_default();
+        json!({"what": revocation.what, "endsIn": shown::span(left)})
+    };
+    let rows: Vec<Value> = revocations.iter().map(row).collect();
+    render(&json!({ "revocations": rows }), Some("revocations"), format)
+}
