@@ -4,6 +4,7 @@
 //! `web` and `orders` answer HTTP/1.1, `prices` answers gRPC, and `ledger` is TCP where the server
 //! speaks first. All run on the demo's one thread.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,9 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::HeaderName;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, JoinSet, spawn_local};
 
-use super::shop::{Instance, Shop};
+use super::shop::Instance;
 use super::tally::Tally;
 use crate::http::headers::{PEER, REQUEST_ID};
 
@@ -24,42 +25,74 @@ mod orders;
 mod prices;
 mod web;
 
-/// Starts the app of every instance that has one.
-///
-/// # Errors
-/// The system's, when a listener can't be used.
-pub(super) fn open(shop: &mut Shop, tally: &Arc<Tally>) -> io::Result<()> {
-    for instance in &mut shop.instances {
-        let listener = instance.inbound.as_mut().and_then(|inbound| inbound.listener.take());
-        let Some(listener) = listener else { continue };
-        listener.set_nonblocking(true)?;
-        start(instance, TcpListener::from_std(listener)?, tally);
+/// An app that serves until it is stopped, or this is dropped.
+pub(super) struct Running(JoinHandle<()>);
+
+impl Running {
+    /// Ends it with all its connections, and waits until its address is free.
+    pub(super) async fn stop(mut self) {
+        self.0.abort();
+        // Ended by us, or by itself: it is gone.
+        let _ = (&mut self.0).await;
     }
-    Ok(())
 }
 
-fn start(instance: &Instance, listener: TcpListener, tally: &Arc<Tally>) {
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts the app of an instance; `None`: it has none, or it runs already.
+///
+/// # Errors
+/// The system's, when its listener can't be used.
+pub(super) fn start(instance: &mut Instance, tally: &Arc<Tally>) -> io::Result<Option<Running>> {
+    let listener = instance.inbound.as_mut().and_then(|inbound| inbound.listener.take());
+    let Some(listener) = listener else { return Ok(None) };
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
     let name = instance.name.clone();
     let upstream = |service| {
         let address = instance.upstream(service);
         address.expect("the plan names every service that an app calls")
     };
-    match instance.service.name {
+    Ok(match instance.service.name {
         "web" => {
             let web = web::Web::new(upstream("orders"), upstream("prices"), tally);
-            spawn_local(http_server::serve(listener, web));
+            Some(run(http_server::serve(listener, web)))
         }
         "orders" => {
             let orders = orders::Orders::new(name, upstream("ledger"), tally);
-            spawn_local(http_server::serve(listener, orders));
+            Some(run(http_server::serve(listener, orders)))
         }
-        "prices" => {
-            spawn_local(prices::serve(listener, prices::Book::new(name, tally)));
+        "prices" => Some(run(prices::serve(listener, prices::Book::new(name, tally)))),
+        "ledger" => Some(run(ledger::serve(listener, name))),
+        _ => None,
+    })
+}
+
+fn run(app: impl Future<Output = ()> + 'static) -> Running {
+    Running(spawn_local(app))
+}
+
+/// Hands each connection to `attend`, for as long as this is polled; all of them end with it.
+async fn attend_each<F: Future + 'static>(
+    listener: TcpListener,
+    mut attend: impl FnMut(TcpStream) -> F,
+) {
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = accept(&listener) => {
+                // Only costs latency.
+                let _ = stream.set_nodelay(true);
+                let attending = attend(stream);
+                // A broken connection is its caller's to report.
+                open.spawn_local(async move { drop(attending.await) });
+            }
+            Some(_) = open.join_next() => {}
         }
-        "ledger" => {
-            spawn_local(ledger::serve(listener, name));
-        }
-        _ => {}
     }
 }
 

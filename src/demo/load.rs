@@ -19,8 +19,10 @@ use super::tally::{Edge, Tally};
 
 /// A caller's patience; nothing on this machine should take as long.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// In flight at most. Arbitrary: far more than a working mesh ever has.
-const IN_FLIGHT: u32 = 512;
+/// In flight at most: far more than a working mesh ever has, and fewer than the streams of one
+/// HTTP/2 connection (256). What waited inside an app for a place on a connection that leaves would
+/// be lost with it.
+const IN_FLIGHT: u32 = 200;
 /// What is asked for, in turn: each shape of gRPC, and HTTP that leads to TCP.
 const PATHS: [&str; 6] =
     ["/checkout/rope", "/catalogue", "/checkout/paddle", "/basket", "/checkout/sail", "/follow"];

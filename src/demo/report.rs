@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::table;
 use super::tally::{Edge, Event, Tally};
+use super::toll::Toll;
 
 /// Everything that a run showed. The totals are those of the load itself; an edge's numbers are
 /// its caller's, its peer the called side's. Percentiles are absent where nothing was asked.
@@ -21,6 +22,10 @@ pub(super) struct Report {
     events: Vec<Event>,
     #[serde(skip)]
     tally: Arc<Tally>,
+    #[serde(skip)]
+    toll: Option<Toll>,
+    #[serde(skip)]
+    is_sound: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,8 +42,14 @@ struct EdgeReport {
 }
 
 impl Report {
-    /// What was counted until now, for a load that lasted `took`.
-    pub(super) fn new(tally: &Arc<Tally>, took: Duration) -> Report {
+    /// What was counted until now, for a load that lasted `took`; `toll`: what the chaos did;
+    /// `is_sound`: nothing else went wrong.
+    pub(super) fn new(
+        tally: &Arc<Tally>,
+        took: Duration,
+        toll: Option<Toll>,
+        is_sound: bool,
+    ) -> Report {
         let web = tally.to("web");
         Report {
             requests: web.requests(),
@@ -49,12 +60,14 @@ impl Report {
             edges: tally.edges.iter().map(|edge| EdgeReport::new(edge)).collect(),
             events: tally.events(),
             tally: Arc::clone(tally),
+            toll,
+            is_sound,
         }
     }
 
-    /// Whether no request failed, on any edge.
+    /// Whether no request failed, on any edge, and nothing else either.
     pub(super) fn is_flawless(&self) -> bool {
-        self.failed == 0 && self.edges.iter().all(|edge| edge.failed == 0)
+        self.is_sound && self.failed == 0 && self.edges.iter().all(|edge| edge.failed == 0)
     }
 
     /// One object, on several lines.
@@ -72,6 +85,9 @@ impl Report {
             self.failed,
             table::edges(&self.tally)
         );
+        if let Some(toll) = &self.toll {
+            text.push_str(&format!("\n{}\n", said(toll)));
+        }
         if !self.events.is_empty() {
             text.push('\n');
         }
@@ -103,6 +119,17 @@ impl EdgeReport {
     }
 }
 
+fn said(toll: &Toll) -> String {
+    let rotations = toll.all_rotations();
+    let away = toll.away().as_secs_f64();
+    let Toll { restarts, outages, .. } = toll;
+    format!(
+        "{restarts} instances restarted; {} certificates replaced, {} tries failed; \
+         the control plane was away {outages} times, {away:.1} s in sum",
+        rotations.replaced, rotations.failed
+    )
+}
+
 fn millis(edge: &Edge, share: f64) -> Option<f64> {
     edge.quantile(share).map(|time| rounded(time.as_secs_f64() * 1e3))
 }
@@ -124,7 +151,7 @@ mod tests {
         tally.to("web").record(Duration::from_millis(2), None::<&std::io::Error>);
         tally.to("web").observe(Some("spiffe://cluster.local/ns/shop/sa/shopper"));
         tally.happened("x".into());
-        let report = Report::new(&tally, Duration::from_millis(1500));
+        let report = Report::new(&tally, Duration::from_millis(1500), Some(Toll::default()), true);
         assert!(report.is_flawless());
         let value: Value = serde_json::from_str(&report.json()).expect("JSON");
         let names = |value: &Value| {
@@ -144,11 +171,18 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_left_is_a_flaw() {
+        let report = Report::new(&Tally::new(), Duration::ZERO, Some(Toll::default()), false);
+        assert!(!report.is_flawless());
+        assert!(report.text().contains("0 instances restarted; 0 certif"), "{}", report.text());
+    }
+
+    #[test]
     fn a_failure_further_in_counts() {
         let tally = Tally::new();
         let error = std::io::Error::other("broke");
         tally.to("ledger").record(Duration::ZERO, Some(&error));
-        let report = Report::new(&tally, Duration::ZERO);
+        let report = Report::new(&tally, Duration::ZERO, None, true);
         assert!(!report.is_flawless());
         assert!(report.text().contains("orders → ledger: broke"), "{}", report.text());
     }

@@ -1,11 +1,12 @@
 //! Who there is in the shop, who calls whom, and which address each of them has.
 //!
-//! Everything is on loopback, on ports that the system picks. The apps' listeners are held from
-//! the beginning; those of the sidecars are held until just before the sidecars start, so that no
-//! two of them can be the same.
+//! Everything is on loopback. The apps' listeners are open from the beginning; the ports of the
+//! sidecars are held until just before they start.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
+
+use super::ports::Ports;
 
 /// The namespace of everything here.
 pub(super) const NAMESPACE: &str = "shop";
@@ -16,7 +17,9 @@ pub(super) struct Service {
     pub(super) name: &'static str,
     /// What callers dial; absent: nobody does.
     pub(super) port: Option<u16>,
-    /// What its callers speak. The mesh isn't told: it finds out.
+    /// What its callers speak. The mesh isn't told but of gRPC: it finds out. An HTTP/2 server
+    /// speaks first as some TCP servers do, so that a caller who is slow to say its first word could
+    /// be of either.
     pub(super) protocol: &'static str,
     instances: usize,
     pub(super) calls: &'static [&'static str],
@@ -28,13 +31,20 @@ pub(super) const SERVICES: [Service; 5] = [
         name: "web",
         port: Some(80),
         protocol: "http",
-        instances: 1,
+        instances: 2,
         calls: &["orders", "prices"],
     },
     Service { name: "orders", port: Some(80), protocol: "http", instances: 2, calls: &["ledger"] },
     Service { name: "prices", port: Some(50051), protocol: "grpc", instances: 2, calls: &[] },
     Service { name: "ledger", port: Some(7000), protocol: "tcp", instances: 2, calls: &[] },
 ];
+
+impl Service {
+    /// What the mesh is told of the protocol.
+    pub(super) fn declared(&self) -> Option<&'static str> {
+        (self.protocol == "grpc").then_some(self.protocol)
+    }
+}
 
 /// The service of a name that [`SERVICES`] mentions.
 pub(super) fn service(name: &str) -> Option<&'static Service> {
@@ -69,7 +79,7 @@ pub(super) struct Inbound {
 #[derive(Debug)]
 pub(super) struct Shop {
     pub(super) instances: Vec<Instance>,
-    held: Vec<TcpListener>,
+    pub(super) ports: Ports,
 }
 
 impl Shop {
@@ -78,62 +88,56 @@ impl Shop {
     /// # Errors
     /// The system's, when it has no port left.
     pub(super) fn lay_out() -> io::Result<Shop> {
-        let mut shop = Shop { instances: Vec::new(), held: Vec::new() };
+        let (mut ports, mut instances) = (Ports::new(), Vec::new());
         for service in &SERVICES {
             for number in 1..=service.instances {
-                let name = format!("{}-{number}", service.name);
-                let instance = shop.instance(service, name)?;
-                shop.instances.push(instance);
+                instances.push(Instance::lay_out(service, number, &mut ports)?);
             }
         }
-        Ok(shop)
-    }
-
-    fn instance(&mut self, service: &'static Service, name: String) -> io::Result<Instance> {
-        let inbound = match service.port {
-            None => None,
-            Some(_) => {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-                let app = listener.local_addr()?;
-                Some(Inbound { app, mesh: self.hold()?, listener: Some(listener) })
-            }
-        };
-        let called = service.calls.iter().filter_map(|name| self::service(name));
-        let upstreams =
-            called.map(|called| Ok((called, self.hold()?))).collect::<io::Result<Vec<_>>>()?;
-        Ok(Instance { service, name, admin: self.hold()?, inbound, upstreams })
-    }
-
-    fn hold(&mut self) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = listener.local_addr()?;
-        self.held.push(listener);
-        Ok(address)
-    }
-
-    /// Makes room for the sidecars' listeners.
-    pub(super) fn release_ports(&mut self) {
-        self.held.clear();
-    }
-
-    /// Where the load goes in: the listener for `web` of the shopper's sidecar.
-    pub(super) fn entrance(&self) -> SocketAddr {
-        let shopper = self.of("shopper").next();
-        let web = shopper.and_then(|shopper| shopper.upstream("web"));
-        web.expect("the plan says that the shopper calls web")
-    }
-
-    /// The instances of a service.
-    pub(super) fn of(&self, service: &str) -> impl Iterator<Item = &Instance> {
-        self.instances.iter().filter(move |instance| instance.service.name == service)
+        Ok(Shop { instances, ports })
     }
 }
 
 impl Instance {
+    fn lay_out(service: &'static Service, number: usize, ports: &mut Ports) -> io::Result<Self> {
+        let inbound = service.port.map(|_| Inbound::lay_out(ports)).transpose()?;
+        let called = service.calls.iter().filter_map(|name| self::service(name));
+        let upstreams =
+            called.map(|called| Ok((called, ports.hold()?))).collect::<io::Result<Vec<_>>>()?;
+        let name = format!("{}-{number}", service.name);
+        Ok(Instance { service, name, admin: ports.hold()?, inbound, upstreams })
+    }
+
+    /// Makes room for its sidecar's listeners.
+    pub(super) fn release(&self, ports: &mut Ports) {
+        let upstreams = self.upstreams.iter().map(|(_, address)| *address);
+        let mesh = self.inbound.iter().map(|inbound| inbound.mesh);
+        upstreams.chain(mesh).chain([self.admin]).for_each(|address| ports.release(address));
+    }
+
     /// Where this instance's sidecar takes calls for a service.
     pub(super) fn upstream(&self, service: &str) -> Option<SocketAddr> {
         let found = self.upstreams.iter().find(|(called, _)| called.name == service);
         found.map(|(_, address)| *address)
+    }
+}
+
+impl Inbound {
+    /// # Errors
+    /// The system's, when it has no port left.
+    pub(super) fn lay_out(ports: &mut Ports) -> io::Result<Inbound> {
+        let listener = ports.listener()?;
+        let app = listener.local_addr()?;
+        Ok(Inbound { app, mesh: ports.hold()?, listener: Some(listener) })
+    }
+
+    /// The same place once more.
+    ///
+    /// # Errors
+    /// The system's, when somebody else took it meanwhile.
+    pub(super) fn again(&mut self) -> io::Result<()> {
+        self.listener = Some(TcpListener::bind(self.app)?);
+        Ok(())
     }
 }
 
@@ -163,7 +167,7 @@ mod tests {
             all.extend(upstreams.iter().map(|(_, address)| *address));
         }
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
-        assert_eq!(shop.of("ledger").count(), 2);
-        assert_eq!(Some(shop.entrance()), shop.instances[0].upstream("web"));
+        assert_eq!(shop.instances.len(), 9);
+        assert!(shop.instances[0].upstream("web").is_some());
     }
 }

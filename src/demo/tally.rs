@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use super::histogram::Histogram;
 use super::shop::SERVICES;
 
-/// So many failures are remembered; the others are counted.
-const EXAMPLES: usize = 5;
+/// So many failures of an edge are remembered; the others are counted.
+const EXAMPLES: usize = 3;
 
 /// Everything that is counted.
 #[derive(Debug)]
@@ -75,10 +75,9 @@ impl Tally {
         self.happened.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A few failures, in words.
+    /// A few failures of each edge, in words.
     pub(super) fn failures(&self) -> Vec<String> {
-        let failures = self.edges.iter().flat_map(|edge| edge.failures());
-        failures.take(EXAMPLES).collect()
+        self.edges.iter().flat_map(|edge| edge.failures()).collect()
     }
 }
 

@@ -1,16 +1,16 @@
 //! Looks after a running demo: draws the live table, notices sidecars that leave, and asks the
 //! ledger's sidecars who is connected (opaque bytes carry no header that could say it).
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::client::Client;
-use super::shop::Shop;
-use super::sidecar::Fleet;
+use super::fleet::Fleet;
 use super::table::{self, Screen};
 use super::tally::{Edge, Tally};
 use super::{Options, is_watched};
@@ -29,11 +29,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(shop: &Shop, tally: Arc<Tally>, options: &Options) -> Watch {
+    pub(super) fn new(fleet: &Fleet, tally: Arc<Tally>, options: &Options) -> Watch {
         let admin = |address: std::net::SocketAddr| Client::new(address, &address.to_string());
         Watch {
             ledger: tally.to("ledger"),
-            admins: shop.of("ledger").map(|instance| admin(instance.admin)).collect(),
+            admins: fleet.of("ledger").map(|instance| admin(instance.admin)).collect(),
             screen: is_watched().then(Screen::default),
             rate: options.rate,
             tally,
@@ -41,34 +41,36 @@ impl Watch {
     }
 
     /// Until it is dropped.
-    pub(super) async fn follow(&mut self, fleet: &mut Fleet) -> Infallible {
+    pub(super) async fn follow(&mut self, fleet: &RefCell<Fleet>) -> Infallible {
+        let count = fleet.borrow().members.len();
         let mut frames = interval(FRAME);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             frames.tick().await;
             self.look(fleet).await;
             if let Some(screen) = &mut self.screen {
-                let head = format!("{} sidecars · {} requests/s", fleet.len(), self.rate);
+                let head = format!("{} sidecars · {} requests/s", count, self.rate);
                 screen.draw(&table::live(&self.tally, &head));
             }
         }
     }
 
     /// A last look, before anything is closed; the live table goes, the result replaces it.
-    pub(super) async fn finish(&mut self, fleet: &mut Fleet) {
+    pub(super) async fn finish(&mut self, fleet: &RefCell<Fleet>) {
         self.look(fleet).await;
         if let Some(screen) = &mut self.screen {
             screen.draw("");
         }
     }
 
-    async fn look(&mut self, fleet: &mut Fleet) {
-        for lost in fleet.newly_lost() {
+    async fn look(&mut self, fleet: &RefCell<Fleet>) {
+        let lost = fleet.borrow_mut().newly_lost();
+        for lost in lost {
             self.tally.happened(lost);
         }
         for admin in &self.admins {
             // Without an answer nothing is observed, and what was not observed is not claimed.
-            if let Ok((_, body)) = admin.get("/connections").await {
+            if let Ok(Ok((_, body))) = timeout(FRAME, admin.get("/connections")).await {
                 observe(&body, &self.ledger);
             }
         }

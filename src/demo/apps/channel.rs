@@ -8,48 +8,55 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use http::uri::Authority;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
 use tokio::net::TcpStream;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
 use crate::demo::client::CallError;
-use crate::runtime::hyper_io::{HyperIo, OnWorker};
+use crate::wire;
 
 /// Calls one address; clones share the connection.
 #[derive(Clone)]
 pub(super) struct Channel {
     address: SocketAddr,
-    kept: Rc<RefCell<Option<SendRequest<Body>>>>,
+    authority: Authority,
+    kept: Rc<RefCell<Option<wire::Channel>>>,
 }
 
 impl Channel {
-    pub(super) fn new(address: SocketAddr) -> Channel {
-        Channel { address, kept: Rc::default() }
+    /// `authority` is who is meant, whatever listens at `address`.
+    pub(super) fn new(address: SocketAddr, authority: Authority) -> Channel {
+        Channel { address, authority, kept: Rc::default() }
     }
 
-    async fn call(self, request: Request<Body>) -> Result<Response<Incoming>, CallError> {
-        let mut sender = self.sender().await?;
-        sender.send_request(request).await.map_err(CallError::Http)
+    /// A request that a leaving connection did not take any more goes over the next.
+    async fn call(self, mut request: Request<Body>) -> Result<Response<Incoming>, CallError> {
+        loop {
+            let mut connection = self.connection().await?;
+            match connection.send(request).await {
+                Ok(response) => return Ok(response),
+                Err(wire::Unsent { request: Some(unsent), .. }) => request = *unsent,
+                Err(wire::Unsent { error, .. }) => return Err(CallError::Channel(error)),
+            }
+        }
     }
 
-    async fn sender(&self) -> Result<SendRequest<Body>, CallError> {
+    async fn connection(&self) -> Result<wire::Channel, CallError> {
         let kept = self.kept.borrow().clone();
-        if let Some(mut sender) = kept
-            && sender.ready().await.is_ok()
+        if let Some(mut connection) = kept
+            && connection.ready().await.is_ok()
         {
-            return Ok(sender);
+            return Ok(connection);
         }
         let stream = TcpStream::connect(self.address).await.map_err(CallError::Connect)?;
         stream.set_nodelay(true).map_err(CallError::Connect)?;
-        let made = handshake(OnWorker, HyperIo(stream)).await;
-        let (sender, connection) = made.map_err(CallError::Http)?;
-        // Its error is also that of the calls.
-        tokio::task::spawn_local(connection);
-        *self.kept.borrow_mut() = Some(sender.clone());
-        Ok(sender)
+        let made = wire::Channel::plain(stream, self.authority.clone()).await;
+        let connection = made.map_err(CallError::Channel)?;
+        *self.kept.borrow_mut() = Some(connection.clone());
+        Ok(connection)
     }
 }
 

@@ -10,9 +10,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
-use tokio::task::spawn_local;
 
-use super::accept;
+use super::attend_each;
 use crate::demo::client::CallError;
 use crate::demo::explain;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
@@ -31,17 +30,12 @@ pub(super) trait App: 'static {
 /// Serves for as long as it is polled.
 pub(super) async fn serve(listener: TcpListener, app: impl App) {
     let app = Rc::new(app);
-    loop {
-        let stream = accept(&listener).await;
-        // Only costs latency.
-        let _ = stream.set_nodelay(true);
+    let attend = move |stream| {
         let app = Rc::clone(&app);
         let service = service_fn(move |request| answer(Rc::clone(&app), request));
-        let mut server = http1::Builder::new();
-        server.timer(WorkerTimer);
-        // A broken connection is its caller's to report.
-        spawn_local(server.serve_connection(HyperIo(stream), service));
-    }
+        http1::Builder::new().timer(WorkerTimer).serve_connection(HyperIo(stream), service)
+    };
+    attend_each(listener, attend).await;
 }
 
 async fn answer(

@@ -1,34 +1,30 @@
 //! `ledger`: TCP where the server speaks first, as mail and database servers do. It greets with its
 //! name, then sends each line back.
 //!
-//! [`Ledger`] is the caller's side: a few kept connections, each for one line at a time.
+//! [`Ledger`] is the caller's side: a few kept connections, each for one line at a time. Nobody can
+//! tell it in this protocol that the far side is about to leave, so it keeps none for long.
 
-use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_local;
+use tokio::time::Instant;
 
-use super::accept;
+use super::attend_each;
 use crate::demo::client::CallError;
+use crate::demo::idle::Idle;
 
 /// Connections that a caller keeps, and lines in flight.
 const CONNECTIONS: usize = 4;
 
 /// Serves for as long as it is polled.
 pub(super) async fn serve(listener: TcpListener, name: String) {
-    loop {
-        let stream = accept(&listener).await;
-        // A broken connection is its caller's to report.
-        spawn_local(attend(stream, name.clone()));
-    }
+    attend_each(listener, move |stream| attend(stream, name.clone())).await;
 }
 
 async fn attend(stream: TcpStream, name: String) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     stream.write_all(format!("{name}\n").as_bytes()).await?;
     let mut line = String::new();
@@ -42,7 +38,7 @@ async fn attend(stream: TcpStream, name: String) -> io::Result<()> {
 /// Calls the ledger.
 pub(super) struct Ledger {
     address: SocketAddr,
-    idle: RefCell<Vec<Connection>>,
+    idle: Idle<Connection>,
     places: Semaphore,
 }
 
@@ -54,7 +50,7 @@ struct Connection {
 
 impl Ledger {
     pub(super) fn new(address: SocketAddr) -> Ledger {
-        Ledger { address, idle: RefCell::default(), places: Semaphore::new(CONNECTIONS) }
+        Ledger { address, idle: Idle::new(), places: Semaphore::new(CONNECTIONS) }
     }
 
     /// Enters a line, and says which instance took it.
@@ -64,30 +60,28 @@ impl Ledger {
     pub(super) async fn enter(&self, entry: &str) -> Result<String, CallError> {
         // It is never closed.
         let _place = self.places.acquire().await;
-        let mut connection = self.connection().await.map_err(CallError::Tcp)?;
+        let (mut connection, born) = self.connection().await.map_err(CallError::Tcp)?;
         let received = connection.exchange(entry).await.map_err(CallError::Tcp)?;
         if received != entry {
             return Err(CallError::Echo { sent: entry.into(), received });
         }
         let by = connection.greeting.clone();
-        self.idle.borrow_mut().push(connection);
+        self.idle.put(connection, born);
         Ok(by)
     }
 
     /// A kept connection that is still open, or a new one that was greeted.
-    async fn connection(&self) -> io::Result<Connection> {
-        let mut idle = self.idle.take();
-        idle.retain(|connection| connection.is_open());
-        let kept = idle.pop();
-        self.idle.borrow_mut().append(&mut idle);
-        if let Some(connection) = kept {
-            return Ok(connection);
+    async fn connection(&self) -> io::Result<(Connection, Instant)> {
+        while let Some((connection, born)) = self.idle.take() {
+            if connection.is_open() {
+                return Ok((connection, born));
+            }
         }
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let mut connection = Connection { stream: BufReader::new(stream), greeting: String::new() };
         connection.greeting = connection.line().await?;
-        Ok(connection)
+        Ok((connection, Instant::now()))
     }
 }
 

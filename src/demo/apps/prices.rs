@@ -7,12 +7,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
-use tokio::task::spawn_local;
 use tonic::codegen::Service;
 use tonic::codegen::tokio_stream::{self, Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{accept, peer};
+use super::{attend_each, peer};
 use crate::demo::tally::{Edge, Tally};
 use crate::runtime::hyper_io::{HyperIo, OnWorker, WorkerTimer};
 
@@ -95,16 +94,11 @@ impl Prices for Book {
 /// Serves for as long as it is polled.
 pub(super) async fn serve(listener: TcpListener, book: Book) {
     let server = PricesServer::new(book);
-    loop {
-        let stream = accept(&listener).await;
-        // Only costs latency.
-        let _ = stream.set_nodelay(true);
+    let attend = move |stream| {
         let server = server.clone();
         let service =
             service_fn(move |request: http::Request<Incoming>| server.clone().call(request));
-        let mut connection = http2::Builder::new(OnWorker);
-        connection.timer(WorkerTimer);
-        // A broken connection is its caller's to report.
-        spawn_local(connection.serve_connection(HyperIo(stream), service));
-    }
+        http2::Builder::new(OnWorker).timer(WorkerTimer).serve_connection(HyperIo(stream), service)
+    };
+    attend_each(listener, attend).await;
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use http::uri::Authority;
+use http::{HeaderMap, Method};
 use tonic::metadata::MetadataMap;
 
 use super::channel::Channel;
@@ -31,10 +32,10 @@ pub(super) struct Web {
 impl Web {
     /// `orders` and `prices` are where they are called.
     pub(super) fn new(orders: SocketAddr, prices: SocketAddr, tally: &Tally) -> Web {
-        let origin = Uri::from_static("http://prices.shop:50051");
+        let prices = Channel::new(prices, Authority::from_static("prices.shop:50051"));
         Web {
             orders: Client::new(orders, "orders.shop"),
-            prices: PricesClient::with_origin(Channel::new(prices), origin),
+            prices: PricesClient::new(prices),
             callers: tally.to("web"),
             to_orders: tally.to("orders"),
             to_prices: tally.to("prices"),
@@ -45,9 +46,21 @@ impl Web {
         let path = format!("/orders/{item}");
         let order = self.orders.call(Method::POST, &path, headers);
         let order: Bytes = self.to_orders.timed(order).await?;
-        let price = self.to_prices.timed(self.quote(item, headers)).await?;
+        let price =
+            self.to_prices.timed(Self::asked(async || self.quote(item, headers).await)).await?;
         let order = String::from_utf8_lossy(&order);
         Ok(format!("{}; {}", order.trim_end(), show(&price)))
+    }
+
+    /// Makes a call, and again when a connection that was about to leave did not take it: what
+    /// gRPC's own libraries do.
+    async fn asked<T>(call: impl AsyncFn() -> Result<T, CallError>) -> Result<T, CallError> {
+        loop {
+            match call().await {
+                Err(CallError::Grpc { is_untaken: true, .. }) => {}
+                answer => return answer,
+            }
+        }
     }
 
     async fn quote(&self, item: &str, headers: &HeaderMap) -> Result<Price, CallError> {
@@ -84,9 +97,15 @@ impl App for Web {
             return None;
         }
         Some(match path {
-            "/catalogue" => self.to_prices.timed(self.catalogue(headers)).await,
-            "/basket" => self.to_prices.timed(self.basket(headers)).await,
-            "/follow" => self.to_prices.timed(self.follow(headers)).await,
+            "/catalogue" => {
+                self.to_prices.timed(Self::asked(async || self.catalogue(headers).await)).await
+            }
+            "/basket" => {
+                self.to_prices.timed(Self::asked(async || self.basket(headers).await)).await
+            }
+            "/follow" => {
+                self.to_prices.timed(Self::asked(async || self.follow(headers).await)).await
+            }
             _ => self.checkout(path.strip_prefix("/checkout/")?, headers).await,
         })
     }
