@@ -7,22 +7,30 @@
 
 mod app;
 mod certs;
+mod control_plane;
 mod folder;
+mod load;
+mod member;
 mod message;
 mod pair;
 mod ports;
 mod sidecar;
 mod wire;
 
+pub mod caller;
 pub mod grpc;
 pub mod h2_app;
+pub mod host;
 pub mod tls;
 
 use std::time::{Duration, Instant};
 
 pub use app::{App, refused_address};
 pub use certs::{Certs, spiffe};
+pub use control_plane::{ControlPlane, service};
 pub use folder::Folder;
+pub use load::Load;
+pub use member::Member;
 pub use message::{Broken, Message};
 pub use pair::{Mesh, Pair};
 pub use ports::free_address;

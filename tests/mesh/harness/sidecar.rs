@@ -103,14 +103,7 @@ impl Sidecar {
 
     /// The value of a metric whose line begins with `series`; 0 without it. Sums what matches.
     pub fn metric(&self, family: &str, labels: &[&str]) -> f64 {
-        let text = self.get("/metrics").text();
-        text.lines()
-            .filter(|line| {
-                line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ' ']))
-            })
-            .filter(|line| labels.iter().all(|label| line.contains(label)))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        series(&self.get("/metrics").text(), family, labels)
     }
 
     /// What it wrote to standard error.
@@ -218,6 +211,15 @@ impl Sidecar {
             .output()
             .expect("it starts")
     }
+}
+
+/// The sum of the series of a family that have these labels, in a page of metrics.
+pub(super) fn series(page: &str, family: &str, labels: &[&str]) -> f64 {
+    page.lines()
+        .filter(|line| line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ' '])))
+        .filter(|line| labels.iter().all(|label| line.contains(label)))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }
 
 impl Drop for Sidecar {
