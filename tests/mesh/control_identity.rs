@@ -57,7 +57,9 @@ fn a_token_gives_its_own_identity_and_no_other() {
     let elsewhere = signing_request("web", &KeyPair::generate().expect("a key"), |params| {
         params.subject_alt_names = vec![uri("spiffe://other.example/ns/default/sa/web")];
     });
-    assert_refused(&plane, &token, &elsewhere, (Code::InvalidArgument, "is what may be had"));
+    let expected =
+        (Code::InvalidArgument, "the token is for spiffe://cluster.local/ns/default/sa/web");
+    assert_refused(&plane, &token, &elsewhere, expected);
     assert_eq!(uses_left(&plane), [1], "what was refused used nothing up");
     let own = Applicant::new("web");
     let svid = own.certified(plane.nobody().enroll(&own.request, &token).expect("its own"));

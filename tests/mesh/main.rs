@@ -24,6 +24,7 @@ mod identity;
 mod lifecycle;
 mod limits;
 mod resilience;
+mod revocation;
 mod strictness;
 mod tcp;
 mod two_hosts;
