@@ -10,7 +10,7 @@ use super::session::{AddressAnswer, ServiceAnswer};
 use crate::model::{Protocol, ServiceName, SpiffeId};
 use crate::resources::Address;
 use crate::resources::bound::{Bound, BoundEndpoint, Instance};
-use crate::wire::v1;
+use crate::wire::{protocol_of, v1};
 
 /// What tells endpoints of a service apart.
 pub type EndpointKey = (Arc<str>, Address, u16);
@@ -25,7 +25,7 @@ pub struct Delta {
 pub fn service_answer(from: v1::ServiceAnswer) -> Result<(ServiceName, ServiceAnswer), String> {
     use v1::service_answer::Answer;
     let v1::ServiceAnswer { name, answer } = from;
-    let name = service_name(name.ok_or("an answer names no service")?)?;
+    let name: ServiceName = name.ok_or("an answer names no service")?.try_into()?;
     let answer = match answer.ok_or_else(|| format!("{name}: the answer says nothing"))? {
         Answer::Service(service) => ServiceAnswer::Whole(bound(&name, service)?),
         Answer::Endpoints(v1::EndpointDelta { upserted, removed }) => {
@@ -47,12 +47,12 @@ pub fn address_answer(from: v1::AddressAnswer) -> Result<(SocketAddr, AddressAns
     let address: SocketAddr =
         address.parse().map_err(|_| format!("{address:?} is no address and port"))?;
     let answer = match answer.ok_or_else(|| format!("{address}: the answer says nothing"))? {
-        Answer::Service(name) => AddressAnswer::Service(service_name(name)?),
+        Answer::Service(name) => AddressAnswer::Service(name.try_into()?),
         Answer::Instance(v1::Instance { endpoint: of, owner, protocol: spoken }) => {
             let missing = || format!("{address}: the instance has no endpoint");
             AddressAnswer::Instance(Box::new(Instance {
                 endpoint: endpoint(of.ok_or_else(missing)?)?,
-                owner: owner.map(service_name).transpose()?,
+                owner: owner.map(ServiceName::try_from).transpose()?,
                 protocol: protocol(spoken)?,
             }))
         }
@@ -101,42 +101,8 @@ fn port(number: u32) -> Result<u16, String> {
     port.ok_or_else(|| format!("{number} is no port"))
 }
 
-fn service_name(from: v1::ServiceName) -> Result<ServiceName, String> {
-    let v1::ServiceName { name, namespace, port } = from;
-    let text = format!("{name}.{namespace}:{port}");
-    ServiceName::parse(&text, "").map_err(|error| error.to_string())
-}
-
-/// A name as it is asked for.
-pub fn name(name: &ServiceName) -> v1::ServiceName {
-    v1::ServiceName {
-        name: name.name.to_string(),
-        namespace: name.namespace.to_string(),
-        port: u32::from(name.port),
-    }
-}
-
 fn protocol(number: i32) -> Result<Protocol, String> {
-    match v1::Protocol::try_from(number) {
-        Ok(v1::Protocol::Unspecified) => Ok(Protocol::Auto),
-        Ok(v1::Protocol::Http) => Ok(Protocol::Http),
-        Ok(v1::Protocol::Http2) => Ok(Protocol::Http2),
-        Ok(v1::Protocol::Grpc) => Ok(Protocol::Grpc),
-        Ok(v1::Protocol::Tcp) => Ok(Protocol::Tcp),
-        Err(_) => Err(format!("protocol {number} is newer than this sidecar")),
-    }
-}
-
-/// A protocol as it is declared.
-pub fn declared(protocol: Protocol) -> i32 {
-    let protocol = match protocol {
-        Protocol::Auto => v1::Protocol::Unspecified,
-        Protocol::Http => v1::Protocol::Http,
-        Protocol::Http2 => v1::Protocol::Http2,
-        Protocol::Grpc => v1::Protocol::Grpc,
-        Protocol::Tcp => v1::Protocol::Tcp,
-    };
-    protocol.into()
+    protocol_of(number).ok_or_else(|| format!("protocol {number} is newer than this sidecar"))
 }
 
 fn all<A, B>(from: Vec<A>, convert: impl Fn(A) -> Result<B, String>) -> Result<Vec<B>, String> {

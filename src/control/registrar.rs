@@ -11,7 +11,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
 use tracing::{info, warn};
 
 use super::catalog::{Catalog, Registration, StoredResource, encoded, resource_name};
@@ -249,50 +248,4 @@ fn check(offer: &Offer, grant: &Grant) -> Result<Workload, Refusal> {
     };
     let objections = grant.objections(&workload.metadata.labels, address, offer.connected_from);
     if objections.is_empty() { Ok(workload) } else { Err(Refusal::Offer(objections)) }
-}
-
-/// The manifest of a workload as its sidecar describes it.
-pub fn manifest_of(
-    identity: &SpiffeId,
-    name: &str,
-    registration: &crate::wire::v1::Registration,
-    connected_from: IpAddr,
-) -> serde_json::Value {
-    use crate::model::Protocol;
-    use crate::wire::v1;
-    let v1::Registration { address, labels, zone, ports } = registration;
-    let protocol = |number: i32| match v1::Protocol::try_from(number) {
-        Ok(v1::Protocol::Unspecified) => Protocol::Auto.as_str().to_owned(),
-        Ok(v1::Protocol::Http) => Protocol::Http.as_str().to_owned(),
-        Ok(v1::Protocol::Http2) => Protocol::Http2.as_str().to_owned(),
-        Ok(v1::Protocol::Grpc) => Protocol::Grpc.as_str().to_owned(),
-        Ok(v1::Protocol::Tcp) => Protocol::Tcp.as_str().to_owned(),
-        // A newer sidecar's: the reader refuses it by its number.
-        Err(_) => number.to_string(),
-    };
-    let port = |port: &v1::Port| {
-        let v1::Port { name, port, mesh_port, protocol: spoken } = port;
-        json!({
-            "name": (!name.is_empty()).then_some(name),
-            "port": port,
-            "meshPort": (*mesh_port != 0).then_some(mesh_port),
-            "protocol": protocol(*spoken),
-        })
-    };
-    let address = if address.is_empty() {
-        connected_from.to_canonical().to_string()
-    } else {
-        address.clone()
-    };
-    json!({
-        "apiVersion": "outrigger.dev/v1alpha1",
-        "kind": "Workload",
-        "metadata": {"name": name, "namespace": identity.namespace(), "labels": labels},
-        "spec": {
-            "address": address,
-            "serviceAccount": identity.service_account(),
-            "zone": (!zone.is_empty()).then_some(zone),
-            "ports": ports.iter().map(port).collect::<Vec<_>>(),
-        },
-    })
 }

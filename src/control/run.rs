@@ -70,6 +70,8 @@ enum Error {
     NoOperatorToken(String),
     #[error("the machine gives no random numbers")]
     Random,
+    #[error("it serves no longer ({0}), which is a defect of it")]
+    Ended(String),
     #[error("no signal handlers")]
     Signals(#[source] std::io::Error),
 }
@@ -87,7 +89,7 @@ pub fn run(settings: Settings) -> ExitCode {
     match live(&settings, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("the control plane does not start: {}", chain(&error));
+            error!("the control plane does not run: {}", chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -104,10 +106,12 @@ fn live(settings: &Settings, log: LogHandle) -> Result<(), Error> {
         let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
         let (leave, leaving) = watch::channel(false);
         let readiness = Readiness::default();
-        let serving = open(settings, log, &readiness, leaving).await?;
+        let mut serving = open(settings, log, &readiness, leaving).await?;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            // It only ends when it is told to. Whoever started us starts another.
+            ended = &mut serving => return Err(Error::Ended(format!("{ended:?}"))),
         }
         info!("leaving");
         readiness.need("a process that stays");

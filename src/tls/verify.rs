@@ -4,7 +4,7 @@
 //! webpki, then shape and trust domain of the id, so that the peer gets an alert and not just a
 //! closed connection. [`peer`] runs on every finished session, from the certificate that the
 //! session itself holds, and adds what a shared verifier can't know: whom this connection
-//! expected. A list of revocations would be one more argument of [`peer`].
+//! expected.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

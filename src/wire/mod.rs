@@ -7,12 +7,14 @@
 mod bearer;
 mod channel;
 mod codec;
+mod nouns;
 #[cfg(test)]
 mod tests;
 
 pub use bearer::bearer;
 pub use channel::{Channel, ChannelError, Unsent};
 pub use codec::Codec;
+pub use nouns::{protocol_number, protocol_of};
 
 /// `outrigger.v1`.
 #[allow(

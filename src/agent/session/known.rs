@@ -145,7 +145,7 @@ impl Known {
         names.sort_unstable();
         for (_, name) in names.into_iter().take(ROOM) {
             self.services.remove(&name);
-            gone.services.push(crate::agent::convert::name(&name));
+            gone.services.push((&name).into());
         }
         gone
     }
@@ -155,7 +155,7 @@ impl Known {
         let (mut answered, mut open) = (v1::Subscription::default(), v1::Subscription::default());
         for (name, entry) in &self.services {
             let list = if entry.answer.is_some() { &mut answered } else { &mut open };
-            list.services.push(crate::agent::convert::name(name));
+            list.services.push(name.into());
         }
         for (address, entry) in &self.addresses {
             let list = if entry.answer.is_some() { &mut answered } else { &mut open };
@@ -257,7 +257,7 @@ impl Known {
             let keep = needed.contains(name)
                 || is_kept(entry, now, || was_used(&Want::Service(name.clone())));
             if !keep {
-                gone.services.push(crate::agent::convert::name(name));
+                gone.services.push(name.into());
             }
             keep
         });

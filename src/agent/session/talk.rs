@@ -18,11 +18,11 @@ use super::ended::Ended;
 use super::enroll::{bundle, revoked};
 use super::renewal::{Pending, due};
 use super::{Agent, Offer};
-use crate::agent::convert::{declared, name};
 use crate::agent::hosts::{RESOLVE, Resolved, resolve};
 use crate::agent::mapper::{Mapper, Picture};
 use crate::runtime::clock::Rng;
 use crate::wire::Channel;
+use crate::wire::protocol_number;
 use crate::wire::v1::from_sidecar::Message as Say;
 use crate::wire::v1::mesh_client::MeshClient;
 use crate::wire::v1::to_sidecar::Message as Heard;
@@ -249,7 +249,7 @@ impl Talk {
         while let Some(want) = next {
             if self.agent.known.borrow_mut().ask(&want, Instant::now()) {
                 match want {
-                    Want::Service(service) => subscription.services.push(name(&service)),
+                    Want::Service(service) => subscription.services.push((&service).into()),
                     Want::Address(address) => subscription.addresses.push(address.to_string()),
                 }
             }
@@ -290,7 +290,7 @@ impl Talk {
             name: port.name.clone().unwrap_or_default(),
             port: u32::from(port.port),
             mesh_port: if port.mesh_port == port.port { 0 } else { u32::from(port.mesh_port) },
-            protocol: declared(port.protocol),
+            protocol: protocol_number(port.protocol),
         };
         self.say(Say::Register(v1::Registration {
             address: address.map(|address| address.to_string()).unwrap_or_default(),

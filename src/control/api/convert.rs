@@ -1,13 +1,15 @@
 //! The house's nouns as the protocol writes them, and back.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::{Value, json};
 
 use super::subscriptions::MOST;
 use crate::control::catalog::AddressFact;
-use crate::model::{Protocol, ServiceName};
+use crate::model::{ServiceName, SpiffeId};
 use crate::resources::Address;
 use crate::resources::bound::{Bound, BoundEndpoint, Instance};
-use crate::wire::v1;
+use crate::wire::{protocol_number, protocol_of, v1};
 
 /// What a sidecar asks for; what can't be read is said, not skipped.
 pub struct Wanted {
@@ -23,7 +25,7 @@ impl TryFrom<v1::Subscription> for Wanted {
         if services.len() + addresses.len() > MOST {
             return Err(format!("at most {MOST} services and addresses may be named at once"));
         }
-        let services = services.into_iter().map(service_name).collect::<Result<_, _>>()?;
+        let services = services.into_iter().map(ServiceName::try_from).collect::<Result<_, _>>()?;
         let address = |text: String| {
             text.parse().map_err(|_| format!("{text:?} is no address such as 10.0.0.1:80"))
         };
@@ -32,35 +34,10 @@ impl TryFrom<v1::Subscription> for Wanted {
     }
 }
 
-fn service_name(from: v1::ServiceName) -> Result<ServiceName, String> {
-    let v1::ServiceName { name, namespace, port } = from;
-    let text = format!("{name}.{namespace}:{port}");
-    ServiceName::parse(&text, "").map_err(|error| error.to_string())
-}
-
-pub fn name(name: &ServiceName) -> v1::ServiceName {
-    v1::ServiceName {
-        name: name.name.to_string(),
-        namespace: name.namespace.to_string(),
-        port: u32::from(name.port),
-    }
-}
-
-pub fn protocol(protocol: Protocol) -> i32 {
-    let protocol = match protocol {
-        Protocol::Auto => v1::Protocol::Unspecified,
-        Protocol::Http => v1::Protocol::Http,
-        Protocol::Http2 => v1::Protocol::Http2,
-        Protocol::Grpc => v1::Protocol::Grpc,
-        Protocol::Tcp => v1::Protocol::Tcp,
-    };
-    protocol.into()
-}
-
 pub fn service(bound: &Bound) -> v1::Service {
     let Bound { name: _, protocol: spoken, cluster_ips, headless, endpoints } = bound;
     v1::Service {
-        protocol: protocol(*spoken),
+        protocol: protocol_number(*spoken),
         cluster_ips: cluster_ips.iter().map(ToString::to_string).collect(),
         headless: *headless,
         endpoints: endpoints.iter().map(endpoint).collect(),
@@ -111,7 +88,7 @@ pub fn answer(
         }
         (_, Some(now)) => Answer::Service(service(now)),
     };
-    Some(v1::ServiceAnswer { name: Some(name(name_of)), answer: Some(answer) })
+    Some(v1::ServiceAnswer { name: Some(name_of.into()), answer: Some(answer) })
 }
 
 fn is_same_but_endpoints(before: &Bound, now: &Bound) -> bool {
@@ -138,16 +115,55 @@ fn delta(before: &Bound, now: &Bound) -> v1::EndpointDelta {
 pub fn address(address: SocketAddr, fact: &AddressFact) -> v1::AddressAnswer {
     use v1::address_answer::Answer;
     let answer = match fact {
-        AddressFact::Service(service) => Answer::Service(name(service)),
+        AddressFact::Service(service) => Answer::Service(service.into()),
         AddressFact::Instance(instance) => {
             let Instance { endpoint: of, owner, protocol: spoken } = &**instance;
             Answer::Instance(v1::Instance {
                 endpoint: Some(endpoint(of)),
-                owner: owner.as_ref().map(name),
-                protocol: protocol(*spoken),
+                owner: owner.as_ref().map(Into::into),
+                protocol: protocol_number(*spoken),
             })
         }
         AddressFact::Unknown => Answer::Unknown(v1::Unknown {}),
     };
     v1::AddressAnswer { address: address.to_string(), answer: Some(answer) }
+}
+
+/// The manifest of a workload as its sidecar describes it.
+pub fn manifest_of(
+    identity: &SpiffeId,
+    name: &str,
+    registration: &v1::Registration,
+    connected_from: IpAddr,
+) -> Value {
+    let v1::Registration { address, labels, zone, ports } = registration;
+    // A newer sidecar's is refused by its number, like any other word that nobody knows.
+    let protocol = |number: i32| {
+        protocol_of(number).map_or(number.to_string(), |known| known.as_str().to_owned())
+    };
+    let port = |port: &v1::Port| {
+        let v1::Port { name, port, mesh_port, protocol: spoken } = port;
+        json!({
+            "name": (!name.is_empty()).then_some(name),
+            "port": port,
+            "meshPort": (*mesh_port != 0).then_some(mesh_port),
+            "protocol": protocol(*spoken),
+        })
+    };
+    let address = if address.is_empty() {
+        connected_from.to_canonical().to_string()
+    } else {
+        address.clone()
+    };
+    json!({
+        "apiVersion": "outrigger.dev/v1alpha1",
+        "kind": "Workload",
+        "metadata": {"name": name, "namespace": identity.namespace(), "labels": labels},
+        "spec": {
+            "address": address,
+            "serviceAccount": identity.service_account(),
+            "zone": (!zone.is_empty()).then_some(zone),
+            "ports": ports.iter().map(port).collect::<Vec<_>>(),
+        },
+    })
 }

@@ -17,12 +17,12 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::{debug, info, warn};
 
 use super::Caller;
-use super::convert::Wanted;
+use super::convert::{Wanted, manifest_of};
 use super::identity::{bundle, certificate, renew};
 use super::subscriptions::Subscriptions;
 use crate::control::ca::enrollment_of;
 use crate::control::desk::Desk;
-use crate::control::registrar::{Offer, Refusal, manifest_of};
+use crate::control::registrar::{Offer, Refusal};
 use crate::control::sessions::{SessionEntry, SessionFacts};
 use crate::identity::Revoked;
 use crate::resources::names::is_dns_subdomain;

@@ -12,8 +12,9 @@ use tonic::{Request, Response, Status};
 use super::author::Author;
 use super::said;
 use super::wish::Wish;
-use super::writer::{milliseconds, whole};
+use super::writer::whole;
 use crate::control::catalog::{Catalog, Token, encoded};
+use crate::control::desk::unix_ms;
 use crate::control::grant::Grant;
 use crate::control::store::{CommitError, Expect, Key, Shelf, Store, Write};
 use crate::control::tokens::{self, Signer};
@@ -82,8 +83,7 @@ impl tokens_server::Tokens for Tokens {
         let unsigned = |error| Status::internal(format!("the token can't be signed: {error}"));
         let minted = self.mint.mint(&grant, SystemTime::now(), ttl).map_err(unsigned)?;
         let Minted { token, id, expires } = minted;
-        let stored =
-            Token { grant: grant.clone(), expires_ms: milliseconds(expires), uses_left: uses };
+        let stored = Token { grant: grant.clone(), expires_ms: unix_ms(expires), uses_left: uses };
         let write = write(&id, Expect::Absent, Some(encoded(&stored)));
         let named = id.clone();
         self.commit(write, move || {
@@ -98,7 +98,7 @@ impl tokens_server::Tokens for Tokens {
         &self,
         _: Request<v1::ListTokensRequest>,
     ) -> Result<Response<v1::ListTokensResponse>, Status> {
-        let now_ms = milliseconds(SystemTime::now());
+        let now_ms = unix_ms(SystemTime::now());
         let held = self.catalog.tokens().into_iter().map(|(id, stored)| (id, stored.value));
         let usable = held.filter(|(_, token)| token.expires_ms > now_ms && token.uses_left > 0);
         let tokens = usable.map(|(id, token)| shown(&id, &token)).collect();

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use tokio::sync::Mutex;
 use tokio::task::{JoinError, spawn_blocking};
@@ -17,6 +17,7 @@ use super::author::Author;
 use super::said::Texts;
 use super::view::Id;
 use crate::control::catalog::{Catalog, Snapshot};
+use crate::control::desk::unix_ms;
 use crate::control::store::{CommitError, Key, Shelf, Store};
 use crate::resources::{Fault, Resource};
 
@@ -71,7 +72,7 @@ impl Writer {
     /// Why nothing was applied.
     pub async fn apply(&self, texts: Texts, manner: &Manner) -> Result<Plan, Unsettled> {
         let wanted = read(texts).await?;
-        let now_ms = milliseconds(SystemTime::now());
+        let now_ms = unix_ms(SystemTime::now());
         self.settle(manner, |held| apply::apply(&wanted, held, now_ms)).await
     }
 
@@ -159,10 +160,4 @@ pub async fn whole<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, JoinError> {
     tokio::spawn(work).await
-}
-
-/// A moment in milliseconds since 1970.
-pub fn milliseconds(at: SystemTime) -> i64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
