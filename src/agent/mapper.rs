@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::hosts::Resolved;
-use crate::model::{self, Coverage, Endpoint, Mesh, Policy, Protocol, Service, TrustDomain};
+use crate::model::{self, Coverage, Endpoint, Mesh, Policy, Service, TrustDomain};
 use crate::resources::bound::{self, Bound, BoundEndpoint, Instance};
 use crate::resources::{Address, Resource, Workload};
 
@@ -109,9 +109,8 @@ impl Mapper {
         for &ip in cluster_ips {
             mesh.cluster_ips.entry(ip).or_default().push(name.clone());
         }
-        let protocol: Protocol = *protocol;
         let policy = Policy::default();
-        let service = Service { name: name.clone(), protocol, endpoints, policy };
+        let service = Service { name: name.clone(), protocol: *protocol, endpoints, policy };
         mesh.services.insert(name.clone(), Arc::new(service));
     }
 

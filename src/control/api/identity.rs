@@ -15,6 +15,7 @@ use crate::control::ca::{Issued, RequestError, SigningRequest, new_enrollment};
 use crate::control::catalog::{Enrollment, Token, encoded, enrollment_key};
 use crate::control::desk::{Desk, unix_ms};
 use crate::control::store::{CommitError, Expect, Key, Shelf, Write};
+use crate::http::respond::chain;
 use crate::identity::TrustBundle;
 use crate::model::SpiffeId;
 use crate::wire::v1;
@@ -195,8 +196,4 @@ pub fn certificate(issued: &Issued) -> v1::Certificate {
 pub fn bundle(bundle: &TrustBundle) -> v1::TrustBundle {
     let roots = bundle.roots().iter().map(|root| root.certificate.to_vec()).collect();
     v1::TrustBundle { roots, generation: bundle.generation() }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    crate::http::respond::chain(error)
 }

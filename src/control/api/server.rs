@@ -18,6 +18,7 @@ use tracing::{debug, error};
 
 use super::callers::Caller;
 use super::router::Router;
+use crate::http::respond::chain;
 use crate::runtime::hyper_io::{HyperIo, OnRuntime, WorkerTimer};
 use crate::runtime::socket;
 use crate::tls::ControlServer;
@@ -131,6 +132,6 @@ async fn connection(
         }
     };
     if let Err(error) = ended {
-        debug!(%address, "a connection broke: {}", crate::http::respond::chain(&error));
+        debug!(%address, "a connection broke: {}", chain(&error));
     }
 }

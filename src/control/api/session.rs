@@ -24,6 +24,7 @@ use crate::control::ca::enrollment_of;
 use crate::control::desk::Desk;
 use crate::control::registrar::{Offer, Refusal};
 use crate::control::sessions::{SessionEntry, SessionFacts};
+use crate::http::respond::chain;
 use crate::identity::Revoked;
 use crate::resources::names::is_dns_subdomain;
 use crate::tls::Peer;
@@ -367,7 +368,7 @@ impl Session {
                 errors
             }
             Err(Refusal::Store(error)) => {
-                return Err(Status::unavailable(crate::http::respond::chain(&error)));
+                return Err(Status::unavailable(chain(&error)));
             }
         };
         self.tell(Tell::Registration(v1::RegistrationAnswer { errors })).await
@@ -378,7 +379,7 @@ impl Session {
         let session = self.subscriptions.mailbox().id();
         self.registered = None;
         let withdrawn = self.desk.registrar.withdraw(&name, session, self.enrollment).await;
-        withdrawn.map_err(|error| Status::unavailable(crate::http::respond::chain(&error)))?;
+        withdrawn.map_err(|error| Status::unavailable(chain(&error)))?;
         self.tell(Tell::Withdrawn(v1::Withdrawn {})).await
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tonic::{Code, Request, Status};
 
 use super::configuration::Configuration;
-use super::tokens::{Mint, Minted, Tokens};
+use super::tokens::{Mint, Tokens};
 use crate::control::catalog::{Catalog, StoredResource};
 use crate::control::store::memory::Memory;
 use crate::control::store::{Expect, Key, Shelf, Store, Write};

@@ -17,18 +17,9 @@ use crate::control::catalog::{Catalog, Token, encoded};
 use crate::control::desk::unix_ms;
 use crate::control::grant::Grant;
 use crate::control::store::{CommitError, Expect, Key, Shelf, Store, Write};
-use crate::control::tokens::{self, Signer};
+use crate::control::tokens::{Minted, Signer};
 use crate::resources::quote;
 use crate::wire::v1::{self, tokens_server};
-
-/// A new token.
-#[derive(Debug)]
-pub struct Minted {
-    /// The secret.
-    pub token: String,
-    pub id: String,
-    pub expires: SystemTime,
-}
 
 /// Signs tokens.
 pub trait Mint {
@@ -150,7 +141,6 @@ impl Mint for Signer {
         now: SystemTime,
         ttl: Duration,
     ) -> Result<Minted, Box<dyn Error + Send + Sync>> {
-        let tokens::Minted { token, id, expires } = Signer::mint(self, grant, now, ttl)?;
-        Ok(Minted { token, id, expires })
+        Ok(Signer::mint(self, grant, now, ttl)?)
     }
 }

@@ -120,11 +120,6 @@ impl Catalog {
         self.lock().resources.get(name).cloned()
     }
 
-    /// Everything that was applied, by kind, namespace and name.
-    pub fn resources(&self) -> Vec<Arc<Held>> {
-        self.lock().resources.values().cloned().collect()
-    }
-
     /// What a sidecar registered, by `namespace/name`.
     pub fn registration(&self, name: &str) -> Option<Arc<Registration>> {
         self.lock().registrations.get(name).cloned()

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::control::catalog::Token;
 use crate::control::grant::Grant;
+use crate::control::tokens::Minted;
 use crate::wire::v1::tokens_server::Tokens as _;
 
 #[derive(Default)]

@@ -15,6 +15,7 @@ use tracing::{error, info};
 use super::super::{CommitError, Committed, Key, ReadError, Record, Shelf, Sink, Write};
 use super::apply::{Applied, apply};
 use super::file::{OpenError, Place, table};
+use crate::http::respond::chain;
 
 /// Commits in one transaction, at most: bounds how long the first of them waits. Arbitrary.
 const GROUP: usize = 256;
@@ -247,15 +248,4 @@ fn caught<T>(step: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failure
         Ok(done) => done.map_err(|error| Failure::Database(Box::new(error))),
         Err(_) => Err(Failure::Panicked),
     }
-}
-
-/// All levels of an error, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
