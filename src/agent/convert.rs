@@ -71,6 +71,7 @@ fn bound(name: &ServiceName, from: v1::Service) -> Result<Bound, String> {
         cluster_ips: all(cluster_ips, ip).map_err(of)?,
         headless,
         endpoints: all(endpoints, endpoint).map_err(of)?,
+        attachments: Vec::new(),
     })
 }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::hosts::Resolved;
-use crate::model::{self, Coverage, Endpoint, Mesh, Policy, Service, TrustDomain};
+use crate::model::{self, Coverage, Endpoint, Mesh, Service, TrustDomain};
 use crate::resources::bound::{self, Bound, BoundEndpoint, Instance};
 use crate::resources::{Address, Resource, Workload};
 
@@ -36,7 +36,7 @@ impl Picture {
             .iter()
             .filter_map(|resource| match resource {
                 Resource::Workload(workload) => Some(workload),
-                Resource::Service(_) => None,
+                _ => None,
             })
             .collect();
         for resource in resources {
@@ -93,7 +93,14 @@ impl Mapper {
         hosts: &Resolved,
         before: &HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
     ) {
-        let Bound { name, protocol, cluster_ips, headless, endpoints: bound_endpoints } = bound;
+        let Bound {
+            name,
+            protocol,
+            cluster_ips,
+            headless,
+            endpoints: bound_endpoints,
+            attachments: _,
+        } = bound;
         let mut endpoints = Vec::with_capacity(bound_endpoints.len());
         for each in bound_endpoints {
             for endpoint in self.endpoints_of(each, hosts, before) {
@@ -109,9 +116,9 @@ impl Mapper {
         for &ip in cluster_ips {
             mesh.cluster_ips.entry(ip).or_default().push(name.clone());
         }
-        let policy = Policy::default();
-        let service = Service { name: name.clone(), protocol: *protocol, endpoints, policy };
-        mesh.services.insert(name.clone(), Arc::new(service));
+        let (name, protocol) = (name.clone(), *protocol);
+        let service = Service { name, protocol, endpoints, policy: Arc::default(), routes: vec![] };
+        mesh.services.insert(service.name.clone(), Arc::new(service));
     }
 
     fn endpoints_of(

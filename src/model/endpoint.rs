@@ -17,9 +17,14 @@ pub struct Endpoint {
     pub identity: Option<SpiffeId>,
     /// The workload behind it, as `name.namespace`.
     pub workload: Arc<str>,
+    /// The host name that the address was found under, if it was.
+    pub host: Option<Arc<str>>,
     pub zone: Option<Arc<str>>,
     /// Share of the traffic, relative to the others; at least 1.
     pub weight: u32,
+    /// When it joined a service that had others, in microseconds since the process started; 0: it
+    /// was there from the start.
+    pub since_us: u64,
     /// Index of this endpoint in tables that workers keep for themselves; never reused.
     pub slot: u32,
     pub health: EndpointHealth,
@@ -39,8 +44,10 @@ impl Endpoint {
             address,
             identity,
             workload,
+            host: None,
             zone,
             weight: weight.max(1),
+            since_us: 0,
             slot: SLOTS.fetch_add(1, Ordering::Relaxed),
             health: EndpointHealth::default(),
         }
@@ -51,6 +58,7 @@ impl Endpoint {
         self.address == other.address
             && self.identity == other.identity
             && self.workload == other.workload
+            && self.host == other.host
             && self.zone == other.zone
             && self.weight == other.weight
     }

@@ -9,6 +9,7 @@ mod names;
 mod policy;
 mod protocol;
 mod reason;
+mod route;
 mod service;
 
 pub use endpoint::{CircuitState, Endpoint, EndpointHealth, LastError};
@@ -16,8 +17,14 @@ pub use names::{
     CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, NameError, ServiceName, SpiffeId, TrustDomain,
 };
 pub use policy::{
-    Backoff, Circuit, CircuitOn, Limits, Policy, Retry, RetryBudget, RetryOn, Timeouts,
+    Abort, AbortWith, Backoff, BackoffStrategy, Balancing, BalancingPolicy, Circuit, CircuitOn,
+    Delay, FailureRate, Fallback, Fault, GrpcCodes, HashOn, Hedge, HedgeAfter, Limits, Methods,
+    Originate, Origins, Part, Policy, Retry, RetryBudget, RetryOn, Share, SlowCalls, Timeouts, Tls,
 };
 pub use protocol::{Direction, Protocol};
 pub use reason::Reason;
+pub use route::{
+    Backend, Cors, Filter, HeaderEdit, HeaderMatch, Hostname, Match, Mirror, PathChange, PathMatch,
+    QueryMatch, Redirect, Rewrite, RouteKind, Rule, ValueMatch,
+};
 pub use service::{Coverage, Instance, Mesh, Service};

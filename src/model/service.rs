@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::{Endpoint, Policy, Protocol, ServiceName};
+use super::{Endpoint, Policy, Protocol, Rule, ServiceName};
 
 /// One port of a service and who serves it.
 #[derive(Clone, Debug)]
@@ -12,7 +12,10 @@ pub struct Service {
     pub name: ServiceName,
     pub protocol: Protocol,
     pub endpoints: Vec<Arc<Endpoint>>,
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
+    /// Rules of the routes that hold for this sidecar's workload, the oldest route first; empty:
+    /// everything goes to the service's own endpoints.
+    pub routes: Vec<Arc<Rule>>,
 }
 
 /// One port of a workload, reached by the workload's own address.

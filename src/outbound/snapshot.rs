@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use http::uri::Authority;
 
 use crate::limit::Bulkhead;
-use crate::model::{Endpoint, Instance, Mesh, Policy, Service, ServiceName};
+use crate::model::{Endpoint, Instance, Mesh, Service, ServiceName};
 use crate::retry::Budget;
 use crate::route::Table;
 
@@ -79,7 +79,8 @@ fn instance(address: SocketAddr, of: &Instance, owner: Option<&Service>) -> Serv
         name,
         protocol: of.protocol,
         endpoints: vec![Arc::clone(&of.endpoint)],
-        policy: owner.map_or_else(Policy::default, |owner| owner.policy.clone()),
+        policy: owner.map_or_else(Arc::default, |owner| Arc::clone(&owner.policy)),
+        routes: Vec::new(),
     }
 }
 
@@ -126,7 +127,7 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Limits, Protocol};
+    use crate::model::{Limits, Policy, Protocol};
 
     fn mesh(version: u64, limits: Limits) -> Arc<Mesh> {
         let name = ServiceName::parse("web:80", "default").expect("a name");
@@ -138,7 +139,8 @@ mod tests {
             name: name.clone(),
             protocol: Protocol::Auto,
             endpoints: vec![endpoint(1, "a"), endpoint(2, "b"), endpoint(3, "b")],
-            policy: Policy { limits, ..Policy::default() },
+            policy: Arc::new(Policy { limits, ..Policy::default() }),
+            routes: Vec::new(),
         };
         let services = HashMap::from([(name, Arc::new(service))]);
         Arc::new(Mesh { version, services, ..Mesh::default() })

@@ -7,11 +7,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Address, Labels, Service, TargetPort, Workload, WorkloadPort};
+use super::{Address, Labels, Resource, Service, TargetPort, Workload, WorkloadPort};
 use crate::model::{Protocol, ServiceName, SpiffeId, TrustDomain};
 
 /// One port of a service, and who serves it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
     pub name: ServiceName,
     pub protocol: Protocol,
@@ -21,6 +21,8 @@ pub struct Bound {
     pub headless: bool,
     /// In the order of the workloads.
     pub endpoints: Vec<BoundEndpoint>,
+    /// Routes that name it, of every namespace, and policies that concern it or one of those routes.
+    pub attachments: Vec<Arc<Resource>>,
 }
 
 /// A port of a workload, as callers reach it.
@@ -76,6 +78,7 @@ pub fn bind<'a>(
             cluster_ips: service.cluster_ips.clone(),
             headless: service.headless,
             endpoints,
+            attachments: Vec::new(),
         }
     };
     service.ports.iter().map(bind).collect()

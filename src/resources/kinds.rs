@@ -6,17 +6,23 @@ use super::decode::{Decoder, Fields};
 use super::fault::suggestion;
 use super::metadata::{self, Metadata};
 use super::node::{Node, Value};
+use super::route::{GrpcRoute, HttpRoute};
 use super::scalar::text;
 use super::service::{self, Service};
+use super::traffic_policy::TrafficPolicy;
 use super::workload::{self, Workload};
 
 /// Something that a file, the control plane or Kubernetes says about the mesh.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Resource {
     /// A name and its ports.
     Service(Service),
     /// A running instance.
     Workload(Workload),
+    HttpRoute(HttpRoute),
+    GrpcRoute(GrpcRoute),
+    /// How callers treat a service.
+    TrafficPolicy(TrafficPolicy),
 }
 
 impl Resource {
@@ -25,6 +31,9 @@ impl Resource {
         match self {
             Resource::Service(_) => "Service",
             Resource::Workload(_) => "Workload",
+            Resource::HttpRoute(_) => "HTTPRoute",
+            Resource::GrpcRoute(_) => "GRPCRoute",
+            Resource::TrafficPolicy(_) => "TrafficPolicy",
         }
     }
 
@@ -33,6 +42,9 @@ impl Resource {
         match self {
             Resource::Service(service) => &service.metadata,
             Resource::Workload(workload) => &workload.metadata,
+            Resource::HttpRoute(route) => &route.metadata,
+            Resource::GrpcRoute(route) => &route.metadata,
+            Resource::TrafficPolicy(policy) => &policy.metadata,
         }
     }
 }

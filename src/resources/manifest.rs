@@ -14,6 +14,9 @@ pub fn of(resource: &Resource) -> Value {
     let (api_version, spec) = match resource {
         Resource::Service(service) => ("v1", service_spec(service)),
         Resource::Workload(workload) => ("outrigger.dev/v1alpha1", workload_spec(workload)),
+        Resource::HttpRoute(_) => ("gateway.networking.k8s.io/v1", Value::Null),
+        Resource::GrpcRoute(_) => ("gateway.networking.k8s.io/v1", Value::Null),
+        Resource::TrafficPolicy(_) => ("outrigger.dev/v1alpha1", Value::Null),
     };
     json!({
         "apiVersion": api_version,
@@ -28,14 +31,16 @@ pub fn ports(resource: &Resource) -> Vec<u16> {
     match resource {
         Resource::Service(service) => service.ports.iter().map(|port| port.port).collect(),
         Resource::Workload(workload) => workload.ports.iter().map(|port| port.port).collect(),
+        Resource::HttpRoute(_) | Resource::GrpcRoute(_) | Resource::TrafficPolicy(_) => Vec::new(),
     }
 }
 
-fn metadata(Metadata { name, namespace, labels, version, at: _ }: &Metadata) -> Value {
+fn metadata(Metadata { name, namespace, labels, created, version, at: _ }: &Metadata) -> Value {
     object([
         ("name", Some(json!(name))),
         ("namespace", Some(json!(namespace))),
         ("labels", unless_empty(labels)),
+        ("creationTimestamp", created.map(|created| json!(created.to_string()))),
         ("resourceVersion", version.as_ref().map(|version| json!(version))),
     ])
 }

@@ -5,7 +5,7 @@
 use super::decode::{Decoder, Fields};
 use super::names::{Labels, dns_label, dns_subdomain, labels};
 use super::node::{Node, Origin};
-use super::scalar::text;
+use super::scalar::{parsed, text};
 
 /// Who a resource is.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Metadata {
     pub namespace: String,
     /// What selectors match.
     pub labels: Labels,
+    /// When it was made, if that is known: of two that contradict each other the older one counts.
+    pub created: Option<jiff::Timestamp>,
     /// The version that its author has seen (`resourceVersion`); absent: any.
     pub version: Option<String>,
     /// Where the resource starts.
@@ -26,8 +28,8 @@ pub struct Metadata {
 /// says: moving a resource within a file changes nothing.
 impl PartialEq for Metadata {
     fn eq(&self, other: &Metadata) -> bool {
-        (&self.name, &self.namespace, &self.labels)
-            == (&other.name, &other.namespace, &other.labels)
+        (&self.name, &self.namespace, &self.labels, self.created)
+            == (&other.name, &other.namespace, &other.labels, other.created)
     }
 }
 
@@ -45,10 +47,10 @@ pub(super) fn decode(
     let name = fields.required("name", if label_name { dns_label } else { dns_subdomain });
     let namespace = fields.optional("namespace", dns_label);
     let labels = fields.optional("labels", labels).unwrap_or_default();
+    let created = fields.optional("creationTimestamp", timestamp);
     let version = fields.optional("resourceVersion", text);
     fields.ignored(&[
         "annotations",
-        "creationTimestamp",
         "deletionGracePeriodSeconds",
         "deletionTimestamp",
         "finalizers",
@@ -60,5 +62,9 @@ pub(super) fn decode(
     ]);
     fields.close();
     let namespace = namespace.unwrap_or_else(|| default_namespace.to_owned());
-    Some(Metadata { name: name?, namespace, labels, version, at: at.clone() })
+    Some(Metadata { name: name?, namespace, labels, created, version, at: at.clone() })
+}
+
+fn timestamp(node: &Node, decoder: &mut Decoder) -> Option<jiff::Timestamp> {
+    parsed(node, decoder, "a time such as 2026-01-31T12:00:00Z", |text| text.parse().ok())
 }

@@ -8,6 +8,7 @@
 //! `yaml` (text → [`Node`]s) → `kinds` (document → [`Resource`]) with `decode`,
 //! `scalar` and `names` as its vocabulary → `files` (folders, duplicates).
 
+pub mod attach;
 pub mod bound;
 pub mod decode;
 pub mod manifest;
@@ -21,7 +22,9 @@ mod files;
 mod kinds;
 mod metadata;
 mod node;
+mod route;
 mod service;
+mod traffic_policy;
 mod workload;
 
 #[cfg(test)]
@@ -33,5 +36,10 @@ pub use kinds::{Resource, kind, kinds};
 pub use metadata::Metadata;
 pub use names::{Address, Labels};
 pub use node::{Key, Node, Origin, Value, quote};
+pub use route::{
+    GrpcMatch, GrpcMethod, GrpcRoute, GrpcRule, HttpRoute, HttpRule, ParentRef, RouteRetry,
+    RouteTimeouts,
+};
 pub use service::{Service, ServicePort, TargetPort};
+pub use traffic_policy::{FallbackSpec, TargetKind, TargetRef, TrafficPolicy};
 pub use workload::{Workload, WorkloadPort};

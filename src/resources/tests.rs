@@ -323,7 +323,7 @@ fn labels_strategy() -> impl Strategy<Value = Labels> {
 
 fn metadata_strategy() -> impl Strategy<Value = Metadata> {
     ("[a-z0-9]{1,9}", "[a-z0-9]{1,9}", labels_strategy()).prop_map(|(name, namespace, labels)| {
-        Metadata { name, namespace, labels, version: None, at: Origin::Default }
+        Metadata { name, namespace, labels, created: None, version: None, at: Origin::Default }
     })
 }
 

@@ -15,13 +15,18 @@ use super::get::Scope;
 use super::picture::{News, Picture};
 use super::session::{Session, Target};
 use super::shown;
-use crate::model::Backoff;
+use crate::model::{Backoff, BackoffStrategy};
 use crate::retry;
 use crate::runtime::clock::Rng;
 
 /// Between two attempts to connect: long enough apart for a control plane that starts, and spread
 /// so that many watchers don't come back at once.
-const BACKOFF: Backoff = Backoff { base: Duration::from_millis(250), max: Duration::from_secs(10) };
+const BACKOFF: Backoff = Backoff {
+    strategy: BackoffStrategy::Exponential,
+    base: Duration::from_millis(250),
+    max: Duration::from_secs(10),
+    full_jitter: true,
+};
 
 /// Where lines go: one call a piece of text.
 pub(super) trait Show {

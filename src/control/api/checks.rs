@@ -44,7 +44,7 @@ impl Outcome<'_> {
     fn services(&self) -> impl Iterator<Item = &Service> {
         self.wanted.iter().filter_map(|(_, resource)| match resource {
             Resource::Service(service) => Some(service),
-            Resource::Workload(_) => None,
+            _ => None,
         })
     }
 }

@@ -35,7 +35,8 @@ impl TryFrom<v1::Subscription> for Wanted {
 }
 
 pub fn service(bound: &Bound) -> v1::Service {
-    let Bound { name: _, protocol: spoken, cluster_ips, headless, endpoints } = bound;
+    let Bound { name: _, protocol: spoken, cluster_ips, headless, endpoints, attachments: _ } =
+        bound;
     v1::Service {
         protocol: protocol_number(*spoken),
         cluster_ips: cluster_ips.iter().map(ToString::to_string).collect(),
