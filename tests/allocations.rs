@@ -10,14 +10,18 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use outrigger::app::{self, Options};
 use outrigger::identity::issue::Authority;
 use outrigger::intercept::OriginalDst;
-use outrigger::model::{SpiffeId, TrustDomain};
+use outrigger::model::{
+    Cors, Filter, HeaderMatch, Hostname, Match, PathMatch, QueryMatch, RouteKind, Rule, SpiffeId,
+    TrustDomain, ValueMatch,
+};
+use outrigger::route::{Filters, Head, Table, Turn, Weights};
 use outrigger::runtime::workers;
 use outrigger::telemetry::log::{self, LogHandle, Style};
 
@@ -33,14 +37,21 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static MINE: Cell<bool> = const { Cell::new(false) };
+    /// Of this thread alone.
+    static OWN: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    OWN.with(|own| own.set(own.get() + 1));
+    if !MINE.with(Cell::get) {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 // SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if !MINE.with(Cell::get) {
-            COUNT.fetch_add(1, Ordering::Relaxed);
-        }
+        count();
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
@@ -51,9 +62,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if !MINE.with(Cell::get) {
-            COUNT.fetch_add(1, Ordering::Relaxed);
-        }
+        count();
         // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { System.realloc(at, layout, size) }
     }
@@ -233,4 +242,58 @@ fn a_pair_allocates_no_more_than_it_did() {
     let counted = measure(port);
     println!("allocations a request, pair: {counted:.1} (bound {PAIR})");
     assert!(counted <= PAIR, "{counted:.1} allocations a request");
+}
+
+/// A rule for one path of a host, with a header and a query parameter.
+fn rule(host: Hostname, path: PathMatch) -> Arc<Rule> {
+    let name = http::HeaderName::from_static("x-version");
+    let of = Match {
+        path: Some(path),
+        headers: vec![HeaderMatch { name, value: ValueMatch::Regex("[0-9]+".into()) }],
+        query: vec![QueryMatch { name: "q".into(), value: ValueMatch::Exact("a b".into()) }],
+        method: Some(http::Method::GET),
+    };
+    Arc::new(Rule {
+        kind: RouteKind::Http,
+        name: "rule".into(),
+        hostnames: vec![host],
+        matches: vec![of],
+        filters: Vec::new(),
+        backends: Vec::new(),
+        policy: Arc::default(),
+    })
+}
+
+#[test]
+fn routing_allocates_nothing() {
+    let host = Hostname::Exact("a.example.com".into());
+    let rules: Vec<Arc<Rule>> = (0..300)
+        .map(|nth| match nth % 3 {
+            0 => rule(host.clone(), PathMatch::Exact(format!("/exact-{nth}").into())),
+            1 => rule(host.clone(), PathMatch::Regex(format!("/[a-z]+-{nth}/.*").into())),
+            _ => {
+                let below = Hostname::Below(".example.com".into());
+                rule(below, PathMatch::Prefix(format!("/prefix-{nth}").into()))
+            }
+        })
+        .collect();
+    let (table, weights) = (Table::compile(&rules), Weights::new(&[70, 20, 10]));
+    let cors = Cors { allow_origins: vec!["https://*.example.com".into()], ..Cors::default() };
+    let filters = Filters::compile(&[Filter::Cors(cors)]);
+    let paths = ["/exact-297?x&q=a+b", "/pattern-298/x?q=a%20b", "/prefix-299/x?q=a%20b", "/none"];
+    let ask = |turn: &mut Turn, parts: &http::request::Parts| {
+        let found = table.find(&Head::of(parts, false)).map(|found| found.rule);
+        let granted = filters.cors(parts).is_some() && filters.answer(parts, 0, "http").is_none();
+        (found, granted, weights.next(turn).is_some())
+    };
+    for (path, expected) in paths.into_iter().zip([Some(297), Some(298), Some(299), None]) {
+        let request = http::Request::get(path).header("host", "A.example.com:80");
+        let request = request.header("x-version", "12").header("origin", "https://b.example.com");
+        let (parts, mut turn) =
+            (request.body(()).expect("a request").into_parts().0, Turn::default());
+        assert_eq!(ask(&mut turn, &parts), (expected, true, true));
+        let before = OWN.with(Cell::get);
+        (0..100).for_each(|_| assert_eq!(ask(&mut turn, &parts), (expected, true, true)));
+        assert_eq!(OWN.with(Cell::get) - before, 0, "{path}");
+    }
 }

@@ -185,6 +185,7 @@ impl Sidecar {
                 services: self.services.clone(),
                 addresses: Vec::new(),
             }),
+            implied: Vec::new(),
         };
         let hello = FromSidecar { message: Some(Say::Hello(hello)) };
         say.try_send(hello).expect("the queue is new");

@@ -18,18 +18,18 @@ pub fn services(view: &View) -> Value {
     let snapshot = view.snapshot.load();
     let now_us = clock::now_us();
     let mut services: Vec<_> = snapshot.targets.values().collect();
-    services.sort_by(|a, b| a.label.cmp(&b.label));
+    services.sort_by(|a, b| a.backend.label.cmp(&b.backend.label));
     let services: Vec<Value> = services
         .into_iter()
         .map(|target| {
-            let endpoints = &target.service.endpoints;
+            let endpoints = &target.backend.service.endpoints;
             let ready = endpoints.iter().filter(|e| is_ready(target, e, now_us)).count();
             json!({
-                "name": &*target.label,
-                "protocol": target.service.protocol.as_str(),
+                "name": &*target.backend.label,
+                "protocol": target.backend.service.protocol.as_str(),
                 "endpoints": endpoints.len(),
                 "ready": ready,
-                "requests": target.bulkhead.requests(),
+                "requests": target.backend.bulkhead.requests(),
             })
         })
         .collect();
@@ -63,18 +63,18 @@ fn control_plane(status: &Status) -> Value {
 }
 
 fn is_ready(target: &Target, endpoint: &Endpoint, now_us: u64) -> bool {
-    circuit::is_ready(&endpoint.health, &target.service.policy.circuit, now_us)
+    circuit::is_ready(&endpoint.health, &target.backend.service.policy.circuit, now_us)
 }
 
 pub fn endpoints(view: &View) -> Value {
     let snapshot = view.snapshot.load();
     let now_us = clock::now_us();
     let mut targets: Vec<_> = snapshot.targets.values().collect();
-    targets.sort_by(|a, b| a.label.cmp(&b.label));
+    targets.sort_by(|a, b| a.backend.label.cmp(&b.backend.label));
     let endpoints: Vec<Value> = targets
         .into_iter()
         .flat_map(|target| {
-            target.service.endpoints.iter().map(move |e| endpoint(target, e, now_us))
+            target.backend.service.endpoints.iter().map(move |e| endpoint(target, e, now_us))
         })
         .collect();
     told(view, json!({"version": snapshot.version, "endpoints": endpoints}))
@@ -103,7 +103,7 @@ fn endpoint(target: &Target, endpoint: &Endpoint, now_us: u64) -> Value {
         })
     });
     json!({
-        "service": &*target.label,
+        "service": &*target.backend.label,
         "address": endpoint.address.to_string(),
         "workload": &*endpoint.workload,
         "identity": endpoint.identity.as_ref().map(ToString::to_string),

@@ -1,14 +1,15 @@
 //! From services and their endpoints to the nouns of the data path.
 //!
 //! An endpoint that stays the same keeps its object, and with it everything that was learnt about
-//! its health.
+//! its health; a service whose routes and policies stay the same keeps what they came to.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::hosts::Resolved;
-use crate::model::{self, Coverage, Endpoint, Mesh, Service, TrustDomain};
+use crate::model::{self, Coverage, Endpoint, Mesh, Service, ServiceName, TrustDomain};
+use crate::resources::attach::{Attached, attach};
 use crate::resources::bound::{self, Bound, BoundEndpoint, Instance};
 use crate::resources::{Address, Resource, Workload};
 
@@ -16,7 +17,28 @@ use crate::resources::{Address, Resource, Workload};
 #[derive(Debug, Default)]
 pub struct Mapper {
     version: u64,
-    endpoints: HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
+    /// The caller's, whose own routes come first.
+    namespace: String,
+    endpoints: Endpoints,
+    services: HashMap<ServiceName, Mapped>,
+}
+
+type Endpoints = HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>;
+
+/// A service of the picture before.
+#[derive(Debug)]
+struct Mapped {
+    bound: Arc<Bound>,
+    attached: Attached,
+    had_endpoints: bool,
+}
+
+/// What a picture is made of, beside what it shows.
+struct Known<'a> {
+    hosts: &'a Resolved,
+    endpoints: Endpoints,
+    services: HashMap<ServiceName, Mapped>,
+    now_us: u64,
 }
 
 /// What is known of the mesh, before host names are resolved.
@@ -39,9 +61,14 @@ impl Picture {
                 _ => None,
             })
             .collect();
+        let is_attachable =
+            |r: &&Resource| !matches!(r, Resource::Service(_) | Resource::Workload(_));
+        let attachable: Vec<Arc<Resource>> =
+            resources.iter().filter(is_attachable).cloned().map(Arc::new).collect();
         for resource in resources {
             if let Resource::Service(service) = resource {
-                let bound = bound::bind(service, workloads.iter().copied(), trust_domain);
+                let workloads = workloads.iter().copied();
+                let bound = bound::bind(service, workloads, &attachable, trust_domain);
                 picture.services.extend(bound.into_iter().map(Arc::new));
             }
         }
@@ -65,17 +92,24 @@ impl Picture {
 }
 
 impl Mapper {
+    /// For callers in `namespace`.
+    pub fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
     /// The mesh that a picture shows; names that are not in `hosts` have no address yet.
-    pub fn map(&mut self, picture: &Picture, hosts: &Resolved) -> Mesh {
+    pub fn map(&mut self, picture: &Picture, hosts: &Resolved, now_us: u64) -> Mesh {
         self.version += 1;
         let mut mesh =
             Mesh { version: self.version, coverage: picture.coverage.clone(), ..Mesh::default() };
-        let before = std::mem::take(&mut self.endpoints);
+        let endpoints = std::mem::take(&mut self.endpoints);
+        let services = std::mem::take(&mut self.services);
+        let known = Known { hosts, endpoints, services, now_us };
         for bound in &picture.services {
-            self.service(&mut mesh, bound, hosts, &before);
+            self.service(&mut mesh, bound, &known);
         }
         for instance in &picture.instances {
-            let endpoints = self.endpoints_of(&instance.endpoint, hosts, &before);
+            let endpoints = self.endpoints_of(&instance.endpoint, &known, 0);
             for endpoint in endpoints {
                 let app = SocketAddr::new(endpoint.address.ip(), instance.endpoint.port);
                 let (owner, protocol) = (instance.owner.clone(), instance.protocol);
@@ -86,24 +120,20 @@ impl Mapper {
         mesh
     }
 
-    fn service(
-        &mut self,
-        mesh: &mut Mesh,
-        bound: &Bound,
-        hosts: &Resolved,
-        before: &HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
-    ) {
+    fn service(&mut self, mesh: &mut Mesh, bound: &Arc<Bound>, known: &Known<'_>) {
         let Bound {
             name,
             protocol,
             cluster_ips,
             headless,
             endpoints: bound_endpoints,
-            attachments: _,
-        } = bound;
+            attachments,
+        } = &**bound;
+        let before = known.services.get(name);
+        let since_us = before.filter(|b| b.had_endpoints).map_or(0, |_| known.now_us);
         let mut endpoints = Vec::with_capacity(bound_endpoints.len());
         for each in bound_endpoints {
-            for endpoint in self.endpoints_of(each, hosts, before) {
+            for endpoint in self.endpoints_of(each, known, since_us) {
                 if *headless {
                     let app = SocketAddr::new(endpoint.address.ip(), each.port);
                     let (owner, protocol) = (Some(name.clone()), *protocol);
@@ -116,111 +146,83 @@ impl Mapper {
         for &ip in cluster_ips {
             mesh.cluster_ips.entry(ip).or_default().push(name.clone());
         }
+        // Endpoints change far more often than policies do.
+        let attached = match before.filter(|b| is_same(&b.bound.attachments, attachments)) {
+            Some(before) => before.attached.clone(),
+            None => attach(name, attachments, &self.namespace),
+        };
+        let had_endpoints = !endpoints.is_empty();
         let (name, protocol) = (name.clone(), *protocol);
-        let service = Service { name, protocol, endpoints, policy: Arc::default(), routes: vec![] };
-        mesh.services.insert(service.name.clone(), Arc::new(service));
+        let Attached { policy, rules: routes } = attached.clone();
+        let service = Service { name: name.clone(), protocol, endpoints, policy, routes };
+        mesh.services.insert(name.clone(), Arc::new(service));
+        self.services.insert(name, Mapped { bound: Arc::clone(bound), attached, had_endpoints });
     }
 
+    /// `since_us`: for those that were not there before.
     fn endpoints_of(
         &mut self,
         bound: &BoundEndpoint,
-        hosts: &Resolved,
-        before: &HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
+        known: &Known<'_>,
+        since_us: u64,
     ) -> Vec<Arc<Endpoint>> {
-        let ips = match &bound.address {
-            Address::Ip(ip) => std::slice::from_ref(ip),
-            Address::Host(host) => hosts.get(host).map_or(&[][..], Vec::as_slice),
-        };
-        ips.iter().map(|&ip| self.endpoint(bound, ip, before)).collect()
+        match &bound.address {
+            Address::Ip(ip) => vec![self.endpoint(bound, *ip, None, known, since_us)],
+            Address::Host(name) => {
+                let host: Arc<str> = name.as_str().into();
+                let ips = known.hosts.get(name).map_or(&[][..], Vec::as_slice);
+                ips.iter()
+                    .map(|&ip| self.endpoint(bound, ip, Some(&host), known, since_us))
+                    .collect()
+            }
+        }
     }
 
     fn endpoint(
         &mut self,
         bound: &BoundEndpoint,
         ip: IpAddr,
-        before: &HashMap<(SocketAddr, Arc<str>), Arc<Endpoint>>,
+        host: Option<&Arc<str>>,
+        known: &Known<'_>,
+        since_us: u64,
     ) -> Arc<Endpoint> {
         let BoundEndpoint { workload, address: _, port, mesh_port, identity, zone, weight } = bound;
         let address = SocketAddr::new(ip, mesh_port.unwrap_or(*port));
         let key = (address, Arc::clone(workload));
-        let fresh =
-            Endpoint::new(address, identity.clone(), Arc::clone(workload), zone.clone(), *weight);
-        let known = self.endpoints.get(&key).or_else(|| before.get(&key));
-        let endpoint = match known {
-            Some(known) if known.is_same(&fresh) => Arc::clone(known),
-            _ => Arc::new(fresh),
+        let before = self.endpoints.get(&key).or_else(|| known.endpoints.get(&key));
+        let endpoint = match before.filter(|before| before.identity == *identity) {
+            Some(before) if is_described(before, host, zone.as_ref(), *weight) => {
+                Arc::clone(before)
+            }
+            Some(before) => Arc::new(before.described(host.cloned(), zone.clone(), *weight)),
+            None => {
+                let (workload, identity) = (Arc::clone(workload), identity.clone());
+                let mut fresh = Endpoint::new(address, identity, workload, zone.clone(), *weight);
+                fresh.host = host.cloned();
+                fresh.since_us = since_us;
+                Arc::new(fresh)
+            }
         };
         self.endpoints.insert(key, Arc::clone(&endpoint));
         endpoint
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::ServiceName;
-    use crate::resources::{Origin, parse_documents};
-
-    const SHOP: &str = r#"
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec: {selector: {app: web}, clusterIP: 10.0.0.7, ports: [{name: http, port: 80, targetPort: http}]}
----
-apiVersion: outrigger.dev/v1alpha1
-kind: Workload
-metadata: {name: web-1, namespace: shop, labels: {app: web}}
-spec: {address: 127.0.0.1, serviceAccount: web, zone: a, ports: [{name: http, port: 8080, meshPort: 18080}]}
----
-apiVersion: outrigger.dev/v1alpha1
-kind: Workload
-metadata: {name: web-2, namespace: shop, labels: {app: web}}
-spec: {address: web.example, ports: [{name: http, port: 8080}]}
----
-apiVersion: outrigger.dev/v1alpha1
-kind: Workload
-metadata: {name: other, namespace: other, labels: {app: web}}
-spec: {address: 127.0.0.3, ports: [{name: http, port: 8080}]}
-"#;
-
-    fn picture() -> Picture {
-        let read = parse_documents(SHOP, &Origin::file("shop.yaml"), "default").expect("valid");
-        Picture::of(&read, &TrustDomain::default())
-    }
-
-    #[test]
-    fn services_select_workloads_of_their_namespace() {
-        let mut mapper = Mapper::default();
-        let hosts = Resolved::from([("web.example".into(), vec![[127, 0, 0, 2].into()])]);
-        let mesh = mapper.map(&picture(), &hosts);
-        let name = ServiceName::parse("web.shop:80", "default").expect("a name");
-        let endpoints = &mesh.services[&name].endpoints;
-        let seen: Vec<_> = endpoints
-            .iter()
-            .map(|e| (e.address.to_string(), e.identity.clone().map(|i| i.to_string())))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("127.0.0.1:18080".into(), Some("spiffe://cluster.local/ns/shop/sa/web".into())),
-                ("127.0.0.2:8080".into(), None),
-            ]
-        );
-        assert!(mesh.by_cluster_ip(([10, 0, 0, 7], 80).into()).is_some());
-        assert!(mesh.by_cluster_ip(([10, 0, 0, 7], 81).into()).is_none());
-        assert!(mesh.instances.contains_key(&([127, 0, 0, 1], 8080).into()));
-    }
-
-    #[test]
-    fn an_endpoint_that_stays_keeps_its_health() {
-        let mut mapper = Mapper::default();
-        let name = ServiceName::parse("web.shop:80", "default").expect("a name");
-        let first = mapper.map(&picture(), &Resolved::new());
-        let second = mapper.map(&picture(), &Resolved::new());
-        assert!(Arc::ptr_eq(
-            &first.services[&name].endpoints[0],
-            &second.services[&name].endpoints[0]
-        ));
-        assert!(second.version > first.version);
-    }
+fn is_described(
+    endpoint: &Endpoint,
+    host: Option<&Arc<str>>,
+    zone: Option<&Arc<str>>,
+    weight: u32,
+) -> bool {
+    endpoint.host.as_ref() == host
+        && endpoint.zone.as_ref() == zone
+        && endpoint.weight == weight.max(1)
 }
+
+/// Whether they are the same objects.
+fn is_same(these: &[Arc<Resource>], those: &[Arc<Resource>]) -> bool {
+    these.len() == those.len() && these.iter().zip(those).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+#[cfg(test)]
+mod tests;

@@ -261,7 +261,7 @@ fn register_endpoints(registry: &Registry, snapshot: &Arc<ArcSwap<Snapshot>>) {
         let now_us = clock::now_us();
         for target in snapshot.load().targets.values() {
             let mut counts = [("ready", 0u32), ("ejected", 0), ("half-open", 0), ("connecting", 0)];
-            for endpoint in &target.service.endpoints {
+            for endpoint in &target.backend.service.endpoints {
                 let at = match circuit::state(&endpoint.health, now_us) {
                     CircuitState::Open { .. } => 1,
                     CircuitState::HalfOpen => 2,
@@ -271,7 +271,7 @@ fn register_endpoints(registry: &Registry, snapshot: &Arc<ArcSwap<Snapshot>>) {
                 counts[at].1 += 1;
             }
             for (state, count) in counts {
-                sink.gauge(&ENDPOINTS, &[&target.label, state], f64::from(count));
+                sink.gauge(&ENDPOINTS, &[&target.backend.label, state], f64::from(count));
             }
         }
     });

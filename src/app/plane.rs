@@ -54,18 +54,17 @@ impl Plane {
             Rc::new(Sinks { log: log.clone(), bytes_in, bytes_out })
         };
         let doorway = Doorway::new(parts.inbound.drain.clone());
-        let dialer = |keeps_case| Dialer::new(Arc::clone(&parts.credentials), keeps_case);
+        let dialer = || Dialer::new(Arc::clone(&parts.credentials));
         let inbound = Rc::new(Inbound::new(
             Arc::clone(&parts.inbound),
             Rc::clone(&doorway),
-            // What comes in by mutual TLS came over HTTP/2.
-            dialer(false),
+            dialer(),
             sinks(Direction::Inbound),
         ));
         let outbound = Rc::new(Outbound::new(
             Arc::clone(&parts.outbound),
             doorway,
-            dialer(true),
+            dialer(),
             sinks(Direction::Outbound),
         ));
         let plane = Self { inbound, outbound, log };

@@ -2,77 +2,88 @@
 //!
 //! As good as looking at all of them, at a constant price, and without the herd that forms when
 //! every sidecar runs to the one best endpoint (Mitzenmacher 2001).
+//!
+//! Weights are in the draw, and in how much a request under way burdens an endpoint. Dividing the
+//! whole cost by the weight as well would count it twice: while nobody is busy the heaviest would
+//! take everything, which users of weights take for a bug. So the cost is 1 + the requests under
+//! way by weight, where the weight of 1 is the service's mean.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::candidates::Candidates;
 use super::ewma;
+use super::pool::Pool;
 use crate::model::Endpoint;
 use crate::runtime::clock::Rng;
 
-/// What there is to choose from.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidates<'a> {
-    pub endpoints: &'a [Arc<Endpoint>],
-    /// Indices of those in the caller's zone; preferred while one of them may be used.
-    pub local: &'a [u32],
-    /// Slots of the endpoints that this request has tried already.
-    pub tried: &'a [u32],
+/// What makes one endpoint costlier than another.
+#[derive(Debug)]
+pub(super) struct Cost {
+    /// By how long it takes to answer too, not by load alone.
+    by_latency: bool,
+    mean_weight: f32,
 }
 
-/// The endpoint for the next attempt; `None` when `ready` says no to all (their circuits are open),
-/// or there are none. An endpoint that was tried already is chosen when nothing else is left.
-pub fn pick<'a>(
-    candidates: Candidates<'a>,
-    ready: impl Fn(&Endpoint) -> bool,
-    now_us: u64,
-    rng: &mut Rng,
-) -> Option<&'a Arc<Endpoint>> {
-    let all = candidates.endpoints;
-    if let [only] = all {
-        return ready(only).then_some(only);
+impl Cost {
+    pub fn new(by_latency: bool, endpoints: &[Arc<Endpoint>]) -> Self {
+        let sum: f32 = endpoints.iter().map(|endpoint| endpoint.weight as f32).sum();
+        Self { by_latency, mean_weight: sum / endpoints.len().max(1) as f32 }
     }
-    let local = candidates.local;
-    let usable = |e: &Endpoint| !candidates.tried.contains(&e.slot) && ready(e);
-    two_choices(local.len(), |i| &all[local[i] as usize], usable, now_us, rng)
-        .or_else(|| two_choices(all.len(), |i| &all[i], usable, now_us, rng))
-        .or_else(|| all.iter().find(|endpoint| ready(endpoint)))
+
+    /// Requests under way, by weight.
+    pub fn load<R>(&self, endpoint: &Endpoint, candidates: &Candidates<'_, '_, R>) -> f32
+    where
+        R: Fn(&Endpoint) -> bool,
+    {
+        let in_flight = endpoint.health.in_flight.load(Relaxed) as f32;
+        in_flight * self.mean_weight / candidates.weight(endpoint)
+    }
+
+    /// Whether `a` costs more than `times` as much as `b`.
+    pub fn exceeds<R>(
+        &self,
+        a: &Endpoint,
+        b: &Endpoint,
+        times: f32,
+        candidates: &Candidates<'_, '_, R>,
+    ) -> bool
+    where
+        R: Fn(&Endpoint) -> bool,
+    {
+        let (mut of_a, mut of_b) = (1.0 + self.load(a, candidates), 1.0 + self.load(b, candidates));
+        let estimate_us = |e: &Endpoint| ewma::estimate_us(&e.health, candidates.ask.now_us);
+        // An endpoint that nothing is known of yet competes by load alone.
+        if self.by_latency
+            && let (Some(a_us), Some(b_us)) = (estimate_us(a), estimate_us(b))
+        {
+            of_a *= a_us;
+            of_b *= b_us;
+        }
+        of_a > times * of_b
+    }
 }
 
-fn two_choices<'a>(
-    count: usize,
-    at: impl Fn(usize) -> &'a Arc<Endpoint>,
-    usable: impl Fn(&Endpoint) -> bool,
-    now_us: u64,
+/// The cheaper one of two usable members.
+pub(super) fn two_choices<'a, R: Fn(&Endpoint) -> bool>(
+    pool: &Pool,
+    cost: &Cost,
+    candidates: &Candidates<'a, '_, R>,
     rng: &mut Rng,
 ) -> Option<&'a Arc<Endpoint>> {
-    if count == 0 {
+    if pool.is_empty() {
         return None;
     }
-    let first = rng.below(count);
-    if count > 1 {
-        let second = (first + 1 + rng.below(count - 1)) % count;
-        let (a, b) = (at(first), at(second));
-        match (usable(a), usable(b)) {
-            (true, true) => return Some(cheaper(a, b, now_us)),
-            (true, false) => return Some(a),
+    // Rarely are both of a pair out; three pairs in a row mean that most are.
+    for _ in 0..3 {
+        let (first, second) = pool.two(rng);
+        let (a, b) = (candidates.at(first), candidates.at(second));
+        match (candidates.is_usable(a, rng), first != second && candidates.is_usable(b, rng)) {
+            (true, true) if cost.exceeds(a, b, 1.0, candidates) => return Some(b),
+            (true, _) => return Some(a),
             (false, true) => return Some(b),
             (false, false) => {}
         }
     }
-    // Both were bad: look at the rest, from a random place so that no endpoint is favoured.
-    (0..count).map(|step| at((first + step) % count)).find(|endpoint| usable(endpoint))
-}
-
-fn cheaper<'a>(a: &'a Arc<Endpoint>, b: &'a Arc<Endpoint>, now_us: u64) -> &'a Arc<Endpoint> {
-    let load = |e: &Endpoint| (e.health.in_flight.load(Relaxed) + 1) as f32 / e.weight as f32;
-    let (mut cost_a, mut cost_b) = (load(a), load(b));
-    // An endpoint that nothing is known of yet competes by load alone.
-    if let (Some(ewma_a), Some(ewma_b)) =
-        (ewma::estimate_us(&a.health, now_us), ewma::estimate_us(&b.health, now_us))
-    {
-        cost_a *= ewma_a;
-        cost_b *= ewma_b;
-    }
-    if cost_b < cost_a { b } else { a }
+    pool.any(candidates, rng)
 }

@@ -1,23 +1,31 @@
 //! One circuit per endpoint: stop sending to what fails, ask again later, carefully.
 //!
-//! Closed lets everything through and counts failures in a row. Open lets nothing through until its
-//! time is over; then the circuit is half-open and lets a few probes through, whose result closes
-//! it or opens it again for longer. The state is one atomic word in the endpoint, so that all
-//! workers see the same circuit and a snapshot can't reset it. The floor (`min_ready_endpoints`)
-//! wins over every ejection: a service whose endpoints all look bad is better tried than refused.
+//! Closed lets everything through and counts: failures in a row, and where the policy asks for it
+//! the share of failed and of slow requests in a sliding window. Open lets nothing through until
+//! its time is over; then the circuit is half-open and lets a few probes through: when all of them
+//! succeed it closes, and the first that fails opens it again for longer. The state is one atomic
+//! word in the endpoint, so that all workers see the same circuit and a snapshot can't reset it.
+//! The floor (`min_ready_endpoints`) wins over every ejection: a service whose endpoints all look
+//! bad is better tried than refused.
 //! Called by the outbound path: `is_ready` while choosing, `admit` on the choice, `settle` after it.
 
+mod facts;
+mod settle;
+mod window;
 mod word;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use crate::model::{Circuit, CircuitState, Endpoint, EndpointHealth};
-use crate::runtime::clock::{Rng, as_us};
+use crate::model::{Circuit, Endpoint, EndpointHealth};
 use word::{Phase, Word};
+
+pub use facts::{Facts, state, state_facts};
+pub use settle::settle;
+pub use window::Rate;
 
 /// What an admitted attempt is to its circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +42,9 @@ pub enum Pass {
 pub enum Verdict {
     Success,
     Failure,
+    /// The endpoint has too much to do: a failure for the failure rate, where the policy asks for
+    /// one. Failures in a row are neither counted on nor ended by it.
+    Overload,
     /// Says nothing about the endpoint: the caller went away, or we refused ourselves.
     Neither,
 }
@@ -43,24 +54,21 @@ pub enum Verdict {
 pub enum Transition {
     Opened,
     Closed,
-    /// It would have opened, but too few endpoints would have been left.
+    /// It would have opened, but too few endpoints would have been left. Said once, until the
+    /// endpoint does better.
     HeldBack,
 }
 
-/// The state as pages and metrics show it.
-pub fn state(health: &EndpointHealth, now_us: u64) -> CircuitState {
-    let word = Word::from(health.circuit.load(Acquire));
-    match word.phase {
-        Phase::Closed => CircuitState::Closed,
-        Phase::Open if word.until_us() > now_us => CircuitState::Open { until_us: word.until_us() },
-        Phase::Open | Phase::HalfOpen => CircuitState::HalfOpen,
-    }
+/// True when the circuit lets everything through. Requests that may not be sent twice prefer such
+/// endpoints to those that are merely [ready](is_ready), so that none of them is a probe.
+pub fn is_closed(health: &EndpointHealth) -> bool {
+    word::is_closed(health.circuit.load(Relaxed))
 }
 
 /// True when the circuit would let an attempt through now.
 pub fn is_ready(health: &EndpointHealth, policy: &Circuit, now_us: u64) -> bool {
     let bits = health.circuit.load(Relaxed);
-    bits == Word::CLOSED || Word::from(bits).has_room(policy.half_open_requests, now_us)
+    word::is_closed(bits) || Word::from(bits).has_room(policy, now_us)
 }
 
 /// Lets one attempt through, or not. Every pass must be settled.
@@ -71,12 +79,11 @@ pub fn admit(health: &EndpointHealth, policy: &Circuit, now_us: u64) -> Option<P
         if word.phase == Phase::Closed {
             return Some(Pass::Normal);
         }
-        if !word.has_room(policy.half_open_requests, now_us) {
+        if !word.has_room(policy, now_us) {
             return None;
         }
-        let probing = word.with_probe();
-        match health.circuit.compare_exchange_weak(bits, probing.into(), AcqRel, Acquire) {
-            Ok(_) => return Some(Pass::Probe),
+        match replace(health, bits, word.with_probe()) {
+            Ok(()) => return Some(Pass::Probe),
             Err(seen) => bits = seen,
         }
     }
@@ -85,102 +92,8 @@ pub fn admit(health: &EndpointHealth, policy: &Circuit, now_us: u64) -> Option<P
 /// A pass for any endpoint of a service that has fewer well ones than its floor. No ejection leads
 /// there, but the last well one may leave by itself, while others are out.
 pub fn floor(all: &[Arc<Endpoint>], policy: &Circuit) -> Option<Pass> {
-    let well = all.iter().filter(|endpoint| is_closed(endpoint)).count();
+    let well = all.iter().filter(|endpoint| is_closed(&endpoint.health)).count();
     (well < policy.min_ready_endpoints as usize).then_some(Pass::Needed)
-}
-
-fn is_closed(endpoint: &Endpoint) -> bool {
-    endpoint.health.circuit.load(Acquire) == Word::CLOSED
-}
-
-/// Takes in how an admitted attempt ended. `others` are all endpoints of the service.
-pub fn settle(
-    endpoint: &Endpoint,
-    others: &[Arc<Endpoint>],
-    pass: Pass,
-    verdict: Verdict,
-    policy: &Circuit,
-    now_us: u64,
-    rng: &mut Rng,
-) -> Option<Transition> {
-    let health = &endpoint.health;
-    match (pass, verdict) {
-        (Pass::Normal, Verdict::Success) => {
-            if health.consecutive_failures.load(Relaxed) != 0 {
-                health.consecutive_failures.store(0, Relaxed);
-            }
-            None
-        }
-        (Pass::Normal | Pass::Needed, Verdict::Neither) => None,
-        (Pass::Needed, Verdict::Success) => {
-            health.consecutive_failures.store(0, Relaxed);
-            let before = health.circuit.swap(Word::CLOSED, AcqRel);
-            (before != Word::CLOSED).then_some(Transition::Closed)
-        }
-        (Pass::Needed, Verdict::Failure) => {
-            health.consecutive_failures.fetch_add(1, Relaxed);
-            None
-        }
-        (Pass::Normal, Verdict::Failure) => {
-            let failures = health.consecutive_failures.fetch_add(1, Relaxed) + 1;
-            if failures < policy.consecutive_failures {
-                return None;
-            }
-            open(endpoint, others, policy, now_us, rng)
-        }
-        (Pass::Probe, Verdict::Success) => {
-            health.consecutive_failures.store(0, Relaxed);
-            health.circuit.store(Word::CLOSED, Release);
-            Some(Transition::Closed)
-        }
-        (Pass::Probe, Verdict::Failure) => {
-            health.consecutive_failures.fetch_add(1, Relaxed);
-            reopen(health, policy, now_us, rng);
-            Some(Transition::Opened)
-        }
-        (Pass::Probe, Verdict::Neither) => {
-            give_back(health);
-            None
-        }
-    }
-}
-
-/// Ejections are rare; one at a time, so that two workers can't both take the last two endpoints.
-static EJECTING: Mutex<()> = Mutex::new(());
-
-fn open(
-    endpoint: &Endpoint,
-    others: &[Arc<Endpoint>],
-    policy: &Circuit,
-    now_us: u64,
-    rng: &mut Rng,
-) -> Option<Transition> {
-    let _one_at_a_time = EJECTING.lock().unwrap_or_else(PoisonError::into_inner);
-    let bits = endpoint.health.circuit.load(Acquire);
-    if bits != Word::CLOSED {
-        return None; // another worker was faster
-    }
-    let left = others
-        .iter()
-        .filter(|other| other.slot != endpoint.slot)
-        .filter(|other| is_closed(other))
-        .count();
-    if left < policy.min_ready_endpoints as usize {
-        return Some(Transition::HeldBack);
-    }
-    reopen(&endpoint.health, policy, now_us, rng);
-    Some(Transition::Opened)
-}
-
-/// Opens for twice as long as the last time, up to the limit, minus up to a quarter of jitter so
-/// that sidecars don't all probe at once.
-fn reopen(health: &EndpointHealth, policy: &Circuit, now_us: u64, rng: &mut Rng) {
-    let word = Word::from(health.circuit.load(Acquire));
-    let open_us = as_us(policy.open_for).saturating_mul(1 << word.reopened.min(20));
-    let open_us = open_us.min(as_us(policy.max_open_for));
-    let jitter_us = (open_us as f64 / 4.0 * rng.unit()) as u64;
-    let open = Word::open(now_us + open_us - jitter_us, word.reopened.saturating_add(1));
-    health.circuit.store(open.into(), Release);
 }
 
 /// Gives back the place of a probe that ended without telling anything.
@@ -189,14 +102,14 @@ pub fn give_back(health: &EndpointHealth) {
     while let word = Word::from(bits)
         && word.phase == Phase::HalfOpen
     {
-        match health.circuit.compare_exchange_weak(
-            bits,
-            word.without_probe().into(),
-            AcqRel,
-            Acquire,
-        ) {
-            Ok(_) => return,
+        match replace(health, bits, word.without_probe()) {
+            Ok(()) => return,
             Err(seen) => bits = seen,
         }
     }
+}
+
+/// Changes the word unless another worker did; then says what it is now.
+fn replace(health: &EndpointHealth, seen: u64, word: Word) -> Result<(), u64> {
+    health.circuit.compare_exchange(seen, word.into(), AcqRel, Acquire).map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! One connection to one address, in plaintext or over mutual TLS.
+//! One connection to one address: in plaintext, over mutual TLS, or over TLS as any client.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -10,15 +10,28 @@ use tokio_rustls::client::TlsStream;
 use super::DialError;
 use crate::model::SpiffeId;
 use crate::runtime::socket;
-use crate::tls::{self, Alpn, Credentials};
+use crate::tls::{self, Alpn, Credentials, Origination};
 
 /// Where a connection goes, and who must be there.
 #[derive(Clone, Copy, Debug)]
 pub struct Far<'a> {
     pub address: SocketAddr,
-    /// `None` is plaintext.
+    /// Whom it must prove to be; `None` is not meshed.
     pub identity: Option<&'a SpiffeId>,
+    /// TLS of the server's own; `None` is plaintext, where there is no identity either.
+    pub origination: Option<&'a Origination>,
+    /// The server's name.
+    pub host: Option<&'a str>,
     pub connect_timeout: Duration,
+    /// The letter case of HTTP/1 header names is kept.
+    pub keeps_case: bool,
+}
+
+impl<'a> Far<'a> {
+    /// In plaintext.
+    pub fn plain(address: SocketAddr, connect_timeout: Duration, keeps_case: bool) -> Far<'a> {
+        Far { address, identity: None, origination: None, host: None, connect_timeout, keeps_case }
+    }
 }
 
 /// A connection to the other side.
@@ -33,7 +46,9 @@ pub(super) async fn connect(
     let all = async {
         let Some(identity) = far.identity else {
             let stream = socket::connect(far.address).await.map_err(DialError::Connect)?;
-            return Ok(Stream::Plain(stream));
+            let Some(origination) = far.origination else { return Ok(Stream::Plain(stream)) };
+            let stream = origination.connect(stream, alpn, far.host).await;
+            return stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(DialError::Tls);
         };
         let credentials = credentials.ok_or(DialError::NoCredentials)?;
         if credentials.svid().not_after() <= SystemTime::now() {

@@ -64,7 +64,7 @@ impl Dialer {
         bulkhead: Option<&Bulkhead>,
     ) -> Result<(Response<Body>, Via), Missed> {
         let request = framed(request);
-        let Some(idle) = self.idle_h1(pool, safe, now_us, bulkhead) else {
+        let Some(idle) = self.idle_h1(pool, far.keeps_case, safe, now_us, bulkhead) else {
             return Box::pin(self.fresh_http1(pool, far, request, bulkhead)).await;
         };
         let error = match idle.send(request, pool).await {

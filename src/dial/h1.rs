@@ -25,6 +25,7 @@ pub struct H1 {
     sender: SendRequest<Body>,
     /// `None` once it is over: what hyper still holds must come back to whoever waits for it.
     connection: Option<Connection<HyperIo<Stream>, Body>>,
+    pub(super) keeps_case: bool,
     pub(super) served: u32,
     pub(super) idle_since_us: u64,
     ticket: Option<ConnectionTicket>,
@@ -49,6 +50,7 @@ impl H1 {
         Ok(Box::new(Self {
             sender,
             connection: Some(connection),
+            keeps_case,
             served: 0,
             idle_since_us: 0,
             ticket,

@@ -32,7 +32,6 @@ const WAITED_DIALS: u32 = 3;
 /// A worker's connections.
 pub struct Dialer {
     credentials: Arc<ArcSwapOption<Credentials>>,
-    keeps_case: bool,
     /// By the endpoint's slot.
     pools: RefCell<Vec<Option<Rc<Pool>>>>,
     rng: RefCell<Rng>,
@@ -53,12 +52,9 @@ pub struct Pool {
 }
 
 impl Dialer {
-    /// `keeps_case` keeps the letter case of header names on HTTP/1 connections, which costs some
-    /// allocations a message and is lost over HTTP/2 anyway.
-    pub fn new(credentials: Arc<ArcSwapOption<Credentials>>, keeps_case: bool) -> Self {
+    pub fn new(credentials: Arc<ArcSwapOption<Credentials>>) -> Self {
         Self {
             credentials,
-            keeps_case,
             pools: RefCell::default(),
             rng: RefCell::new(Rng::from_system()),
             generation: Cell::new(0),
@@ -87,12 +83,13 @@ impl Dialer {
     pub(super) fn idle_h1(
         &self,
         pool: &Pool,
+        keeps_case: bool,
         safe: bool,
         now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Option<Box<H1>> {
         let max = bulkhead.map_or(u32::MAX, |b| b.limits().max_requests_per_connection);
-        pool.take_h1(safe, max, now_us)
+        pool.take_h1(keeps_case, safe, max, now_us)
     }
 
     /// A new HTTP/1 connection.
@@ -109,7 +106,7 @@ impl Dialer {
             None => None,
         };
         let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H1).await?;
-        H1::start(stream, ticket, self.keeps_case).await
+        H1::start(stream, ticket, far.keeps_case).await
     }
 
     /// A stream on an HTTP/2 connection, which is made where none has room.
@@ -194,7 +191,13 @@ impl Dialer {
 }
 
 impl Pool {
-    fn take_h1(&self, safe: bool, max_requests: u32, now_us: u64) -> Option<Box<H1>> {
+    fn take_h1(
+        &self,
+        keeps_case: bool,
+        safe: bool,
+        max_requests: u32,
+        now_us: u64,
+    ) -> Option<Box<H1>> {
         let longest = if safe { H1_IDLE_US } else { H1_UNSAFE_IDLE_US };
         loop {
             let h1 = self.h1.borrow_mut().pop()?;
@@ -203,7 +206,7 @@ impl Pool {
                 self.h1.borrow_mut().push(h1);
                 return None;
             }
-            if h1.served < max_requests && h1.is_ready() {
+            if (h1.keeps_case || !keeps_case) && h1.served < max_requests && h1.is_ready() {
                 return Some(h1);
             }
         }

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 
 use super::guard::Violation;
 use super::replay::Replayed;
+use super::tee::{Copied, Teed};
 use crate::model::Reason;
 
 /// What moves and watches the frames of one body.
@@ -51,6 +52,8 @@ pub enum BodyError {
     Refused(Violation),
     #[error("no byte of the body came for {0:?}")]
     Idle(std::time::Duration),
+    #[error("the answer was not through in the time that the request may take")]
+    Late(Reason),
 }
 
 impl BodyError {
@@ -59,6 +62,7 @@ impl BodyError {
         match self {
             BodyError::Refused(_) => Reason::BadRequest,
             BodyError::Idle(_) => Reason::BodyTimeout,
+            BodyError::Late(reason) => *reason,
             BodyError::Connection(_) | BodyError::Stream(_) | BodyError::Reset => {
                 Reason::ClientClosed
             }
@@ -83,6 +87,8 @@ enum Source {
     IncomingStream(Incoming),
     Stream(Received),
     Replay(Replayed),
+    Teed(Box<Teed>),
+    Copied(Copied),
 }
 
 /// A stream of HTTP/2 that is read here; room is given back as fast as its data is taken.
@@ -147,6 +153,16 @@ impl Body {
         Self { source: Source::Replay(replayed), tail: None }
     }
 
+    /// A body that somebody else gets a copy of.
+    pub fn teed(teed: Teed) -> Self {
+        Self { source: Source::Teed(Box::new(teed)), tail: None }
+    }
+
+    /// Such a copy.
+    pub fn copied(copied: Copied) -> Self {
+        Self { source: Source::Copied(copied), tail: None }
+    }
+
     /// Puts a tail on; it replaces any that was there.
     #[must_use]
     pub fn with_tail(mut self, tail: Box<dyn Tail>) -> Self {
@@ -182,6 +198,8 @@ impl Body {
             }
             Source::Stream(received) => received.poll_frame(cx),
             Source::Replay(replayed) => replayed.poll_frame(cx),
+            Source::Teed(teed) => teed.poll_frame(cx),
+            Source::Copied(copied) => copied.poll_frame(cx),
         }
     }
 
@@ -244,6 +262,8 @@ impl HttpBody for Body {
             }
             Source::Stream(received) => received.stream.is_end_stream(),
             Source::Replay(replayed) => replayed.is_end_stream(),
+            Source::Teed(teed) => teed.is_end_stream(),
+            Source::Copied(copied) => copied.is_end_stream(),
         }
     }
 
@@ -254,6 +274,8 @@ impl HttpBody for Body {
             Source::Incoming(incoming) | Source::IncomingStream(incoming) => incoming.size_hint(),
             Source::Stream(_) => SizeHint::default(),
             Source::Replay(replayed) => replayed.size_hint(),
+            Source::Teed(teed) => teed.size_hint(),
+            Source::Copied(copied) => copied.size_hint(),
         }
     }
 }

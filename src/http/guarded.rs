@@ -56,6 +56,11 @@ impl Refusal {
     }
 }
 
+/// Nothing is answered: the connection, or the stream, is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request was aborted on purpose")]
+pub struct Aborted;
+
 /// What the guard of a connection and its service say to each other; both are on one thread.
 #[derive(Debug, Default)]
 pub struct Gate {
@@ -65,6 +70,7 @@ pub struct Gate {
     body: Cell<Option<Violation>>,
     served: Cell<u64>,
     switch: Cell<Option<Switch>>,
+    aborted: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -95,6 +101,16 @@ impl Gate {
     /// It was not: what follows is HTTP again.
     pub fn resume(&self) {
         self.decide(Switch::Resume);
+    }
+
+    /// The connection ends without an answer, and its client shall see a reset.
+    pub fn abort(&self) {
+        self.aborted.set(true);
+    }
+
+    /// Whether it ends so.
+    pub fn is_aborted(&self) -> bool {
+        self.aborted.get()
     }
 
     fn decide(&self, switch: Switch) {

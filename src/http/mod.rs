@@ -18,6 +18,7 @@ pub mod replay;
 pub mod respond;
 pub mod switch;
 pub mod tail;
+pub mod tee;
 
 pub use body::{Body, BodyError, Tail};
-pub use guarded::{Gate, Guarded};
+pub use guarded::{Aborted, Gate, Guarded};

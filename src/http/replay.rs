@@ -72,6 +72,12 @@ impl Replay {
         self.0.borrow().keeping
     }
 
+    /// True when all of it was read and kept: several attempts may read it at once.
+    pub fn is_whole(&self) -> bool {
+        let shared = self.0.borrow();
+        shared.keeping && shared.ended
+    }
+
     /// The answer was taken: nothing need be kept any more.
     pub fn settle(&self) {
         self.0.borrow_mut().stop_keeping();
@@ -103,7 +109,7 @@ impl Replayed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let shared = &mut *self.shared.borrow_mut();
-        if shared.attempt != self.attempt {
+        if shared.attempt != self.attempt && !(shared.ended && shared.keeping) {
             return Poll::Ready(Some(Err(BodyError::Reset)));
         }
         if let Some(bytes) = shared.kept.get(self.next) {

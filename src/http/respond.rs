@@ -28,16 +28,20 @@ pub struct Failure {
     pub sentence: Cow<'static, str>,
     /// The caller's connection can't be used any further.
     pub close: bool,
+    /// The HTTP status and gRPC code, where they are not the table's.
+    pub codes: Option<(u16, u8)>,
+    /// Nothing is answered: the connection, or the stream, is reset.
+    pub reset: bool,
 }
 
 impl Failure {
     /// With the table's sentence.
     pub fn plain(reason: Reason) -> Self {
-        Self { reason, sentence: Cow::Borrowed(""), close: false }
+        Self::new(reason, "")
     }
 
     pub fn new(reason: Reason, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, sentence: sentence.into(), close: false }
+        Self { reason, sentence: sentence.into(), close: false, codes: None, reset: false }
     }
 
     #[must_use]
@@ -123,6 +127,7 @@ pub fn grpc_code(reason: Reason) -> u8 {
 /// Builds the answer.
 pub fn respond(failure: &Failure, shape: Shape) -> Response<Body> {
     let (status, code, _) = row(failure.reason);
+    let (status, code) = failure.codes.unwrap_or((status, code));
     let sentence = failure.sentence();
     let mut response = match shape {
         Shape::Http => {

@@ -95,6 +95,7 @@ impl<V: Carrier, H> Tail for ResponseTail<V, H> {
                 self.via.finish(now_us);
             }
             Some(BodyError::Idle(_)) => self.exchange.blame(Reason::IdleTimeout),
+            Some(BodyError::Late(reason)) => self.exchange.blame(*reason),
             Some(_) => self.exchange.blame(Reason::UpstreamReset),
         }
     }

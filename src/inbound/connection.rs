@@ -281,8 +281,7 @@ async fn http(
         Spoken::Http2 => serve_http::http2(near, service, open, lifetime).await,
         _ => {
             let gate = Rc::clone(&conn.gate);
-            let keeps_case = conn.caller.peer.is_none();
-            serve_http::http1(near, gate, service, &conn.tunnels, open, keeps_case).await
+            serve_http::http1(near, gate, service, &conn.tunnels, open, true).await
         }
     };
     if let Err(error) = served {

@@ -32,7 +32,8 @@ impl AppPort {
         })
     }
 
-    pub fn far(&self) -> Far<'static> {
-        Far { address: self.app.address, identity: None, connect_timeout: self.timeouts.connect }
+    /// `keeps_case` where header names came as the caller wrote them.
+    pub fn far(&self, keeps_case: bool) -> Far<'static> {
+        Far::plain(self.app.address, self.timeouts.connect, keeps_case)
     }
 }

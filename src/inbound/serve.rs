@@ -248,20 +248,18 @@ async fn to_app(
     let trusted = conn.caller.peer.is_some();
     let restored = carriage::restored(&mut parts.headers, seen, came_as, port.protocol, trusted);
     let pool = worker.dialer.pool(port.app.slot);
+    let far = port.far(conn.spoken == Spoken::Http1);
     let begun_us = exchange.started_us;
     let sent = if restored.version == Version::HTTP_2 {
         carriage::to_http2(&mut parts, &port.authority, false)
             .map_err(|why| Failure::new(Reason::BadRequest, why))?;
-        worker
-            .dialer
-            .http2(&pool, port.far(), Request::from_parts(parts, body), begun_us, None)
-            .await
+        worker.dialer.http2(&pool, far, Request::from_parts(parts, body), begun_us, None).await
     } else {
         carriage::to_http1(&mut parts, restored);
         let spare = (safe && body.is_empty()).then(|| headers::copy(&parts));
         let again = || spare.map(|parts| Request::from_parts(parts, Body::empty()));
         let request = Request::from_parts(parts, body);
-        worker.dialer.http1(&pool, port.far(), request, safe, again, begun_us, None).await
+        worker.dialer.http1(&pool, far, request, safe, again, begun_us, None).await
     };
     let (response, via) = sent.map_err(|missed| explain(conn, missed))?;
     exchange.upstream_us.set(Some(clock::now_us() - begun_us));

@@ -32,7 +32,7 @@ use crate::tls::{OverSocket, relay};
 /// [`Reason::ConnectFailure`], with what the system said.
 pub async fn dial(worker: &Inbound, caller: &Caller) -> Result<Stream, Failure> {
     let port = &caller.port;
-    worker.dialer.tcp(port.far()).await.map_err(|error| {
+    worker.dialer.tcp(port.far(false)).await.map_err(|error| {
         let sentence = format!("the app of {} could not be reached: {error}", port.label);
         Failure::new(error.reason(), sentence)
     })
@@ -137,7 +137,7 @@ pub async fn switching(
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(port.app.address));
     let request = Request::from_parts(parts, Body::empty());
-    let sent = worker.dialer.switching(port.far(), request, switch, None).await;
+    let sent = worker.dialer.switching(port.far(true), request, switch, None).await;
     let (head, tunnel) = match sent.map_err(|missed| explain(conn, missed))? {
         Switched::Refused(response) => {
             exchange.status.set(response.status().as_u16());

@@ -1,44 +1,89 @@
 //! One service's bulkhead: requests under way, connections, and a bounded queue for connections.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::places::{ConnectionTicket, Places};
 use crate::model::{Limits, Reason};
+use crate::runtime::clock::as_us;
 
 /// The places of one service in this sidecar.
 #[derive(Debug)]
 pub struct Bulkhead {
-    limits: Limits,
-    requests: AtomicU32,
-    pending: AtomicU32,
-    connections: Arc<Semaphore>,
+    requests: Counter,
+    pending: Counter,
+    connections: Arc<Places>,
+    max_connections: AtomicU32,
+    queue_timeout_us: AtomicU64,
+    max_requests_per_connection: AtomicU32,
+}
+
+/// What is taken, of how much.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    pub requests: u32,
+    /// Requests that wait for a connection.
+    pub pending: u32,
+    pub connections: u32,
+    pub limits: Limits,
 }
 
 /// A request's place; dropped when its answer is through.
 #[derive(Debug)]
 pub struct RequestTicket(Arc<Bulkhead>);
 
-/// A connection's place; dropped when it closes.
-#[derive(Debug)]
-pub struct ConnectionTicket(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
-
 impl Bulkhead {
     pub fn new(limits: Limits) -> Arc<Self> {
-        let connections = Arc::new(Semaphore::new(limits.max_connections as usize));
         Arc::new(Self {
-            limits,
-            requests: AtomicU32::new(0),
-            pending: AtomicU32::new(0),
-            connections,
+            requests: Counter::new(limits.max_requests),
+            pending: Counter::new(limits.max_pending_requests),
+            connections: Places::new(limits.max_connections),
+            max_connections: AtomicU32::new(limits.max_connections),
+            queue_timeout_us: AtomicU64::new(as_us(limits.queue_timeout)),
+            max_requests_per_connection: AtomicU32::new(limits.max_requests_per_connection),
         })
     }
 
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    /// From now on other limits hold. What is under way stays; what is too much of it is not
+    /// replaced when it ends.
+    pub fn retune(&self, limits: &Limits) {
+        let Limits {
+            max_connections,
+            max_requests,
+            max_pending_requests,
+            queue_timeout,
+            max_requests_per_connection,
+        } = *limits;
+        self.requests.most.store(max_requests, Relaxed);
+        self.pending.most.store(max_pending_requests, Relaxed);
+        self.queue_timeout_us.store(as_us(queue_timeout), Relaxed);
+        self.max_requests_per_connection.store(max_requests_per_connection, Relaxed);
+        self.max_connections.store(max_connections, Relaxed);
+        self.connections.retune(max_connections);
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_connections: self.max_connections.load(Relaxed),
+            max_requests: self.requests.most.load(Relaxed),
+            max_pending_requests: self.pending.most.load(Relaxed),
+            queue_timeout: self.queue_timeout(),
+            max_requests_per_connection: self.max_requests_per_connection(),
+        }
+    }
+
+    /// After so many requests a connection takes no more.
+    pub fn max_requests_per_connection(&self) -> u32 {
+        self.max_requests_per_connection.load(Relaxed)
+    }
+
+    fn queue_timeout(&self) -> Duration {
+        Duration::from_micros(self.queue_timeout_us.load(Relaxed))
     }
 
     /// A place for one request.
@@ -46,11 +91,8 @@ impl Bulkhead {
     /// # Errors
     /// [`Reason::OverflowRequests`] when all are taken.
     pub fn try_admit(self: &Arc<Self>) -> Result<RequestTicket, Reason> {
-        if self.requests.fetch_add(1, AcqRel) >= self.limits.max_requests {
-            self.requests.fetch_sub(1, AcqRel);
-            return Err(Reason::OverflowRequests);
-        }
-        Ok(RequestTicket(Arc::clone(self)))
+        let is_in = self.requests.try_enter();
+        is_in.then(|| RequestTicket(Arc::clone(self))).ok_or(Reason::OverflowRequests)
     }
 
     /// A place for a connection, at once or not at all.
@@ -58,8 +100,7 @@ impl Bulkhead {
     /// # Errors
     /// [`Reason::OverflowConnections`] when all are taken.
     pub fn try_connect(&self) -> Result<ConnectionTicket, Reason> {
-        let permit = Arc::clone(&self.connections).try_acquire_owned();
-        permit.map(ConnectionTicket).map_err(|_| Reason::OverflowConnections)
+        self.connections.try_take().ok_or(Reason::OverflowConnections)
     }
 
     /// A place for a connection, waited for in the bounded queue.
@@ -68,81 +109,68 @@ impl Bulkhead {
     /// [`Reason::OverflowPending`] when the queue is full, [`Reason::QueueTimeout`] when no place
     /// came free in time.
     pub async fn connect(&self) -> Result<ConnectionTicket, Reason> {
-        if let Ok(ticket) = self.try_connect() {
+        if let Some(ticket) = self.connections.try_take() {
             return Ok(ticket);
         }
-        let _place = Pending::enter(self)?;
-        let permit = Arc::clone(&self.connections).acquire_owned();
-        match timeout(self.limits.queue_timeout, permit).await {
-            Ok(Ok(permit)) => Ok(ConnectionTicket(permit)),
-            Ok(Err(_)) | Err(_) => Err(Reason::QueueTimeout),
-        }
+        let _place = Pending::enter(&self.pending)?;
+        let ticket = timeout(self.queue_timeout(), self.connections.take()).await;
+        ticket.map_err(|_| Reason::QueueTimeout)
     }
 
     /// Requests under way now.
     pub fn requests(&self) -> u32 {
-        self.requests.load(Relaxed)
+        self.requests.taken.load(Relaxed)
+    }
+
+    /// Everything, for pages.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            requests: self.requests(),
+            pending: self.pending.taken.load(Relaxed),
+            connections: self.connections.taken(),
+            limits: self.limits(),
+        }
     }
 }
 
 impl Drop for RequestTicket {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, AcqRel);
+        self.0.requests.leave();
     }
 }
 
-struct Pending<'a>(&'a Bulkhead);
+/// How many are in, and how many may be.
+#[derive(Debug)]
+struct Counter {
+    taken: AtomicU32,
+    most: AtomicU32,
+}
+
+impl Counter {
+    fn new(most: u32) -> Self {
+        Self { taken: AtomicU32::new(0), most: AtomicU32::new(most) }
+    }
+
+    fn try_enter(&self) -> bool {
+        let enter = |taken| (taken < self.most.load(Relaxed)).then(|| taken + 1);
+        self.taken.fetch_update(AcqRel, Acquire, enter).is_ok()
+    }
+
+    fn leave(&self) {
+        self.taken.fetch_sub(1, AcqRel);
+    }
+}
+
+struct Pending<'a>(&'a Counter);
 
 impl<'a> Pending<'a> {
-    fn enter(bulkhead: &'a Bulkhead) -> Result<Self, Reason> {
-        if bulkhead.pending.fetch_add(1, AcqRel) >= bulkhead.limits.max_pending_requests {
-            bulkhead.pending.fetch_sub(1, AcqRel);
-            return Err(Reason::OverflowPending);
-        }
-        Ok(Self(bulkhead))
+    fn enter(counter: &'a Counter) -> Result<Self, Reason> {
+        counter.try_enter().then(|| Self(counter)).ok_or(Reason::OverflowPending)
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.0.pending.fetch_sub(1, AcqRel);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn bulkhead() -> Arc<Bulkhead> {
-        Bulkhead::new(Limits {
-            max_connections: 1,
-            max_requests: 2,
-            max_pending_requests: 1,
-            queue_timeout: Duration::from_secs(1),
-            ..Limits::default()
-        })
-    }
-
-    #[test]
-    fn a_dropped_ticket_gives_its_place_back() {
-        let bulkhead = bulkhead();
-        let first = bulkhead.try_admit().expect("a place");
-        let _second = bulkhead.try_admit().expect("a place");
-        assert_eq!(bulkhead.try_admit().err(), Some(Reason::OverflowRequests));
-        drop(first);
-        assert!(bulkhead.try_admit().is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_queue_for_connections_is_bounded_in_length_and_time() {
-        let bulkhead = bulkhead();
-        let held = bulkhead.connect().await.expect("a place");
-        let (waiting, refused) = tokio::join!(bulkhead.connect(), bulkhead.connect());
-        assert_eq!(waiting.err(), Some(Reason::QueueTimeout));
-        assert_eq!(refused.err(), Some(Reason::OverflowPending));
-        drop(held);
-        assert!(bulkhead.connect().await.is_ok());
+        self.0.leave();
     }
 }

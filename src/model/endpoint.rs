@@ -1,7 +1,8 @@
 //! One address of a service, with what all workers know about its health.
 //!
 //! Immutable but for the atomics of [`EndpointHealth`], which survive every snapshot that still
-//! holds the endpoint: an update from the control plane resets no circuit and no estimate.
+//! holds the endpoint, also under another weight or zone: an update from the control plane resets no
+//! circuit and no estimate.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -27,7 +28,7 @@ pub struct Endpoint {
     pub since_us: u64,
     /// Index of this endpoint in tables that workers keep for themselves; never reused.
     pub slot: u32,
-    pub health: EndpointHealth,
+    pub health: Arc<EndpointHealth>,
 }
 
 impl Endpoint {
@@ -49,18 +50,25 @@ impl Endpoint {
             weight: weight.max(1),
             since_us: 0,
             slot: SLOTS.fetch_add(1, Ordering::Relaxed),
-            health: EndpointHealth::default(),
+            health: Arc::default(),
         }
     }
 
-    /// True when `self` may go on serving in the place of `other`: its health stays meaningful.
-    pub fn is_same(&self, other: &Endpoint) -> bool {
-        self.address == other.address
-            && self.identity == other.identity
-            && self.workload == other.workload
-            && self.host == other.host
-            && self.zone == other.zone
-            && self.weight == other.weight
+    /// The same endpoint as it is described now: what was learnt about it goes on, and so do its
+    /// connections.
+    #[must_use]
+    pub fn described(&self, host: Option<Arc<str>>, zone: Option<Arc<str>>, weight: u32) -> Self {
+        Self {
+            address: self.address,
+            identity: self.identity.clone(),
+            workload: Arc::clone(&self.workload),
+            host,
+            zone,
+            weight: weight.max(1),
+            since_us: self.since_us,
+            slot: self.slot,
+            health: Arc::clone(&self.health),
+        }
     }
 }
 
@@ -97,6 +105,12 @@ pub struct EndpointHealth {
     /// The circuit's word; its layout is the circuit's own.
     pub circuit: AtomicU64,
     pub consecutive_failures: AtomicU32,
+    /// The circuit's sliding windows of failed requests and of slow answers, untouched unless the
+    /// policy asks for such a rate; their layout is the circuit's own.
+    pub failures: [AtomicU64; 10],
+    pub slow_calls: [AtomicU64; 10],
+    /// Since when the floor holds an ejection back; 0: it doesn't.
+    pub held_back_us: AtomicU64,
     pub last_error: Mutex<Option<LastError>>,
 }
 

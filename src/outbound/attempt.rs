@@ -3,26 +3,32 @@
 use std::sync::Arc;
 
 use http::{Request, Response, Version};
+use tokio::time::{Instant, timeout_at};
 
-use super::snapshot::Target;
+use super::backend::Backend;
 use super::trial::Trial;
+use super::verdict;
 use super::worker::Outbound;
-use crate::balance::{self, Candidates};
-use crate::circuit::{self, Verdict};
-use crate::dial::{DialError, Far, Missed, SendError, Via};
-use crate::http::carriage;
-use crate::http::headers::REASON;
+use crate::balance::{self, Ask};
+use crate::circuit::{self, Pass};
+use crate::dial::{DialError, Missed, SendError, Via};
 use crate::http::respond::Failure;
-use crate::http::{Body, classify};
-use crate::model::{Endpoint, LastError, Protocol, Reason};
+use crate::http::{Body, carriage};
+use crate::model::{Endpoint, Protocol, Reason};
 use crate::retry::Failed;
 use crate::runtime::clock;
 
 /// An attempt that was not answered.
 pub struct Unanswered {
-    pub failed: Failed,
+    /// How it failed; `None`: nothing may follow, whatever the policy says.
+    pub failed: Option<Failed>,
     pub failure: Failure,
-    pub slot: u32,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self { failed: None, failure }
+    }
 }
 
 /// An answer's head, and what it came over.
@@ -32,200 +38,203 @@ pub struct Answered {
     pub trial: Trial,
     /// From sending to the head of the answer.
     pub took_us: u64,
-    /// The peer's sidecar said that its app never saw the request.
-    pub never_sent: bool,
+    /// What the peer's sidecar said in the place of its app.
+    pub failed: Option<Failed>,
+    /// The circuit waits for the status in the trailers.
+    pub unsettled: bool,
+    /// When the rest must be through.
+    pub until: Option<(Instant, Reason)>,
 }
 
-/// Chooses an endpoint that is not among `tried`, if there is another.
+/// What an attempt sends, and how long it may take.
+pub struct Sending<'a> {
+    pub request: Request<Body>,
+    /// Sending it twice does no harm.
+    pub safe: bool,
+    pub begun_us: u64,
+    /// For the answer's head.
+    pub head_by: Option<(Instant, Reason)>,
+    /// For all of the answer.
+    pub until: Option<(Instant, Reason)>,
+    /// Another copy of the request, if one can be made.
+    pub again: &'a dyn Fn() -> Option<Request<Body>>,
+}
+
+/// Chooses an endpoint that was not tried yet, if there is another. `safe` requests may find out
+/// whether an ejected endpoint is well again; the others do only where there is no choice.
 ///
 /// # Errors
 /// The service has no endpoint, or no circuit lets the attempt through.
 pub fn choose(
     worker: &Outbound,
-    target: &Arc<Target>,
-    tried: &[u32],
-    now_us: u64,
+    backend: &Arc<Backend>,
+    ask: Ask<'_>,
+    safe: bool,
 ) -> Result<Trial, Failure> {
-    target.touch();
-    let service = &target.service;
-    if service.endpoints.is_empty() {
-        let sentence = format!("{} has no ready endpoint", target.label);
+    let endpoints = &backend.service.endpoints;
+    if endpoints.is_empty() {
+        let sentence = format!("{} has no ready endpoint", backend.label);
         return Err(Failure::new(Reason::NoEndpoints, sentence));
     }
-    let policy = &service.policy.circuit;
-    let candidates = Candidates { endpoints: &service.endpoints, local: &target.local, tried };
+    let policy = &backend.policy().circuit;
+    let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, ask.now_us);
+    let is_closed = |e: &Endpoint| circuit::is_closed(&e.health);
+    let rng = &mut worker.rng.borrow_mut();
     // Between choice and admission another worker may take the last probe: choose again.
     for _ in 0..3 {
-        let ready = |endpoint: &Endpoint| circuit::is_ready(&endpoint.health, policy, now_us);
-        let rng = &mut worker.rng.borrow_mut();
-        let Some(endpoint) = balance::pick(candidates, ready, now_us, rng) else {
-            break;
-        };
-        if let Some(pass) = circuit::admit(&endpoint.health, policy, now_us) {
-            return Ok(Trial::begin(target, endpoint, pass));
+        let closed =
+            if safe { None } else { backend.balancer.pick(endpoints, ask, is_closed, rng) };
+        let picked = closed.or_else(|| backend.balancer.pick(endpoints, ask, is_ready, rng));
+        let Some(endpoint) = picked else { break };
+        if let Some(pass) = circuit::admit(&endpoint.health, policy, ask.now_us) {
+            return Ok(Trial::begin(backend, endpoint, pass));
+        }
+        if backend.balancer.is_panicking(endpoints, is_ready) {
+            return Ok(Trial::begin(backend, endpoint, Pass::Needed));
         }
     }
-    if let Some(pass) = circuit::floor(&service.endpoints, policy) {
-        let rng = &mut worker.rng.borrow_mut();
-        if let Some(endpoint) = balance::pick(candidates, |_| true, now_us, rng) {
-            return Ok(Trial::begin(target, endpoint, pass));
-        }
+    if let Some(pass) = circuit::floor(endpoints, policy)
+        && let Some(endpoint) = backend.balancer.pick(endpoints, ask, |_| true, rng)
+    {
+        return Ok(Trial::begin(backend, endpoint, pass));
     }
-    let sentence = format!("the circuit of every endpoint of {} is open", target.label);
+    let sentence = format!("the circuit of every endpoint of {} is open", backend.label);
     Err(Failure::new(Reason::CircuitOpen, sentence))
 }
 
-/// Where a trial's endpoint is.
-pub fn far<'a>(target: &Target, endpoint: &'a Endpoint) -> Far<'a> {
-    Far {
-        address: endpoint.address,
-        identity: endpoint.identity.as_ref(),
-        connect_timeout: target.service.policy.timeouts.connect,
-    }
-}
-
-/// Sends the request on the trial's endpoint. `safe` requests may be sent twice; `again` makes
-/// another copy of one, if it can.
+/// Sends a request on the trial's endpoint, and waits for the head of its answer.
 ///
 /// # Errors
 /// [`Unanswered`], with the circuit already told.
 pub async fn send(
     worker: &Outbound,
-    target: &Arc<Target>,
     mut trial: Trial,
-    request: Request<Body>,
-    safe: bool,
-    again: impl FnOnce() -> Option<Request<Body>>,
-    begun_us: u64,
+    sending: Sending<'_>,
 ) -> Result<Answered, Unanswered> {
-    let endpoint = Arc::clone(&trial.endpoint);
-    let pool = worker.dialer.pool(endpoint.slot);
-    let far = far(target, &endpoint);
-    let bulkhead = Some(&*target.bulkhead);
-    let (mut parts, body) = request.into_parts();
-    let sent = if endpoint.identity.is_some() || speaks_http2(target, parts.version) {
-        match carriage::to_http2(&mut parts, &target.authority, endpoint.identity.is_some()) {
-            Ok(()) => {
-                let request = Request::from_parts(parts, body);
-                let sent = worker.dialer.http2(&pool, far, request, begun_us, bulkhead).await;
-                sent.map_err(|missed| explain(target, &endpoint, missed))
+    let (begun_us, until, head_by) = (sending.begun_us, sending.until, sending.head_by);
+    let (backend, endpoint) = (Arc::clone(&trial.backend), Arc::clone(&trial.endpoint));
+    let exchanging = exchange(worker, &backend, &endpoint, sending);
+    let sent = match head_by {
+        None => exchanging.await,
+        // Boxed, so that requests without a limit don't carry its room.
+        Some((at, reason)) => timeout_at(at, Box::pin(exchanging))
+            .await
+            .unwrap_or_else(|_| Err(late(&backend, &endpoint, reason))),
+    };
+    let now_us = clock::now_us();
+    match sent {
+        Ok((response, via)) => {
+            let took_us = now_us - begun_us;
+            let judged = verdict::of_answer(&backend, &endpoint, &response);
+            if let Some(verdict) = judged.verdict {
+                trial.settle(worker, verdict, Some(took_us), now_us);
             }
-            Err(why) => Err((Failed::Other, Failure::new(Reason::BadRequest, why))),
+            if judged.failed == Some(Failed::NeverSent) {
+                let text = "the sidecar there could not reach its app";
+                trial.note_error(Reason::ConnectFailure, text, now_us);
+            }
+            if judged.is_well {
+                balance::observe(&endpoint.health, took_us, now_us);
+            }
+            let (failed, unsettled) = (judged.failed, judged.verdict.is_none());
+            Ok(Answered { response, via, trial, took_us, failed, unsettled, until })
         }
+        Err((failed, failure)) => {
+            let verdict = verdict::of_failure(&backend, failed, failure.reason);
+            let took_us = (failed == Some(Failed::Timeout)).then(|| now_us - begun_us);
+            trial.settle(worker, verdict, took_us, now_us);
+            if failure.reason != Reason::ClientClosed {
+                trial.note_error(failure.reason, failure.sentence(), now_us);
+            }
+            Err(Unanswered { failed, failure })
+        }
+    }
+}
+
+/// The same over whatever protocol the endpoint takes.
+async fn exchange(
+    worker: &Outbound,
+    backend: &Backend,
+    endpoint: &Endpoint,
+    sending: Sending<'_>,
+) -> Result<(Response<Body>, Via), (Option<Failed>, Failure)> {
+    let Sending { request, safe, begun_us, again, .. } = sending;
+    let pool = worker.dialer.pool(endpoint.slot);
+    let far = backend.far(endpoint);
+    let meshed = far.identity.is_some();
+    let bulkhead = Some(&*backend.bulkhead);
+    let (mut parts, body) = request.into_parts();
+    let sent = if speaks_http2(backend, meshed, parts.version) {
+        if let Err(why) = carriage::to_http2(&mut parts, &backend.authority, meshed) {
+            return Err((None, Failure::new(Reason::BadRequest, why)));
+        }
+        let request = Request::from_parts(parts, body);
+        worker.dialer.http2(&pool, far, request, begun_us, bulkhead).await
     } else {
         if parts.version == Version::HTTP_2 {
             carriage::to_http1(&mut parts, carriage::Restored::http11());
         }
         let request = Request::from_parts(parts, body);
-        let sent = worker.dialer.http1(&pool, far, request, safe, again, begun_us, bulkhead).await;
-        sent.map_err(|missed| explain(target, &endpoint, missed))
+        worker.dialer.http1(&pool, far, request, safe, again, begun_us, bulkhead).await
     };
-    match sent {
-        Ok((response, via)) => {
-            let now_us = clock::now_us();
-            let took_us = now_us - begun_us;
-            let (verdict, never_sent) = judge(target, &endpoint, &response);
-            trial.settle(worker, verdict, now_us);
-            if never_sent {
-                let text = "the sidecar there could not reach its app".to_owned();
-                let error = LastError { reason: Reason::ConnectFailure, text, at_us: now_us };
-                endpoint.health.note_error(error);
-            }
-            if verdict == Verdict::Success {
-                balance::observe(&endpoint.health, took_us, now_us);
-            }
-            Ok(Answered { response, via, trial, took_us, never_sent })
-        }
-        Err((failed, failure)) => {
-            let now_us = clock::now_us();
-            trial.settle(worker, verdict_of(target, failed, failure.reason), now_us);
-            if failure.reason != Reason::ClientClosed {
-                let text = failure.sentence().to_owned();
-                let error = LastError { reason: failure.reason, text, at_us: now_us };
-                endpoint.health.note_error(error);
-            }
-            Err(Unanswered { failed, failure, slot: endpoint.slot })
-        }
+    sent.map_err(|missed| {
+        let (failed, failure) = explain(backend, endpoint, missed);
+        (Some(failed), failure)
+    })
+}
+
+/// Between sidecars always, unless an HTTP/1 request has to keep its form; else as the service says,
+/// or the request came.
+fn speaks_http2(backend: &Backend, meshed: bool, version: Version) -> bool {
+    let came_as_http2 = version == Version::HTTP_2;
+    if meshed {
+        return came_as_http2 || !backend.policy().keeps_header_case;
+    }
+    match backend.service.protocol {
+        Protocol::Http => false,
+        protocol => protocol.is_http2() || came_as_http2,
     }
 }
 
-fn speaks_http2(target: &Target, version: Version) -> bool {
-    match target.service.protocol {
-        Protocol::Http => false,
-        protocol => protocol.is_http2() || version == Version::HTTP_2,
+fn late(backend: &Backend, endpoint: &Endpoint, reason: Reason) -> (Option<Failed>, Failure) {
+    match reason {
+        Reason::RequestTimeout | Reason::DeadlinePassed => (None, Failure::plain(reason)),
+        _ => {
+            let sentence = format!(
+                "{} ({}, {}) did not begin its answer in the time that an attempt may take",
+                backend.label, endpoint.workload, endpoint.address
+            );
+            (Some(Failed::Timeout), Failure::new(reason, sentence))
+        }
     }
 }
 
 /// What is said of an attempt without an answer.
-pub fn explain(target: &Target, endpoint: &Endpoint, missed: Missed) -> (Failed, Failure) {
+pub fn explain(backend: &Backend, endpoint: &Endpoint, missed: Missed) -> (Failed, Failure) {
     match missed {
-        Missed::Dial(error) => not_dialled(target, endpoint, &error),
-        Missed::Send(error) => broke(target, endpoint, error),
+        Missed::Dial(error) => not_dialled(backend, endpoint, &error),
+        Missed::Send(error) => broke(backend, endpoint, error),
     }
 }
 
 /// The failure of an endpoint that could not be reached.
-pub fn not_dialled(target: &Target, endpoint: &Endpoint, error: &DialError) -> (Failed, Failure) {
+pub fn not_dialled(backend: &Backend, endpoint: &Endpoint, error: &DialError) -> (Failed, Failure) {
     let reason = error.reason();
     let failed = if matches!(error, DialError::Limit(_)) { Failed::Other } else { Failed::Connect };
     let sentence = format!(
         "{} ({}, {}) could not be reached: {error}",
-        target.label, endpoint.workload, endpoint.address
+        backend.label, endpoint.workload, endpoint.address
     );
     (failed, Failure::new(reason, sentence))
 }
 
-fn broke(target: &Target, endpoint: &Endpoint, error: SendError) -> (Failed, Failure) {
+fn broke(backend: &Backend, endpoint: &Endpoint, error: SendError) -> (Failed, Failure) {
     let sentence = match error.reason {
         Reason::ClientClosed => error.sentence,
         _ => format!(
             "{} ({}, {}) did not answer: {}",
-            target.label, endpoint.workload, endpoint.address, error.sentence
+            backend.label, endpoint.workload, endpoint.address, error.sentence
         ),
     };
     (error.failed, Failure::new(error.reason, sentence))
-}
-
-/// How an answer counts, and whether the app never saw the request.
-fn judge(target: &Target, endpoint: &Endpoint, response: &Response<Body>) -> (Verdict, bool) {
-    let on = &target.service.policy.circuit.on;
-    let status = response.status();
-    if endpoint.identity.is_some()
-        && let Some(reason) = response.headers().get(REASON)
-        && let Some(reason) = Reason::parse(reason.as_bytes())
-    {
-        // The other sidecar answered, not its app.
-        let never_sent = reason.is_never_sent();
-        let failure =
-            if never_sent { on.connect_failure } else { is_failure(on.gateway_error, reason) };
-        return (if failure { Verdict::Failure } else { Verdict::Neither }, never_sent);
-    }
-    let verdict = if classify::is_overload(status, classify::grpc_status(response.headers())) {
-        Verdict::Neither
-    } else if on.gateway_error && classify::is_gateway_error(status) {
-        Verdict::Failure
-    } else {
-        Verdict::Success
-    };
-    (verdict, false)
-}
-
-/// Reasons of the other sidecar that speak against its app, not against the caller.
-fn is_failure(gateway_error: bool, reason: Reason) -> bool {
-    let app_failed = matches!(
-        reason,
-        Reason::UpstreamReset | Reason::UpstreamProtocolError | Reason::ResponseTimeout
-    );
-    gateway_error && app_failed
-}
-
-fn verdict_of(target: &Target, failed: Failed, reason: Reason) -> Verdict {
-    let on = &target.service.policy.circuit.on;
-    let counts = match failed {
-        Failed::Connect | Failed::NeverSent => on.connect_failure && reason != Reason::NotReady,
-        Failed::Reset => on.reset,
-        Failed::Refused => false,
-        Failed::Other => on.gateway_error && reason == Reason::UpstreamProtocolError,
-    };
-    if counts { Verdict::Failure } else { Verdict::Neither }
 }

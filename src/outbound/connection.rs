@@ -145,7 +145,7 @@ async fn run(
         let _ = answered(worker, &want).await;
     }
     let resolved = find(worker, &destination);
-    let protocol = resolved.as_ref().map_or(Protocol::Auto, |r| r.target.service.protocol);
+    let protocol = resolved.as_ref().map_or(Protocol::Auto, |r| r.target.backend.service.protocol);
     let mut heard = BytesMut::new();
     let mut dialled = None;
     if protocol == Protocol::Tcp {
@@ -160,9 +160,12 @@ async fn run(
     let may_race = protocol == Protocol::Auto && !matches!(destination, Destination::ByHost);
     if may_race && !hear::spoke_soon(&mut stream, &mut heard, QUIET).await? {
         // No endpoint yet is no reason to cut a client that may be about to speak HTTP.
-        if let Some(resolved) = resolved.as_ref().filter(|r| !r.target.service.endpoints.is_empty())
+        if let Some(resolved) =
+            resolved.as_ref().filter(|r| !r.target.backend.service.endpoints.is_empty())
         {
-            match hear::race(&mut stream, &mut heard, stream::dial(worker, resolved)).await? {
+            match hear::race(&mut stream, &mut heard, stream::dial(worker, resolved, client))
+                .await?
+            {
                 Race::Client(far) => dialled = far,
                 Race::Far(far, first) => {
                     let near = near::plain(heard.freeze(), stream);
@@ -204,11 +207,11 @@ async fn run(
     Ok(())
 }
 
-/// Whether an endpoint could be reached in plaintext HTTP/1, where the letter case of header names
-/// is kept.
+/// Whether an endpoint could be reached over HTTP/1, where the letter case of header names is kept.
 fn may_keep_case(worker: &Outbound, destination: &Destination) -> bool {
     find(worker, destination).is_none_or(|resolved| {
-        resolved.target.service.endpoints.iter().any(|endpoint| endpoint.identity.is_none())
+        let takers = resolved.target.rules.iter().flat_map(|rule| &rule.takers);
+        takers.filter_map(|taker| taker.backend.as_ref()).any(|backend| backend.may_keep_case())
     })
 }
 

@@ -65,7 +65,7 @@ pub fn to_origin_form(parts: &mut Parts) {
 /// Where a request counts that was refused before it had a route.
 pub fn unrouted(worker: &Outbound, destination: &Destination) -> Rc<RouteMeter> {
     match find(worker, destination) {
-        Some(resolved) => worker.meter(&resolved.target.label, &"none".into()),
+        Some(resolved) => worker.meter(&resolved.target.backend.label, &"none".into()),
         None => worker.meter(&"unknown".into(), &"none".into()),
     }
 }

@@ -4,20 +4,34 @@
 //! it goes (`connection`), a request picks its endpoint (`attempt`), opaque bytes are relayed
 //! (`stream`). Everything that a request looks up was compiled into the snapshot.
 
+mod admit;
 mod attempt;
+mod attempts;
+mod backend;
+mod call;
 mod connection;
 mod destination;
 mod discovery;
+pub mod explain;
+mod fault;
+mod mirror;
 mod prepare;
 mod serve;
 mod settings;
 mod snapshot;
 mod source;
+mod stand_in;
 mod stream;
+mod switching;
+mod tail;
+mod target;
 mod trial;
+mod verdict;
 mod worker;
 
+pub use backend::Backend;
 pub use connection::{Entrance, accept};
 pub use settings::{Settings, Unknown, Upstream};
-pub use snapshot::{Snapshot, Target, compile};
+pub use snapshot::{Snapshot, compile};
+pub use target::Target;
 pub use worker::{Outbound, Shared};

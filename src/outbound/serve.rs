@@ -1,72 +1,49 @@
 //! The way of an outbound request, top to bottom.
 //!
-//! Check, find the target, route, take a place, prepare, then attempt until one is answered or none
-//! may follow. Each step either goes on or ends in a [`Failure`], which becomes the caller's answer.
+//! Check, find the target, admit (route, filters, limits: see `admit`), then faults, attempts until
+//! one is answered or none may follow, and what stands in where none was. Each step either goes on or
+//! ends in a [`Failure`], which becomes the caller's answer.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
-use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, sleep_until};
 
-use super::attempt::{self, Answered, Unanswered};
-use super::connection::{Conn, Destination};
-use super::destination::{Miss, target, to_origin_form, unrouted};
+use super::admit::{Admitted, admit};
+use super::attempt::Answered;
+use super::attempts::attempts;
+use super::call::Call;
+use super::connection::Conn;
+use super::destination::{Miss, target, unrouted};
 use super::discovery;
-use super::prepare::{Prepared, prepare};
-use super::source::Source;
-use super::stream;
-use super::worker::{Outbound, Resolved};
+use super::fault;
+use super::stand_in;
+use super::switching;
+use super::tail::Held;
+use super::worker::Outbound;
 use crate::agent::session::Want;
 use crate::http::guarded::Refusal;
-use crate::http::headers::{self, ATTEMPT, REASON, Seen};
+use crate::http::headers::{self, REASON, Seen};
 use crate::http::patience::Patience;
 use crate::http::respond::{Failure, Shape, respond};
-use crate::http::switch::{self, Switch};
 use crate::http::tail::ResponseTail;
-use crate::http::{Body, Tail, classify, deadline};
-use crate::limit::RequestTicket;
+use crate::http::{Aborted, Body, Tail, classify};
 use crate::model::{Direction, Reason};
-use crate::retry;
 use crate::runtime::{Phase, clock};
-use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
-use crate::telemetry::trace_context;
 use crate::telemetry::traffic::Spoken;
-
-/// Attempts that one request may make; far above any policy, so that `tried` needs no heap.
-const TRIED: usize = 8;
-
-/// A request that may go out. Boxed, so that the futures that pass it on stay small.
-struct Call {
-    resolved: Rc<Resolved>,
-    /// For the first attempt, with what hyper attached to it.
-    head: Option<Parts>,
-    /// For further attempts, where there may be any.
-    spare: Option<Parts>,
-    seen: Seen,
-    body: Source,
-    place: RequestTicket,
-    under_way: UnderWay,
-    safe: bool,
-    max_retries: u32,
-    switch: Option<Switch>,
-    deadline: Option<Duration>,
-}
 
 /// Serves one request.
 pub fn serve(
     worker: &Rc<Outbound>,
     conn: &Rc<Conn>,
     request: Request<Incoming>,
-) -> Pin<Box<impl Future<Output = Result<Response<Body>, Infallible>> + use<>>> {
+) -> Pin<Box<impl Future<Output = Result<Response<Body>, Aborted>> + use<>>> {
     let seen = Seen::scan(request.headers());
     let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(request.headers());
     let (spoken, shape) =
@@ -89,24 +66,28 @@ pub fn serve(
             }
         };
         let answered = match admitted {
-            Ok(call) => forward(&worker, &conn, &exchange, call).await,
+            Ok(Admitted::Call(call)) => forward(&worker, &conn, &exchange, call).await,
+            Ok(Admitted::Answer(answer)) => Ok(answer),
             Err(failure) => Err(failure),
         };
-        let response = answered.unwrap_or_else(|f| refuse(&worker, &conn, &exchange, f, shape));
+        let response = match answered {
+            Ok(response) => response,
+            Err(failure) => refuse(&worker, &conn, &exchange, failure, shape)?,
+        };
         Ok(leave(&worker, &conn, may_switch, response))
     })
 }
 
 /// A request that was looked at.
 enum Begun {
-    Decided(Result<Box<Call>, Failure>),
+    Decided(Result<Admitted, Failure>),
     /// It goes to something that nobody has spoken of yet.
     Unanswered(Box<(Want, Request<Incoming>)>),
 }
 
 /// Looks at a request; nothing of it waits.
 fn begin(
-    worker: &Outbound,
+    worker: &Rc<Outbound>,
     conn: &Conn,
     exchange: &Rc<Exchange>,
     request: Request<Incoming>,
@@ -129,117 +110,18 @@ fn begin(
 
 /// A request that waited for the answer.
 fn admit_answered(
-    worker: &Outbound,
+    worker: &Rc<Outbound>,
     conn: &Conn,
     exchange: &Rc<Exchange>,
     request: Request<Incoming>,
     seen: Seen,
-) -> Result<Box<Call>, Failure> {
+) -> Result<Admitted, Failure> {
     let (parts, incoming) = request.into_parts();
     match target(worker, conn, &parts) {
         Ok(resolved) => admit(worker, conn, exchange, parts, incoming, seen, resolved),
         Err(Miss::Refused(failure)) => Err(failure),
         Err(Miss::Unanswered(_)) => Err(Failure::plain(Reason::NotReady)),
     }
-}
-
-/// Everything that is decided before the first byte goes out.
-fn admit(
-    worker: &Outbound,
-    conn: &Conn,
-    exchange: &Rc<Exchange>,
-    mut parts: Parts,
-    incoming: Incoming,
-    seen: Seen,
-    resolved: Rc<Resolved>,
-) -> Result<Box<Call>, Failure> {
-    if matches!(conn.destination, Destination::ByHost) {
-        to_origin_form(&mut parts);
-    }
-    let rule = resolved.target.routes.resolve(&parts).map_err(Failure::plain)?;
-    exchange.set_meter(Rc::clone(&resolved.meters[rule]));
-    let place = resolved.target.bulkhead.try_admit().map_err(Failure::plain)?;
-    let Prepared { upgrade, deadline, is_repeat } = prepare(worker, exchange, &mut parts, seen);
-    if deadline == Some(Duration::ZERO) {
-        return Err(Failure::plain(Reason::DeadlinePassed));
-    }
-    resolved.target.budget.deposit(exchange.started_us);
-    let switch = switch::asked(&parts, upgrade);
-    if switch.is_some() && !incoming.is_end_stream() {
-        let sentence = "a request that asks to leave HTTP may not have a body";
-        return Err(Failure::new(Reason::BadRequest, sentence).closing());
-    }
-    if switch.is_none() && seen.has(Seen::UPGRADE) {
-        parts.extensions.remove::<OnUpgrade>();
-    }
-    let policy = &resolved.target.service.policy.retry;
-    let max_retries = if is_repeat { 0 } else { policy.max_retries };
-    let safe = classify::is_idempotent(&parts.method);
-    let body =
-        Source::new(exchange, &resolved, Body::incoming(incoming, parts.version), max_retries);
-    let repeatable = switch.is_none() && (max_retries > 0 || safe);
-    Ok(Box::new(Call {
-        spare: repeatable.then(|| headers::copy(&parts)),
-        head: Some(parts),
-        resolved,
-        seen,
-        body,
-        place,
-        under_way: UnderWay::begin(&conn.tunnels.entry, exchange),
-        safe,
-        max_retries,
-        switch,
-        deadline,
-    }))
-}
-
-/// Attempts within the caller's deadline, and makes the answer the caller's.
-async fn forward(
-    worker: &Rc<Outbound>,
-    conn: &Rc<Conn>,
-    exchange: &Rc<Exchange>,
-    mut call: Box<Call>,
-) -> Result<Response<Body>, Failure> {
-    if let (Some(switch), Some(parts)) =
-        (&call.switch, call.head.take_if(|_| call.switch.is_some()))
-    {
-        let place = call.place;
-        let switching =
-            stream::switching(worker, conn, exchange, &call.resolved, parts, switch, place);
-        return Box::pin(switching).await;
-    }
-    let answered = match call.deadline {
-        None => attempts(worker, exchange, &mut call, None).await,
-        Some(left) => {
-            let until = Instant::now() + left;
-            timeout_at(until, Box::pin(attempts(worker, exchange, &mut call, Some(until))))
-                .await
-                .unwrap_or_else(|_| Err(Failure::plain(Reason::DeadlinePassed)))
-        }
-    }?;
-    if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let sentence = "the app switched protocols without being asked";
-        return Err(Failure::new(Reason::UpstreamProtocolError, sentence));
-    }
-    Ok(answer(conn, exchange, *call, answered))
-}
-
-/// What every answer needs that leaves on an HTTP/1 connection.
-fn leave(
-    worker: &Outbound,
-    conn: &Conn,
-    may_switch: bool,
-    mut response: Response<Body>,
-) -> Response<Body> {
-    if conn.spoken == Spoken::Http1 {
-        if may_switch {
-            if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
-        }
-        if worker.doorway.phase() > Phase::Serving && !response.status().is_informational() {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-    }
-    response
 }
 
 /// What the guard, or the rules of HTTP/2, found wrong.
@@ -250,95 +132,87 @@ fn check(conn: &Conn, parts: &Parts, seen: Seen) -> Result<(), Failure> {
     }
 }
 
-/// Attempts until one is answered, or none may follow.
-async fn attempts(
+/// Sends the request, and makes the answer the caller's.
+async fn forward(
+    worker: &Rc<Outbound>,
+    conn: &Rc<Conn>,
+    exchange: &Rc<Exchange>,
+    mut call: Box<Call>,
+) -> Result<Response<Body>, Failure> {
+    if call.delay.is_some() || call.abort.is_some() {
+        Box::pin(inject(&call)).await?;
+    }
+    if call.switch.is_some() {
+        return Box::pin(switching::switching(worker, conn, exchange, *call)).await;
+    }
+    let attempted = send(worker, exchange, &mut call).await;
+    let answered = if call.rule().fallback.is_some() && stand_in::is_needed(&attempted) {
+        let stood_in = stand_in::answer(worker, exchange, &mut call, attempted);
+        match Box::pin(stood_in).await? {
+            stand_in::Stood::Answered(answered) => answered,
+            stand_in::Stood::Fixed(response) => return Ok(response),
+        }
+    } else {
+        attempted?
+    };
+    if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let sentence = "the app switched protocols without being asked";
+        return Err(Failure::new(Reason::UpstreamProtocolError, sentence));
+    }
+    Ok(answer(worker, conn, exchange, *call, answered))
+}
+
+/// Failures on purpose: waits, then goes on or not.
+async fn inject(call: &Call) -> Result<(), Failure> {
+    if let Some(delay) = call.delay {
+        match call.until {
+            None => sleep(delay).await,
+            Some((until, reason)) => {
+                tokio::select! {
+                    () = sleep(delay) => {}
+                    () = sleep_until(until) => return Err(Failure::plain(reason)),
+                }
+            }
+        }
+    }
+    call.abort.map_or(Ok(()), |abort| Err(fault::failure(abort)))
+}
+
+/// Takes a place, where that was left for now, and attempts.
+async fn send(
     worker: &Outbound,
     exchange: &Exchange,
     call: &mut Call,
-    until: Option<Instant>,
 ) -> Result<Answered, Failure> {
-    let target = &call.resolved.target;
-    let policy = &target.service.policy.retry;
-    let (mut tried, mut count) = ([0u32; TRIED], 0usize);
-    loop {
-        let begun_us = if count == 0 { exchange.started_us } else { clock::now_us() };
-        let trial = attempt::choose(worker, target, &tried[..count.min(TRIED)], begun_us)?;
-        let may_follow = (count as u32) < call.max_retries && call.body.can_repeat();
-        let Some(mut head) = call.head.take().or_else(|| call.spare.as_ref().map(headers::copy))
-        else {
-            return Err(Failure::plain(Reason::Internal));
-        };
-        write_attempt(&mut head, call.seen, count as u32 + 1, until);
-        note(exchange, &trial.endpoint, count as u32 + 1);
-        let request = Request::from_parts(head, call.body.attempt());
-        let again = || {
-            let repeated = call.spare.as_ref().filter(|_| matches!(call.body, Source::Empty));
-            repeated.map(|parts| Request::from_parts(headers::copy(parts), Body::empty()))
-        };
-        let sent = attempt::send(worker, target, trial, request, call.safe, again, begun_us).await;
-        let (failed, slot) = match &sent {
-            Ok(answered) if answered.never_sent => {
-                (retry::Failed::NeverSent, answered.trial.endpoint.slot)
-            }
-            Ok(_) => return sent.map_err(|unanswered| unanswered.failure),
-            Err(Unanswered { failed, slot, .. }) => (*failed, *slot),
-        };
-        let refused = if !may_follow || !call.body.can_repeat() {
-            exchange.meter().map(|meter| &meter.not_repeatable)
-        } else if !retry::may_repeat(failed, call.safe, policy) {
-            exchange.meter().map(|meter| &meter.not_allowed)
-        } else if !target.budget.try_withdraw(clock::now_us()) {
-            exchange.meter().map(|meter| &meter.over_budget)
-        } else {
-            None
-        };
-        if let Some(refused) = refused {
-            refused.inc();
-            return sent.map_err(|unanswered| unanswered.failure);
-        }
-        exchange.meter().inspect(|meter| meter.retried.inc());
-        drop(sent);
-        tried[count.min(TRIED - 1)] = slot;
-        count += 1;
-        let pause = retry::pause(count as u32, policy.backoff, &mut worker.rng.borrow_mut());
-        sleep(pause).await;
-        if !call.body.can_repeat() {
-            return Err(Failure::plain(Reason::UpstreamReset));
-        }
+    let Some(backend) = call.backend().map(Arc::clone) else {
+        let sentence = format!("{} is no service of the mesh", call.taker().name);
+        return Err(Failure::new(Reason::NoBackends, sentence));
+    };
+    if call.place.is_none() {
+        call.place = Some(backend.bulkhead.try_admit().map_err(Failure::plain)?);
     }
-}
-
-fn note(exchange: &Exchange, endpoint: &crate::model::Endpoint, attempts: u32) {
-    exchange.attempts.set(attempts);
-    exchange.endpoint.set(Some(endpoint.address));
-    exchange.peer.replace(endpoint.identity.clone());
-}
-
-/// What only this attempt says.
-fn write_attempt(head: &mut Parts, seen: Seen, attempt: u32, until: Option<Instant>) {
-    if attempt > 1 {
-        head.headers.insert(ATTEMPT, HeaderValue::from(attempt));
-        if head.headers.contains_key("traceparent") {
-            trace_context::set_attempt(&mut head.headers, attempt);
-        }
-    }
-    if let Some(until) = until {
-        let left = until.saturating_duration_since(Instant::now());
-        deadline::write(&mut head.headers, seen, left);
-    }
+    attempts(worker, exchange, call, &backend).await
 }
 
 /// Turns the upstream's answer into the caller's.
-fn answer(conn: &Conn, exchange: &Rc<Exchange>, call: Call, answered: Answered) -> Response<Body> {
+fn answer(
+    worker: &Rc<Outbound>,
+    conn: &Conn,
+    exchange: &Rc<Exchange>,
+    call: Call,
+    answered: Answered,
+) -> Response<Body> {
     call.body.settle();
-    let Answered { response, via, trial, took_us, .. } = answered;
+    let Answered { response, via, trial, took_us, unsettled, until, .. } = answered;
     let (mut parts, body) = response.into_parts();
     exchange.status.set(parts.status.as_u16());
     exchange.upstream_us.set(Some(took_us));
-    clean_answer(exchange, &mut parts.headers, trial.endpoint.identity.is_some());
+    clean_answer(exchange, &mut parts.headers, trial.backend.meshes(&trial.endpoint));
+    change_answer(&call, &mut parts.headers);
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    let patience = Patience::new(call.resolved.target.service.policy.timeouts.idle);
-    let mut tail = ResponseTail::new(exchange, via, patience, (trial, call.place, call.under_way));
+    let patience = Patience::new(call.policy().timeouts.idle).until(until);
+    let held = Held::new(worker, exchange, trial, unsettled, took_us, call.place, call.under_way);
+    let mut tail = ResponseTail::new(exchange, via, patience, held);
     if body.is_empty() {
         tail.end(None);
         return Response::from_parts(parts, body);
@@ -362,14 +236,41 @@ pub fn clean_answer(exchange: &Exchange, headers: &mut http::HeaderMap, meshed: 
     }
 }
 
-/// The proxy's own answer.
+/// What the rule, its backend and the balancer change in an answer.
+pub fn change_answer(call: &Call, headers: &mut http::HeaderMap) {
+    call.taker().filters.response(headers, None);
+    call.rule().filters.response(headers, call.cors.as_ref());
+    if let Some(cookie) = &call.cookie {
+        headers.append(header::SET_COOKIE, cookie.clone());
+    }
+}
+
+/// What every answer needs that leaves on an HTTP/1 connection.
+fn leave(
+    worker: &Outbound,
+    conn: &Conn,
+    may_switch: bool,
+    mut response: Response<Body>,
+) -> Response<Body> {
+    if conn.spoken == Spoken::Http1 {
+        if may_switch {
+            if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
+        }
+        if worker.doorway.phase() > Phase::Serving && !response.status().is_informational() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    response
+}
+
+/// The proxy's own answer, or none at all.
 fn refuse(
     worker: &Outbound,
     conn: &Conn,
     exchange: &Exchange,
     failure: Failure,
     shape: Shape,
-) -> Response<Body> {
+) -> Result<Response<Body>, Aborted> {
     if exchange.meter().is_none() {
         exchange.set_meter(unrouted(worker, &conn.destination));
     }
@@ -380,9 +281,14 @@ fn refuse(
         _ => failure,
     };
     exchange.blame(failure.reason);
+    tracing::debug!(reason = %failure.reason, client = %conn.client, "{}", failure.sentence());
+    if failure.reset {
+        exchange.status.set(http::StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        conn.gate.abort();
+        return Err(Aborted);
+    }
     let response = respond(&failure, shape);
     exchange.status.set(response.status().as_u16());
     exchange.grpc.set(classify::grpc_status(response.headers()));
-    tracing::debug!(reason = %failure.reason, client = %conn.client, "{}", failure.sentence());
-    response
+    Ok(response)
 }

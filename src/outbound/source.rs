@@ -1,8 +1,9 @@
 //! A request's body, as often as its attempts need it.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::worker::Resolved;
 use crate::http::Body;
 use crate::http::patience::Patience;
 use crate::http::replay::Replay;
@@ -12,23 +13,27 @@ use crate::telemetry::exchange::Exchange;
 /// The body of every attempt.
 pub enum Source {
     Empty,
-    Once(Option<Body>),
+    Once(Cell<Option<Body>>),
     Replay(Replay),
 }
 
 impl Source {
-    pub fn new(exchange: &Rc<Exchange>, resolved: &Resolved, body: Body, max: u32) -> Self {
+    /// `limit_bytes` are kept for other attempts; `None`: there won't be any.
+    pub fn new(
+        exchange: &Rc<Exchange>,
+        body: Body,
+        idle: Duration,
+        limit_bytes: Option<usize>,
+    ) -> Self {
         if body.is_empty() {
             return Source::Empty;
         }
-        let policy = &resolved.target.service.policy;
-        let patience = Patience::new(policy.timeouts.idle);
-        let tail = RequestTail { exchange: Rc::clone(exchange), patience };
+        let tail = RequestTail { exchange: Rc::clone(exchange), patience: Patience::new(idle) };
         let body = body.with_tail(Box::new(tail));
-        if max == 0 {
-            return Source::Once(Some(body));
+        match limit_bytes {
+            None => Source::Once(Cell::new(Some(body))),
+            Some(limit_bytes) => Source::Replay(Replay::new(body, limit_bytes)),
         }
-        Source::Replay(Replay::new(body, policy.retry.body_limit_bytes))
     }
 
     pub fn can_repeat(&self) -> bool {
@@ -39,6 +44,15 @@ impl Source {
         }
     }
 
+    /// True when attempts side by side can send it.
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Source::Empty => true,
+            Source::Once(_) => false,
+            Source::Replay(replay) => replay.is_whole(),
+        }
+    }
+
     /// The answer was taken: nothing need be kept for another attempt.
     pub fn settle(&self) {
         if let Source::Replay(replay) = self {
@@ -46,7 +60,7 @@ impl Source {
         }
     }
 
-    pub fn attempt(&mut self) -> Body {
+    pub fn attempt(&self) -> Body {
         match self {
             Source::Empty => Body::empty(),
             Source::Once(body) => body.take().unwrap_or_default(),

@@ -8,25 +8,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{Request, Response};
-use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::attempt::{self, choose, far, not_dialled};
-use super::connection::Conn;
-use super::serve::clean_answer;
+use super::attempt::{choose, not_dialled};
 use super::trial::Trial;
+use super::verdict;
 use super::worker::{Outbound, Resolved};
+use crate::balance::{self, Ask};
 use crate::circuit::Verdict;
-use crate::dial::{Stream, Switched};
-use crate::http::Body;
+use crate::dial::{Far, Stream};
 use crate::http::respond::{Failure, chain};
-use crate::http::switch::{self, Switch};
-use crate::limit::{ConnectionTicket, RequestTicket};
+use crate::limit::ConnectionTicket;
 use crate::model::{Direction, Reason};
 use crate::runtime::{Open, Phase, clock, socket};
 use crate::serve::Near;
@@ -73,22 +68,33 @@ impl Opaque {
 
 /// Connects to an endpoint of the service; another one where the first can't be reached, since
 /// nothing was sent.
-pub async fn dial(worker: &Outbound, resolved: &Resolved) -> Result<FarEnd, Failure> {
-    let target = &resolved.target;
-    let place = target.bulkhead.try_connect().map_err(Failure::plain)?;
+pub async fn dial(
+    worker: &Outbound,
+    resolved: &Resolved,
+    client: SocketAddr,
+) -> Result<FarEnd, Failure> {
+    let backend = &resolved.target.backend;
+    resolved.target.touch();
+    let place = backend.bulkhead.try_connect().map_err(Failure::plain)?;
+    let hash = backend.balancer.hash_on().and_then(|on| balance::connection_key(on, client));
     let (mut tried, mut last) = (Vec::new(), None);
-    for _ in 0..=target.service.policy.retry.max_retries {
-        let mut trial = match choose(worker, target, &tried, clock::now_us()) {
+    for _ in 0..=backend.policy().retry.max_retries {
+        let ask = Ask { tried: &tried, hash, now_us: clock::now_us() };
+        let mut trial = match choose(worker, backend, ask, true) {
             Ok(trial) => trial,
             Err(failure) => return Err(last.unwrap_or(failure)),
         };
-        match worker.dialer.tcp(far(target, &trial.endpoint)).await {
+        match worker.dialer.tcp(backend.far(&trial.endpoint)).await {
             Ok(stream) => {
                 return Ok(FarEnd { stream, trial, _place: place });
             }
             Err(error) => {
-                trial.settle(worker, Verdict::Failure, clock::now_us());
-                last = Some(not_dialled(target, &trial.endpoint, &error).1);
+                let (failed, failure) = not_dialled(backend, &trial.endpoint, &error);
+                let now_us = clock::now_us();
+                let verdict = verdict::of_failure(backend, Some(failed), failure.reason);
+                trial.settle(worker, verdict, None, now_us);
+                trial.note_error(failure.reason, failure.sentence(), now_us);
+                last = Some(failure);
                 tried.push(trial.endpoint.slot);
             }
         }
@@ -100,7 +106,7 @@ pub async fn dial(worker: &Outbound, resolved: &Resolved) -> Result<FarEnd, Fail
 pub fn refuse(worker: &Outbound, resolved: &Resolved, failure: Failure, stream: &TcpStream) {
     let exchange = record(worker, resolved);
     exchange.blame(failure.reason);
-    warn!(reason = %failure.reason, service = %resolved.target.label, "connection refused: {}", failure.sentence());
+    warn!(reason = %failure.reason, service = %resolved.target.backend.label, "connection refused: {}", failure.sentence());
     socket::reset_on_close(stream);
 }
 
@@ -132,7 +138,7 @@ pub async fn opaque(
     };
     let dialled = match far {
         Some(far) => Ok(far),
-        None => dial(worker, &resolved).await,
+        None => dial(worker, &resolved, entry.client).await,
     };
     let mut far = match dialled {
         Ok(far) => far,
@@ -148,7 +154,7 @@ pub async fn opaque(
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(far.trial.endpoint.address));
     exchange.peer.replace(far.trial.endpoint.identity.clone());
-    let idle = Some(resolved.target.service.policy.timeouts.idle);
+    let idle = Some(resolved.target.backend.policy().timeouts.idle);
     let end = {
         let mut relay = pin!(relay(near, &mut far.stream, first, &entry.bytes, idle));
         // An endpoint whose app is gone resets at once; one that held the connection for a second
@@ -156,7 +162,7 @@ pub async fn opaque(
         match timeout(SETTLED, relay.as_mut()).await {
             Ok(end) => Some(end),
             Err(_) => {
-                far.trial.settle(worker, Verdict::Success, clock::now_us());
+                far.trial.settle(worker, Verdict::Success, None, clock::now_us());
                 tokio::select! {
                     end = relay => Some(end),
                     () = open.reached(Phase::Closing) => None,
@@ -166,8 +172,9 @@ pub async fn opaque(
     };
     let silent = entry.bytes.b_to_a.load(Relaxed) == 0;
     let refused = silent && matches!(end, Some(End::B(_)));
-    let verdict = if refused { Verdict::Failure } else { Verdict::Success };
-    far.trial.settle(worker, verdict, clock::now_us());
+    let counts = refused && resolved.target.backend.policy().circuit.on.reset;
+    let verdict = if counts { Verdict::Failure } else { Verdict::Success };
+    far.trial.settle(worker, verdict, None, clock::now_us());
     note_end(&exchange, entry, end.as_ref());
     active.dec();
     Ok(())
@@ -185,7 +192,7 @@ fn note_end(exchange: &Exchange, entry: &Entry, end: Option<&End>) {
 /// Passes a connection on to a destination outside the mesh, untouched.
 pub async fn pass(worker: &Outbound, near: Near, address: SocketAddr, entry: &Entry, open: Open) {
     let timeout = crate::model::Timeouts::default();
-    let far = crate::dial::Far { address, identity: None, connect_timeout: timeout.connect };
+    let far = Far::plain(address, timeout.connect, false);
     let mut stream = match worker.dialer.tcp(far).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -203,72 +210,4 @@ pub async fn pass(worker: &Outbound, near: Near, address: SocketAddr, entry: &En
         () = open.reached(Phase::Closing) => None,
     };
     note_end(&exchange, entry, end.as_ref());
-}
-
-/// Sends a request that asks to leave HTTP, and keeps the far side of the tunnel if it may.
-pub async fn switching(
-    worker: &Rc<Outbound>,
-    conn: &Rc<Conn>,
-    exchange: &Rc<Exchange>,
-    resolved: &Rc<Resolved>,
-    mut parts: Parts,
-    switch: &Switch,
-    place: RequestTicket,
-) -> Result<Response<Body>, Failure> {
-    let target = &resolved.target;
-    let near_upgrade = parts.extensions.remove::<OnUpgrade>();
-    let near_upgrade = near_upgrade.filter(|_| conn.spoken == Spoken::Http2);
-    let key = {
-        let mut rng = worker.rng.borrow_mut();
-        (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
-    };
-    switch::write_request(&mut parts, switch, key);
-    let mut trial = choose(worker, target, &[], exchange.started_us)?;
-    let endpoint = std::sync::Arc::clone(&trial.endpoint);
-    exchange.attempts.set(1);
-    exchange.endpoint.set(Some(endpoint.address));
-    exchange.peer.replace(endpoint.identity.clone());
-    let request = Request::from_parts(parts, Body::empty());
-    let far = far(target, &endpoint);
-    let sent = worker.dialer.switching(far, request, switch, Some(&target.bulkhead)).await;
-    let meshed = endpoint.identity.is_some();
-    let (head, tunnel) = match sent {
-        Err(missed) => {
-            trial.settle(worker, Verdict::Failure, clock::now_us());
-            return Err(attempt::explain(target, &endpoint, missed).1);
-        }
-        Ok(Switched::Refused(response)) => {
-            trial.settle(worker, Verdict::Success, clock::now_us());
-            exchange.status.set(response.status().as_u16());
-            let (mut head, body) = response.into_parts();
-            clean_answer(exchange, &mut head.headers, meshed);
-            let held = Held { _trial: trial, _place: place, exchange: Rc::clone(exchange) };
-            let body = body.with_tail(Box::new(held));
-            return Ok(Response::from_parts(head, body));
-        }
-        Ok(Switched::Granted(head, tunnel)) => (head, tunnel),
-    };
-    trial.settle(worker, Verdict::Success, clock::now_us());
-    let (mut head, ()) = head.into_parts();
-    exchange.status.set(head.status.as_u16());
-    let protocol = head.headers.get(http::header::UPGRADE).cloned();
-    clean_answer(exchange, &mut head.headers, meshed);
-    switch::write_granted(&mut head.headers, &mut head.status, switch, protocol);
-    head.extensions.clear();
-    let held = Held { _trial: trial, _place: place, exchange: Rc::clone(exchange) };
-    conn.tunnels.open(near_upgrade, tunnel, Box::new(held));
-    Ok(Response::from_parts(head, Body::empty()))
-}
-
-/// Keeps the places of a refused switch while its answer goes by.
-struct Held {
-    _trial: Trial,
-    _place: RequestTicket,
-    exchange: Rc<Exchange>,
-}
-
-impl crate::http::Tail for Held {
-    fn data(&mut self, bytes: usize) {
-        self.exchange.count_out(bytes);
-    }
 }

@@ -3,52 +3,63 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::backend::Backend;
 use super::worker::Outbound;
 use crate::circuit::{self, Pass, Transition, Verdict};
-use crate::model::Endpoint;
-
-use super::snapshot::Target;
+use crate::model::{Endpoint, LastError, Reason};
 
 /// An attempt on one endpoint: counted while it lives, settled with its circuit exactly once.
 pub struct Trial {
     pub endpoint: Arc<Endpoint>,
-    target: Arc<Target>,
+    pub backend: Arc<Backend>,
     pass: Pass,
     settled: bool,
 }
 
 impl Trial {
     /// `pass` is what the endpoint's circuit gave.
-    pub fn begin(target: &Arc<Target>, endpoint: &Arc<Endpoint>, pass: Pass) -> Self {
+    pub fn begin(backend: &Arc<Backend>, endpoint: &Arc<Endpoint>, pass: Pass) -> Self {
         endpoint.health.in_flight.fetch_add(1, Relaxed);
-        Self { endpoint: Arc::clone(endpoint), target: Arc::clone(target), pass, settled: false }
+        let (endpoint, backend) = (Arc::clone(endpoint), Arc::clone(backend));
+        Self { endpoint, backend, pass, settled: false }
     }
 
-    /// Tells the circuit how it went.
-    pub fn settle(&mut self, worker: &Outbound, verdict: Verdict, now_us: u64) {
+    /// Tells the circuit how it went; `took_us` is the time to the answer's head.
+    pub fn settle(
+        &mut self,
+        worker: &Outbound,
+        verdict: Verdict,
+        took_us: Option<u64>,
+        now_us: u64,
+    ) {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
-        let service = &self.target.service;
-        let policy = &service.policy.circuit;
         let changed = circuit::settle(
             &self.endpoint,
-            &service.endpoints,
+            &self.backend.service.endpoints,
             self.pass,
             verdict,
-            policy,
+            took_us,
+            &self.backend.policy().circuit,
             now_us,
             &mut worker.rng.borrow_mut(),
         );
         if let Some(transition) = changed {
-            report(worker, &self.target, &self.endpoint, transition);
+            report(worker, &self.backend, &self.endpoint, transition);
         }
+    }
+
+    /// Keeps what went wrong for the pages.
+    pub fn note_error(&self, reason: Reason, text: &str, now_us: u64) {
+        let error = LastError { reason, text: text.to_owned(), at_us: now_us };
+        self.endpoint.health.note_error(error);
     }
 }
 
 /// Circuits change rarely, so this may look its counter up.
-fn report(worker: &Outbound, target: &Target, endpoint: &Endpoint, transition: Transition) {
-    let service = &*target.label;
+fn report(worker: &Outbound, backend: &Backend, endpoint: &Endpoint, transition: Transition) {
+    let service = &*backend.label;
     match transition {
         Transition::Opened => {
             tracing::warn!(service, endpoint = %endpoint.address, "circuit opened: the endpoint failed too often");

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 
 use super::settings::Unknown;
-use super::snapshot::{Snapshot, Target};
+use super::snapshot::Snapshot;
+use super::target::{Rule, Target};
 use crate::agent::session::Demand;
 use crate::dial::Dialer;
 use crate::intercept::OriginalDst;
 use crate::model::{Direction, ServiceName};
+use crate::route::Turn;
 use crate::runtime::clock::Rng;
 use crate::runtime::{Doorway, Drain};
 use crate::serve::Ledger;
@@ -49,16 +51,23 @@ pub struct Outbound {
     resolved: RefCell<HashMap<ServiceName, Rc<Resolved>>>,
     instances: RefCell<HashMap<SocketAddr, Rc<Resolved>>>,
     meters: RefCell<Meters>,
+    turns: RefCell<Turns>,
+    /// Copies of requests under way.
+    pub mirroring: Cell<u32>,
 }
 
 /// By service and route.
 type Meters = HashMap<(Arc<str>, Arc<str>), Rc<RouteMeter>>;
 
-/// A target with this worker's meters, one a rule.
+/// By service and route.
+type Turns = HashMap<(Arc<str>, Arc<str>), Rc<RefCell<Turn>>>;
+
+/// A target with what this worker keeps of its rules, one each.
 pub struct Resolved {
     pub version: u64,
     pub target: Arc<Target>,
     pub meters: Vec<Rc<RouteMeter>>,
+    pub turns: Vec<Rc<RefCell<Turn>>>,
 }
 
 impl Outbound {
@@ -80,6 +89,8 @@ impl Outbound {
             resolved: RefCell::default(),
             instances: RefCell::default(),
             meters: RefCell::default(),
+            turns: RefCell::default(),
+            mirroring: Cell::new(0),
         }
     }
 
@@ -105,7 +116,7 @@ impl Outbound {
             return Some(Rc::clone(resolved));
         }
         let target = Arc::clone(self.snapshot.borrow_mut().load().targets.get(name)?);
-        let resolved = self.with_meters(version, target);
+        let resolved = self.with_state(version, target);
         self.resolved.borrow_mut().insert(name.clone(), Rc::clone(&resolved));
         Some(resolved)
     }
@@ -117,15 +128,22 @@ impl Outbound {
             return Some(Rc::clone(resolved));
         }
         let target = Arc::clone(self.snapshot.borrow_mut().load().instances.get(&address)?);
-        let resolved = self.with_meters(version, target);
+        let resolved = self.with_state(version, target);
         self.instances.borrow_mut().insert(address, Rc::clone(&resolved));
         Some(resolved)
     }
 
-    fn with_meters(&self, version: u64, target: Arc<Target>) -> Rc<Resolved> {
-        let rules = target.routes.rules().iter();
-        let meters = rules.map(|rule| self.meter(&target.label, &rule.name)).collect();
-        Rc::new(Resolved { version, target, meters })
+    fn with_state(&self, version: u64, target: Arc<Target>) -> Rc<Resolved> {
+        let (label, rules) = (&target.backend.label, &target.rules);
+        let meters = rules.iter().map(|rule| self.meter(label, &rule.name)).collect();
+        let turns = rules.iter().map(|rule| self.turn(label, rule)).collect();
+        Rc::new(Resolved { version, target, meters, turns })
+    }
+
+    /// Whose turn it is among a rule's backends; it outlives snapshots.
+    fn turn(&self, service: &Arc<str>, rule: &Rule) -> Rc<RefCell<Turn>> {
+        let key = (Arc::clone(service), Arc::clone(&rule.name));
+        Rc::clone(self.turns.borrow_mut().entry(key).or_default())
     }
 
     /// The meter of a service and route; it outlives snapshots.
@@ -146,7 +164,9 @@ impl Outbound {
             .targets
             .values()
             .chain(snapshot.instances.values())
-            .flat_map(|target| target.service.endpoints.iter().map(|endpoint| endpoint.slot))
+            .flat_map(|target| {
+                target.backend.service.endpoints.iter().map(|endpoint| endpoint.slot)
+            })
             .collect();
         live.sort_unstable();
         self.dialer.sweep(|slot| live.binary_search(&slot).is_ok());

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Address, Labels, Resource, Service, TargetPort, Workload, WorkloadPort};
+use super::{Address, Labels, Resource, Service, TargetPort, Workload, WorkloadPort, attach};
 use crate::model::{Protocol, ServiceName, SpiffeId, TrustDomain};
 
 /// One port of a service, and who serves it.
@@ -21,7 +21,8 @@ pub struct Bound {
     pub headless: bool,
     /// In the order of the workloads.
     pub endpoints: Vec<BoundEndpoint>,
-    /// Routes that name it, of every namespace, and policies that concern it or one of those routes.
+    /// Routes that name it, of every namespace, and policies that concern it or one of those routes;
+    /// by kind, namespace and name.
     pub attachments: Vec<Arc<Resource>>,
 }
 
@@ -51,10 +52,12 @@ pub struct Instance {
     pub protocol: Protocol,
 }
 
-/// Each port of `service`, with those of `workloads` that it selects.
+/// Each port of `service`, with those of `workloads` that it selects, and those of `attachable`
+/// (routes and policies, in any order) that are about it.
 pub fn bind<'a>(
     service: &Service,
     workloads: impl Iterator<Item = &'a Workload> + Clone,
+    attachable: &[Arc<Resource>],
     trust_domain: &TrustDomain,
 ) -> Vec<Bound> {
     let selected = workloads.filter(|workload| selects(service, workload));
@@ -78,7 +81,7 @@ pub fn bind<'a>(
             cluster_ips: service.cluster_ips.clone(),
             headless: service.headless,
             endpoints,
-            attachments: Vec::new(),
+            attachments: attach::select(service, port, attachable),
         }
     };
     service.ports.iter().map(bind).collect()

@@ -248,3 +248,19 @@ pub fn distinct<T, K: Eq + Hash + Display>(
         }
     }
 }
+
+/// As [`distinct`], of a list of single values.
+pub fn distinct_values<T: Eq + Hash + Display>(node: &Node, decoder: &mut Decoder, items: &[T]) {
+    let Value::List(nodes) = &node.value else {
+        return;
+    };
+    let mut seen: HashMap<&T, usize> = HashMap::with_capacity(items.len());
+    for (index, (item, node)) in items.iter().zip(nodes).enumerate() {
+        if let Some(first) = seen.get(item) {
+            let message = format!("{item} is taken by item {first}");
+            decoder.item(index, |decoder| decoder.fault(&node.at, message));
+        } else {
+            seen.insert(item, index);
+        }
+    }
+}

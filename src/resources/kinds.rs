@@ -6,10 +6,10 @@ use super::decode::{Decoder, Fields};
 use super::fault::suggestion;
 use super::metadata::{self, Metadata};
 use super::node::{Node, Value};
-use super::route::{GrpcRoute, HttpRoute};
+use super::route::{self, GrpcRoute, HttpRoute};
 use super::scalar::text;
 use super::service::{self, Service};
-use super::traffic_policy::TrafficPolicy;
+use super::traffic_policy::{self, TrafficPolicy};
 use super::workload::{self, Workload};
 
 /// Something that a file, the control plane or Kubernetes says about the mesh.
@@ -21,8 +21,8 @@ pub enum Resource {
     Workload(Workload),
     HttpRoute(HttpRoute),
     GrpcRoute(GrpcRoute),
-    /// How callers treat a service.
-    TrafficPolicy(TrafficPolicy),
+    /// How callers treat a service; boxed, because it is several times as large as the others.
+    TrafficPolicy(Box<TrafficPolicy>),
 }
 
 impl Resource {
@@ -80,9 +80,31 @@ const KINDS: &[Kind] = &[
             workload::decode(metadata, spec, decoder).map(Resource::Workload)
         }),
     },
-    Kind::unsupported("HTTPRoute", GATEWAY),
-    Kind::unsupported("GRPCRoute", GATEWAY),
-    Kind::unsupported("TrafficPolicy", OUTRIGGER),
+    Kind {
+        name: "HTTPRoute",
+        api_version: GATEWAY,
+        label_name: false,
+        decode: Some(|metadata, spec, decoder| {
+            route::http(metadata, spec, decoder).map(Resource::HttpRoute)
+        }),
+    },
+    Kind {
+        name: "GRPCRoute",
+        api_version: GATEWAY,
+        label_name: false,
+        decode: Some(|metadata, spec, decoder| {
+            route::grpc(metadata, spec, decoder).map(Resource::GrpcRoute)
+        }),
+    },
+    Kind {
+        name: "TrafficPolicy",
+        api_version: OUTRIGGER,
+        label_name: false,
+        decode: Some(|metadata, spec, decoder| {
+            let policy = traffic_policy::decode(metadata, spec, decoder)?;
+            Some(Resource::TrafficPolicy(Box::new(policy)))
+        }),
+    },
     Kind::unsupported("AccessPolicy", OUTRIGGER),
     Kind::unsupported("RateLimitPolicy", OUTRIGGER),
 ];

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Address, Labels, Metadata, Resource, Service, ServicePort, TargetPort, Workload, WorkloadPort,
+    route, traffic_policy,
 };
 use crate::model::Protocol;
 
@@ -14,9 +15,9 @@ pub fn of(resource: &Resource) -> Value {
     let (api_version, spec) = match resource {
         Resource::Service(service) => ("v1", service_spec(service)),
         Resource::Workload(workload) => ("outrigger.dev/v1alpha1", workload_spec(workload)),
-        Resource::HttpRoute(_) => ("gateway.networking.k8s.io/v1", Value::Null),
-        Resource::GrpcRoute(_) => ("gateway.networking.k8s.io/v1", Value::Null),
-        Resource::TrafficPolicy(_) => ("outrigger.dev/v1alpha1", Value::Null),
+        Resource::HttpRoute(route) => ("gateway.networking.k8s.io/v1", route::http_spec(route)),
+        Resource::GrpcRoute(route) => ("gateway.networking.k8s.io/v1", route::grpc_spec(route)),
+        Resource::TrafficPolicy(policy) => ("outrigger.dev/v1alpha1", traffic_policy::spec(policy)),
     };
     json!({
         "apiVersion": api_version,
@@ -103,7 +104,8 @@ fn unless_empty(labels: &Labels) -> Option<Value> {
     (!labels.is_empty()).then(|| json!(labels))
 }
 
-fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+/// A map of the fields that say something.
+pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     fields.collect::<Map<_, _>>().into()
 }

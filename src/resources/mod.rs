@@ -37,8 +37,8 @@ pub use metadata::Metadata;
 pub use names::{Address, Labels};
 pub use node::{Key, Node, Origin, Value, quote};
 pub use route::{
-    GrpcMatch, GrpcMethod, GrpcRoute, GrpcRule, HttpRoute, HttpRule, ParentRef, RouteRetry,
-    RouteTimeouts,
+    DraftRule, GrpcMatch, GrpcMethod, GrpcRoute, GrpcRule, HttpRoute, HttpRule, ParentRef,
+    RouteRetry, RouteTimeouts, grpc_rules, http_rules,
 };
 pub use service::{Service, ServicePort, TargetPort};
 pub use traffic_policy::{FallbackSpec, TargetKind, TargetRef, TrafficPolicy};

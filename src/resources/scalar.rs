@@ -97,15 +97,20 @@ pub fn ratio(node: &Node, decoder: &mut Decoder) -> Option<f64> {
 /// A span of time: `250ms`, `1s`, `5m`, `1h30m` (the Gateway API's form, four
 /// parts of up to five digits). Zero is refused.
 pub fn duration(node: &Node, decoder: &mut Decoder) -> Option<Duration> {
+    let value = duration_or_zero(node, decoder)?;
+    not_zero(node, decoder, value.is_zero())?;
+    Some(value)
+}
+
+/// As [`duration`], for formats in which zero means something (the Gateway API's: off).
+pub fn duration_or_zero(node: &Node, decoder: &mut Decoder) -> Option<Duration> {
     const WHAT: &str = "a duration such as 250ms, 1s or 5m";
     if let Value::Int(_) | Value::Float(_) = node.value {
         let message = format!("expected {WHAT}, found {}; add the unit", node.describe());
         decoder.fault(&node.at, message);
         return None;
     }
-    let value = parsed(node, decoder, WHAT, parse_duration)?;
-    not_zero(node, decoder, value.is_zero())?;
-    Some(value)
+    parsed(node, decoder, WHAT, parse_duration)
 }
 
 fn not_zero(node: &Node, decoder: &mut Decoder, zero: bool) -> Option<()> {

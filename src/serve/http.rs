@@ -1,6 +1,6 @@
 //! HTTP/1 and HTTP/2 on one accepted connection, until it ends or the process drains.
 
-use std::convert::Infallible;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::tunnel::Tunnels;
 use crate::http::{Body, Gate, Guarded};
 use crate::runtime::hyper_io::{HyperIo, OnWorker, WorkerTimer};
-use crate::runtime::{Open, Phase, Prefixed};
+use crate::runtime::{Open, Phase, Prefixed, socket};
+use crate::tls::OverSocket;
 
 /// Streams of one HTTP/2 connection at a time; clients wait with more.
 const STREAMS: u32 = 256;
@@ -44,11 +45,12 @@ pub async fn http1<IO, S>(
     keeps_case: bool,
 ) -> Result<(), hyper::Error>
 where
-    IO: AsyncRead + AsyncWrite + Unpin,
-    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    IO: AsyncRead + AsyncWrite + Unpin + OverSocket,
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let (heard, io) = io.into_parts();
-    let io = Guarded::new(heard, io, gate);
+    let io = Guarded::new(heard, io, Rc::clone(&gate));
     let mut builder = http1::Builder::new();
     // The guard has its own time limit for heads, and a proxy dates no one else's answers.
     builder
@@ -65,6 +67,10 @@ where
     })
     .await;
     let Some(served) = served else { return Ok(()) };
+    if served.is_err() && gate.is_aborted() {
+        socket::reset_on_close(connection.into_parts().io.into_parts().1.socket());
+        return served;
+    }
     served?;
     let Some(tunnel) = tunnels.take() else {
         return Ok(());
@@ -86,7 +92,8 @@ pub async fn http2<IO, S>(
 ) -> Result<(), hyper::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
-    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
     S::Future: 'static,
 {
     let mut builder = http2::Builder::new(OnWorker);

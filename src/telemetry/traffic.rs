@@ -27,6 +27,7 @@ pub struct TrafficMetrics {
     transitions: Family<Counter>,
     decisions: Family<Counter>,
     pub floor_held: Family<Counter>,
+    pub mirrored: Family<Counter>,
 }
 
 impl TrafficMetrics {
@@ -94,6 +95,12 @@ impl TrafficMetrics {
                 "Ejections that minReadyEndpoints held back.",
                 ROUTE_SERIES,
                 &["service"],
+            ),
+            mirrored: registry.counter_family(
+                "outrigger_mirrored_total",
+                "Copies of requests, by the mirror's service and whether they were answered.",
+                ROUTE_SERIES,
+                &["service", "outcome"],
             ),
         }
     }

@@ -52,6 +52,14 @@ pub enum PeerError {
     Closed,
     #[error("the connection failed in mid-handshake: {0}")]
     Io(io::ErrorKind),
+    #[error("the server's certificate is not for the name {0}")]
+    WrongName(String),
+    #[error("nobody said for which name the server's certificate must be: write tls.originate.sni")]
+    NoServerName,
+    #[error("its certificate can't be verified: {0}")]
+    NoRoots(String),
+    #[error("the server does not speak HTTP/2")]
+    NoHttp2,
     #[error("the TLS handshake failed")]
     Handshake(#[source] TlsError),
 }
@@ -70,10 +78,14 @@ impl PeerError {
             | PeerError::WrongIdentity { .. }
             | PeerError::NotSpiffe { .. }
             | PeerError::Revoked
+            | PeerError::WrongName(_)
+            | PeerError::NoServerName
+            | PeerError::NoRoots(_)
             | PeerError::Handshake(TlsError::InvalidCertificate(_)) => true,
             PeerError::Refused(refusal) => !matches!(refusal, Refusal::Alert(_)),
             PeerError::TlsVersion
             | PeerError::Alpn
+            | PeerError::NoHttp2
             | PeerError::NotTls
             | PeerError::Closed
             | PeerError::Io(_)
@@ -163,6 +175,9 @@ fn certificate(verdict: &CertificateError, error: &TlsError) -> PeerError {
         }
         CertificateError::Revoked => PeerError::Revoked,
         CertificateError::UnknownIssuer => PeerError::UnknownIssuer,
+        CertificateError::NotValidForNameContext { expected, .. } => {
+            PeerError::WrongName(expected.to_str().into_owned())
+        }
         CertificateError::BadSignature => PeerError::BadSignature,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             PeerError::WrongPurpose

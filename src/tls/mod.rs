@@ -5,13 +5,15 @@
 //! [`Credentials`] are an immutable snapshot: rotation builds another and swaps the pointer.
 //! Callers: `serve` and `inbound` accept, `dial` connects, `app` reloads files, `agent` makes
 //! credentials from what the control plane issued. Connections with the control plane have their own
-//! two ends, [`ControlServer`] and [`ControlClient`], where the caller may still be nameless.
+//! two ends, [`ControlServer`] and [`ControlClient`], where the caller may still be nameless; servers
+//! outside the mesh are verified by host name ([`Origination`]).
 
 mod configs;
 mod control;
 mod error;
 mod files;
 mod handshake;
+mod originate;
 mod relay;
 mod settings;
 mod stream;
@@ -27,6 +29,7 @@ pub use control::{ControlClient, ControlServer, Offer};
 pub use error::{PeerError, Refusal, classify};
 pub use files::{Fingerprint, LoadError, fingerprint, load};
 pub use handshake::{accept, connect};
+pub use originate::Origination;
 pub use relay::{OverSocket, relay};
 pub use settings::Settings;
 pub use stream::Stream;

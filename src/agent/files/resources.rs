@@ -11,6 +11,7 @@ use crate::agent::hosts::{RESOLVE, Resolved, resolve};
 use crate::agent::mapper::{Mapper, Picture};
 use crate::model::{Mesh, TrustDomain};
 use crate::resources::{self, Fault, Resource};
+use crate::runtime::clock::now_us;
 
 /// Publishes the picture whenever the files, or the addresses behind host names, change; runs until
 /// the process ends. `first` was read already; other paths count from the next look on.
@@ -21,12 +22,12 @@ pub async fn watch_resources(
     first: Vec<Resource>,
     publish: impl Fn(Mesh),
 ) {
-    let mut mapper = Mapper::default();
+    let mut mapper = Mapper::new(&namespace);
     let mut picture = Picture::of(&first, &trust_domain);
     let mut seen = resources::fingerprint(&paths.borrow());
     let mut hosts = resolve(picture.hosts(), &Resolved::new()).await;
     let mut resolved_at = Instant::now();
-    publish(mapper.map(&picture, &hosts));
+    publish(mapper.map(&picture, &hosts, now_us()));
     loop {
         sleep(POLL).await;
         let now = resources::fingerprint(&paths.borrow());
@@ -50,7 +51,7 @@ pub async fn watch_resources(
             changed |= hosts != before;
         }
         if changed {
-            publish(mapper.map(&picture, &hosts));
+            publish(mapper.map(&picture, &hosts, now_us()));
         }
     }
 }

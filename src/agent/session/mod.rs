@@ -29,7 +29,7 @@ use tracing::{error, info, warn};
 pub use demand::{Asked, Demand, Queue, Want, channel};
 pub use ended::Ended;
 pub use enroll::{Begun, Enrolled, enroll};
-pub use known::{AddressAnswer, Known, ServiceAnswer};
+pub use known::{AddressAnswer, Known, References, Remembered, ServiceAnswer};
 pub use link::{LinkError, dial};
 pub use pace::Pace;
 pub use status::{Facts, Status};
@@ -146,6 +146,7 @@ impl Agent {
         status: Arc<Status>,
         queue: Queue,
     ) -> Rc<Self> {
+        let mapper = RefCell::new(Mapper::new(&workload.namespace));
         Rc::new(Self {
             settings,
             workload,
@@ -154,7 +155,7 @@ impl Agent {
             status,
             queue,
             known: RefCell::new(Known::new(pinned)),
-            mapper: RefCell::default(),
+            mapper,
             hosts: RefCell::default(),
             svid: RefCell::default(),
             enrolling: RefCell::default(),

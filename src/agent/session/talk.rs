@@ -17,10 +17,10 @@ use super::demand::Want;
 use super::ended::Ended;
 use super::enroll::{bundle, revoked};
 use super::renewal::{Pending, due};
-use super::{Agent, Offer};
+use super::{Agent, Offer, Remembered};
 use crate::agent::hosts::{RESOLVE, Resolved, resolve};
 use crate::agent::mapper::{Mapper, Picture};
-use crate::runtime::clock::Rng;
+use crate::runtime::clock::{Rng, now_us};
 use crate::wire::Channel;
 use crate::wire::protocol_number;
 use crate::wire::v1::from_sidecar::Message as Say;
@@ -59,12 +59,13 @@ impl Talk {
     /// Holds a session until it ends.
     pub async fn begin(agent: Rc<Agent>, channel: Channel) -> Ended {
         let (say, said) = mpsc::channel(QUEUE);
-        let (answered, open) = agent.known.borrow().subscriptions();
+        let Remembered { answered, open, implied } = agent.known.borrow().remembered();
         let hello = v1::Hello {
             software: format!("outrigger-proxy {}", env!("CARGO_PKG_VERSION")),
             workload: agent.workload.name.clone(),
             version: agent.known.borrow().version(),
             subscription: Some(answered),
+            implied,
         };
         let mut rng = Rng::from_system();
         let renew_at = next_renewal(&agent, &mut rng);
@@ -193,15 +194,18 @@ impl Talk {
 
     fn update(&mut self, update: v1::Update) -> Result<bool, Ended> {
         let version = update.version.clone();
-        let taken = self.agent.known.borrow_mut().take(update, Instant::now());
+        let taken = self.agent.known.borrow_mut().take(update);
         match taken {
-            Ok(()) => {
+            Ok(unwanted) => {
                 self.agent.status.updated(&version);
                 let unresolved = self.publish();
                 if self.agent.known.borrow().is_complete() {
                     (self.agent.hooks.informed)();
                 }
                 self.say(Say::Verdict(v1::Verdict { version, errors: Vec::new() }))?;
+                let again = self.agent.known.borrow_mut().ask_again(Instant::now());
+                self.say_if_any(unwanted, Say::Unsubscribe)?;
+                self.say_if_any(again, Say::Subscribe)?;
                 Ok(unresolved)
             }
             Err(errors) => {
@@ -221,7 +225,7 @@ impl Talk {
     fn publish(&mut self) -> bool {
         let picture = self.agent.known.borrow().picture();
         let unresolved = picture.hosts().iter().any(|host| !self.hosts.contains_key(host));
-        (self.agent.hooks.publish)(self.mapper.map(&picture, &self.hosts));
+        (self.agent.hooks.publish)(self.mapper.map(&picture, &self.hosts, now_us()));
         unresolved
     }
 
@@ -241,9 +245,7 @@ impl Talk {
     /// Asks for what the data plane wants, and for whatever else it wants meanwhile.
     fn ask(&self, first: Want, more: &mut mpsc::Receiver<Want>) -> Result<(), Ended> {
         let gone = self.agent.known.borrow_mut().make_room();
-        if gone != v1::Subscription::default() {
-            self.say(Say::Unsubscribe(gone))?;
-        }
+        self.say_if_any(gone, Say::Unsubscribe)?;
         let mut subscription = v1::Subscription::default();
         let mut next = Some(first);
         while let Some(want) = next {
@@ -359,6 +361,14 @@ impl Talk {
         let ends = svid.as_ref().map(|svid| svid.not_after());
         let left = ends.and_then(|ends| ends.duration_since(SystemTime::now()).ok());
         left.unwrap_or_default().mul_f64(AGAIN).max(Duration::from_millis(100))
+    }
+
+    fn say_if_any(
+        &self,
+        names: v1::Subscription,
+        message: fn(v1::Subscription) -> Say,
+    ) -> Result<(), Ended> {
+        if names == v1::Subscription::default() { Ok(()) } else { self.say(message(names)) }
     }
 
     fn say(&self, message: Say) -> Result<(), Ended> {

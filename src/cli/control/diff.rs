@@ -9,7 +9,7 @@ use super::super::output::{Format, render};
 const LINES: usize = 3;
 
 /// The changed lines with a few around them; empty when nothing differs. What the control plane
-/// counts (`resourceVersion`) is no difference.
+/// counts (`resourceVersion`, `creationTimestamp`) is no difference.
 pub(super) fn unified(before: Option<&Value>, after: Option<&Value>, colour: bool) -> String {
     let (before, after) = (text(before), text(after));
     let diff = TextDiff::from_lines(&before, &after);
@@ -23,6 +23,7 @@ fn text(manifest: Option<&Value>) -> String {
     if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
         // Not `remove`, which would move the last field to its place.
         metadata.shift_remove("resourceVersion");
+        metadata.shift_remove("creationTimestamp");
     }
     render(&manifest, None, Format::Yaml)
 }

@@ -10,8 +10,8 @@ use crate::control::catalog::Registration;
 use crate::control::sessions::Session;
 use crate::http::answers::{self, Answer, timestamp};
 use crate::model::{SpiffeId, TrustDomain};
-use crate::resources::Address;
 use crate::resources::bound::{Bound, BoundEndpoint};
+use crate::resources::{Address, Metadata, Resource};
 
 /// Who is connected and how far each has come; `newest` is what there is to know.
 pub fn sessions(view: &View) -> Value {
@@ -43,7 +43,7 @@ fn session(session: Session) -> Value {
 pub fn services(view: &View) -> Value {
     let services = view.catalog.services();
     let services: Vec<Value> =
-        services.iter().map(|(bound, changed_at)| service(bound, *changed_at)).collect();
+        services.iter().map(|(served, changed_at)| service(&served.bound, *changed_at)).collect();
     json!({"revision": view.catalog.revision(), "services": services})
 }
 
@@ -54,8 +54,15 @@ fn service(bound: &Bound, changed_at: u64) -> Value {
         "clusterIPs": bound.cluster_ips.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "headless": bound.headless,
         "changedAtRevision": changed_at,
+        "attachments": bound.attachments.iter().map(|each| attachment(each)).collect::<Vec<_>>(),
         "endpoints": bound.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
     })
+}
+
+/// `HTTPRoute web.shop`
+fn attachment(resource: &Resource) -> String {
+    let Metadata { name, namespace, .. } = resource.metadata();
+    format!("{} {name}.{namespace}", resource.kind())
 }
 
 fn endpoint(endpoint: &BoundEndpoint) -> Value {

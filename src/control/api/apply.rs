@@ -22,8 +22,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
 }
 
-/// What happens to a resource. Manifests are without version, so that what differs is what people
-/// changed.
+/// What happens to a resource. Manifests are without version and time of creation, so that what
+/// differs is what people changed.
 #[derive(Debug)]
 pub struct Change {
     pub id: Id,
@@ -96,10 +96,11 @@ pub fn delete(
 
 impl Plan {
     fn put(&mut self, id: Id, resource: &Resource, before: Option<&Held>, now_ms: i64) {
-        let after = unversioned(resource);
-        let action = match before {
+        let after = said(resource);
+        let was = before.map(|held| said(&held.resource));
+        let action = match &was {
             None => Action::Created,
-            Some(held) if held.resource == *resource => Action::Unchanged,
+            Some(was) if *was == after => Action::Unchanged,
             Some(_) => Action::Updated,
         };
         if action != Action::Unchanged {
@@ -111,8 +112,7 @@ impl Plan {
         if action == Action::Created {
             self.reserve(&id);
         }
-        let before = before.map(|held| unversioned(&held.resource));
-        self.changes.push(Change { id, action, before, after: Some(after) });
+        self.changes.push(Change { id, action, before: was, after: Some(after) });
     }
 
     /// A sidecar may be about to register a workload of this name: whoever commits first has it.
@@ -124,7 +124,7 @@ impl Plan {
     fn remove(&mut self, id: Id, before: &Held) {
         let expect = Expect::Version(before.version);
         self.writes.push(Write { key: id.applied(), expect, value: None });
-        let before = Some(unversioned(&before.resource));
+        let before = Some(said(&before.resource));
         self.changes.push(Change { id, action: Action::Deleted, before, after: None });
     }
 
@@ -134,10 +134,12 @@ impl Plan {
     }
 }
 
-fn unversioned(resource: &Resource) -> Value {
+/// What people say of it: the rest is the control plane's to count.
+fn said(resource: &Resource) -> Value {
     let mut manifest = manifest::of(resource);
     if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.shift_remove("resourceVersion");
+        metadata.shift_remove("creationTimestamp");
     }
     manifest
 }

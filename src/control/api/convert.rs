@@ -1,11 +1,12 @@
 //! The house's nouns as the protocol writes them, and back.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::subscriptions::MOST;
-use crate::control::catalog::AddressFact;
+use crate::control::catalog::{AddressFact, Served};
 use crate::model::{ServiceName, SpiffeId};
 use crate::resources::Address;
 use crate::resources::bound::{Bound, BoundEndpoint, Instance};
@@ -25,7 +26,7 @@ impl TryFrom<v1::Subscription> for Wanted {
         if services.len() + addresses.len() > MOST {
             return Err(format!("at most {MOST} services and addresses may be named at once"));
         }
-        let services = services.into_iter().map(ServiceName::try_from).collect::<Result<_, _>>()?;
+        let services = names(services)?;
         let address = |text: String| {
             text.parse().map_err(|_| format!("{text:?} is no address such as 10.0.0.1:80"))
         };
@@ -34,18 +35,36 @@ impl TryFrom<v1::Subscription> for Wanted {
     }
 }
 
-pub fn service(bound: &Bound) -> v1::Service {
+/// # Errors
+/// The first name that can't be one, or that they are too many.
+pub fn names(from: Vec<v1::ServiceName>) -> Result<Vec<ServiceName>, String> {
+    if from.len() > MOST {
+        return Err(format!("at most {MOST} services may be named at once"));
+    }
+    from.into_iter().map(ServiceName::try_from).collect()
+}
+
+fn service(served: &Served) -> v1::Service {
     let Bound { name: _, protocol: spoken, cluster_ips, headless, endpoints, attachments: _ } =
-        bound;
+        &served.bound;
     v1::Service {
         protocol: protocol_number(*spoken),
         cluster_ips: cluster_ips.iter().map(ToString::to_string).collect(),
         headless: *headless,
         endpoints: endpoints.iter().map(endpoint).collect(),
+        attachments: (!served.manifests.is_empty()).then(|| attachments(served)),
     }
 }
 
-pub fn endpoint(from: &BoundEndpoint) -> v1::Endpoint {
+fn attachments(Served { bound: _, manifests, references }: &Served) -> v1::Attachments {
+    let attachment = |manifest: &Arc<str>| v1::Attachment { manifest: manifest.to_string() };
+    v1::Attachments {
+        attachments: manifests.iter().map(attachment).collect(),
+        references: references.iter().map(Into::into).collect(),
+    }
+}
+
+fn endpoint(from: &BoundEndpoint) -> v1::Endpoint {
     let BoundEndpoint { workload: _, address: _, port: _, mesh_port, identity, zone, weight } =
         from;
     v1::Endpoint {
@@ -57,7 +76,7 @@ pub fn endpoint(from: &BoundEndpoint) -> v1::Endpoint {
     }
 }
 
-pub fn key(endpoint: &BoundEndpoint) -> v1::EndpointKey {
+fn key(endpoint: &BoundEndpoint) -> v1::EndpointKey {
     v1::EndpointKey {
         workload: endpoint.workload.to_string(),
         address: match &endpoint.address {
@@ -75,27 +94,39 @@ fn identity_of(endpoint: &BoundEndpoint) -> (&str, &Address, u16) {
 
 /// What became of a service since `before` was said; `None` when nothing did.
 pub fn answer(
-    name_of: &ServiceName,
-    before: Option<&Option<std::sync::Arc<Bound>>>,
-    now: Option<&Bound>,
+    name: &ServiceName,
+    before: Option<&Option<Arc<Served>>>,
+    now: Option<&Arc<Served>>,
 ) -> Option<v1::ServiceAnswer> {
     use v1::service_answer::Answer;
     let answer = match (before, now) {
         (Some(None), None) => return None,
         (_, None) => Answer::Unknown(v1::Unknown {}),
-        (Some(Some(before)), Some(now)) if **before == *now => return None,
-        (Some(Some(before)), Some(now)) if is_same_but_endpoints(before, now) => {
-            Answer::Endpoints(delta(before, now))
-        }
+        (Some(Some(before)), Some(now)) => change(before, now)?,
         (_, Some(now)) => Answer::Service(service(now)),
     };
-    Some(v1::ServiceAnswer { name: Some(name_of.into()), answer: Some(answer) })
+    Some(v1::ServiceAnswer { name: Some(name.into()), answer: Some(answer) })
 }
 
-fn is_same_but_endpoints(before: &Bound, now: &Bound) -> bool {
-    before.protocol == now.protocol
-        && before.cluster_ips == now.cluster_ips
-        && before.headless == now.headless
+/// No more than what is different: endpoints come and go all day, and a policy of the mesh must not
+/// send all of them again.
+fn change(before: &Arc<Served>, now: &Arc<Served>) -> Option<v1::service_answer::Answer> {
+    use v1::service_answer::Answer;
+    if Arc::ptr_eq(before, now) {
+        return None;
+    }
+    let (old, new) = (&before.bound, &now.bound);
+    let same_service = old.protocol == new.protocol
+        && old.cluster_ips == new.cluster_ips
+        && old.headless == new.headless;
+    let same_endpoints = old.endpoints == new.endpoints;
+    let same_attachments = before.manifests == now.manifests && before.references == now.references;
+    Some(match (same_service, same_endpoints, same_attachments) {
+        (true, true, true) => return None,
+        (true, false, true) => Answer::Endpoints(delta(old, new)),
+        (true, true, false) => Answer::Attachments(attachments(now)),
+        _ => Answer::Service(service(now)),
+    })
 }
 
 fn delta(before: &Bound, now: &Bound) -> v1::EndpointDelta {

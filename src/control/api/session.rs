@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use tracing::{debug, info, warn};
 
 use super::Caller;
-use super::convert::{Wanted, manifest_of};
+use super::convert::{Wanted, manifest_of, names};
 use super::identity::{bundle, certificate, renew};
 use super::subscriptions::Subscriptions;
 use crate::control::ca::enrollment_of;
@@ -148,7 +148,7 @@ impl Session {
         hello: v1::Hello,
         tell: mpsc::Sender<Queued>,
     ) -> Result<Session, Status> {
-        let v1::Hello { software, workload, version, subscription } = hello;
+        let v1::Hello { software, workload, version, subscription, implied } = hello;
         let enrollment = enrollment_of(&peer.serial).unwrap_or_default();
         if desk.catalog.enrollment(enrollment).is_none() {
             warn!(identity = %peer.id, serial = peer.serial, "a certificate without an enrolment was refused");
@@ -163,6 +163,7 @@ impl Session {
         let software = software.chars().take(SOFTWARE).collect();
         let wanted = Wanted::try_from(subscription.unwrap_or_default());
         let wanted = wanted.map_err(Status::invalid_argument)?;
+        let implied = names(implied).map_err(Status::invalid_argument)?;
         let facts = SessionFacts {
             identity: peer.id.clone(),
             workload: workload.clone(),
@@ -171,9 +172,9 @@ impl Session {
             certificate_ends: peer.not_after,
         };
         let entry = desk.sessions.enter(facts);
-        let mut subscriptions =
-            Subscriptions::new(Arc::clone(&desk.catalog), Arc::clone(&desk.epoch));
-        let first = subscriptions.begin(&wanted, &version);
+        let (catalog, epoch) = (Arc::clone(&desk.catalog), Arc::clone(&desk.epoch));
+        let mut subscriptions = Subscriptions::new(catalog, epoch, peer.id.namespace());
+        let first = subscriptions.begin(&wanted, implied, &version);
         entry.subscribed(subscriptions.len());
         let until = peer.not_after;
         let mut session = Session {

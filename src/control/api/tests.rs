@@ -354,7 +354,7 @@ async fn a_list_is_sorted_and_takes_kind_and_namespace() {
     assert_eq!(names(&bench.list("Service", "a-b").await.expect("a list")), [sorted[2]]);
     assert!(bench.list("Workload", "a").await.expect("a list").is_empty());
     let rows =
-        [("service", "", "`Service`"), ("HTTPRoute", "", "not supported"), ("", "A", "\"A\"")];
+        [("service", "", "`Service`"), ("AccessPolicy", "", "not supported"), ("", "A", "\"A\"")];
     for (kind, namespace, part) in rows {
         let refused = bench.list(kind, namespace).await.expect_err("refused");
         assert_eq!(refused.code(), Code::InvalidArgument);

@@ -15,7 +15,8 @@ use crate::resources::{Metadata, Origin, Resource, Service, Workload, manifest, 
 /// A resource that somebody applied.
 #[derive(Debug)]
 pub struct Held {
-    pub resource: Resource,
+    /// Created when it was first applied, whatever its manifest says.
+    pub resource: Arc<Resource>,
     /// Of the commit that wrote it.
     pub version: u64,
     /// When it was first applied, in milliseconds since 1970.
@@ -124,12 +125,8 @@ impl Held {
     pub fn read(value: &[u8], version: u64) -> Result<Self, String> {
         let stored: StoredResource =
             serde_json::from_slice(value).map_err(|error| error.to_string())?;
-        let resource = resource(&stored.manifest)?;
+        let resource = Arc::new(resource(created(stored.manifest, stored.created_ms))?);
         Ok(Self { resource, version, created_ms: stored.created_ms })
-    }
-
-    pub fn workload(&self) -> Option<&Workload> {
-        workload(&self.resource)
     }
 
     pub fn service(&self) -> Option<&Service> {
@@ -148,7 +145,7 @@ impl Registration {
     pub fn read(value: &[u8], version: u64) -> Result<Self, String> {
         let stored: StoredResource =
             serde_json::from_slice(value).map_err(|error| error.to_string())?;
-        let Resource::Workload(workload) = resource(&stored.manifest)? else {
+        let Resource::Workload(workload) = resource(stored.manifest)? else {
             return Err("it is no workload".to_owned());
         };
         let enrollment = stored.enrollment.unwrap_or_default();
@@ -163,7 +160,8 @@ impl Registration {
 
     /// The manifest with its version, as people are shown it.
     pub fn manifest(&self) -> Value {
-        versioned(manifest::of(&Resource::Workload(self.workload.clone())), self.version)
+        let manifest = manifest::of(&Resource::Workload(self.workload.clone()));
+        versioned(created(manifest, self.created_ms), self.version)
     }
 }
 
@@ -175,12 +173,19 @@ pub fn service(resource: &Resource) -> Option<&Service> {
     if let Resource::Service(service) = resource { Some(service) } else { None }
 }
 
-fn resource(manifest: &Value) -> Result<Resource, String> {
+fn resource(manifest: Value) -> Result<Resource, String> {
     let origin = Origin::file("the store");
     let read = parse_documents(&manifest.to_string(), &origin, "default");
     let mut read = read
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     read.pop().ok_or_else(|| "it is empty".to_owned())
+}
+
+/// With the time of creation, to the second as Kubernetes has it.
+fn created(mut manifest: Value, created_ms: i64) -> Value {
+    let second = jiff::Timestamp::from_second(created_ms.div_euclid(1000)).unwrap_or_default();
+    manifest["metadata"]["creationTimestamp"] = Value::from(second.to_string());
+    manifest
 }
 
 fn versioned(mut manifest: Value, version: u64) -> Value {

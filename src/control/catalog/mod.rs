@@ -5,9 +5,11 @@
 //! (`audience`) and reads the newest state when it gets to it: a slow reader skips states, it never
 //! queues them. Called by every part of the API.
 
+mod attachments;
 mod audience;
 mod held;
 mod picture;
+mod served;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +25,12 @@ pub use held::{
     resource_name,
 };
 pub use picture::AddressFact;
+pub use served::Served;
 
 use super::store::{Committed, Record, Shelf};
 use crate::identity::Revoked;
 use crate::model::{ServiceName, TrustDomain};
 use crate::resources::Resource;
-use crate::resources::bound::Bound;
 use audience::Audience;
 use picture::Picture;
 
@@ -126,9 +128,10 @@ impl Catalog {
     }
 
     /// Every port of every service, by name, with the revision at which it changed last.
-    pub fn services(&self) -> Vec<(Arc<Bound>, u64)> {
+    /// What only some namespaces are told of it is left out.
+    pub fn services(&self) -> Vec<(Arc<Served>, u64)> {
         let mut services = self.lock().picture.all_services();
-        services.sort_by_cached_key(|(bound, _)| bound.name.to_string());
+        services.sort_by_cached_key(|(served, _)| served.bound.name.to_string());
         services
     }
 
@@ -214,12 +217,18 @@ impl Catalog {
         self.lock().audience.unsubscribe(mailbox, services, addresses);
     }
 
-    /// The newest state of some services and addresses, all of one revision.
-    pub fn read(&self, services: &[ServiceName], addresses: &[SocketAddr]) -> Reading {
+    /// The newest state of some services and addresses, all of one revision, as workloads of
+    /// `namespace` are told it.
+    pub fn read(
+        &self,
+        services: &[ServiceName],
+        addresses: &[SocketAddr],
+        namespace: &str,
+    ) -> Reading {
         let state = self.lock();
         let service = |name: &ServiceName| {
-            let (bound, changed_at) = state.picture.service(name);
-            (name.clone(), bound, changed_at)
+            let (served, changed_at) = state.picture.service(name, namespace);
+            (name.clone(), served, changed_at)
         };
         Reading {
             revision: state.revision,
@@ -250,7 +259,7 @@ pub struct Snapshot {
 pub struct Reading {
     pub revision: u64,
     /// `None` is a service that there isn't; the number is the revision at which it changed last.
-    pub services: Vec<(ServiceName, Option<Arc<Bound>>, u64)>,
+    pub services: Vec<(ServiceName, Option<Arc<Served>>, u64)>,
     pub addresses: Vec<(SocketAddr, AddressFact)>,
 }
 
@@ -312,15 +321,21 @@ impl State {
         let before = self.resources.remove(name);
         let now = value.map(|value| Held::read(value, version)).transpose();
         let resource = now.as_ref().ok().and_then(Option::as_ref).map(|held| &held.resource);
-        match (before.as_ref().map(|held| &held.resource), resource) {
-            (Some(Resource::Workload(_)), _) | (_, Some(Resource::Workload(_))) => {
-                let workload = resource.and_then(held::workload);
-                self.picture.workload(before.as_ref().and_then(|b| b.workload()), workload);
+        let replaced = before.as_ref().map(|held| &*held.resource);
+        let replacement = resource.map(|resource| &**resource);
+        match replacement.or(replaced) {
+            Some(Resource::Workload(_)) => {
+                let workload = replacement.and_then(held::workload);
+                self.picture.workload(replaced.and_then(held::workload), workload);
             }
-            _ => {
-                let service = resource.and_then(held::service);
-                self.picture.serve(before.as_ref().and_then(|b| b.service()), service);
+            Some(Resource::Service(_)) => {
+                let service = replacement.and_then(held::service);
+                self.picture.serve(replaced.and_then(held::service), service);
             }
+            Some(Resource::HttpRoute(_) | Resource::GrpcRoute(_) | Resource::TrafficPolicy(_)) => {
+                self.picture.attach(replaced, resource)
+            }
+            None => {}
         }
         put(&mut self.resources, Arc::clone(name), now?.map(Arc::new));
         Ok(())

@@ -1,15 +1,18 @@
 //! Services joined with their endpoints, kept current change by change.
 //!
-//! A change of a workload touches the services of its namespace that select it, before or after;
-//! nothing else is computed again. What is the same afterwards did not change, and nobody is told.
+//! A change of a workload touches the services of its namespace that select it, before or after; one
+//! of a route or policy those that it concerns. Nothing else is computed again. What is the same
+//! afterwards did not change, and nobody is told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::attachments::{Attachments, Reach, ServiceKey};
+use super::served::{Served, Views};
 use crate::model::{ServiceName, TrustDomain};
 use crate::resources::bound::{self, Bound, Instance};
-use crate::resources::{Address, Service, Workload};
+use crate::resources::{Address, Resource, Service, Workload};
 
 /// What an address is known to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +37,18 @@ pub struct Picture {
     trust_domain: TrustDomain,
     services: ByName<Service>,
     workloads: ByName<Workload>,
-    by_ip: HashMap<IpAddr, BTreeSet<(String, String)>>,
-    cluster_ips: HashMap<IpAddr, BTreeSet<(String, String)>>,
-    bound: HashMap<ServiceName, Arc<Bound>>,
+    attachments: Attachments,
+    by_ip: HashMap<IpAddr, BTreeSet<ServiceKey>>,
+    cluster_ips: HashMap<IpAddr, BTreeSet<ServiceKey>>,
+    bound: HashMap<ServiceName, Views>,
+    /// The ports of `bound`.
+    ports: HashMap<ServiceKey, Vec<u16>>,
     /// Also of services that are gone.
     changed_at: HashMap<ServiceName, u64>,
-    /// Services to bind again, by namespace and name.
-    stale: HashSet<(String, String)>,
+    /// Services to bind again.
+    stale: HashSet<ServiceKey>,
+    /// Services whose endpoints are as they were.
+    reattached: Reach,
     changed: Changed,
 }
 
@@ -54,11 +62,14 @@ impl Picture {
             trust_domain,
             services: HashMap::new(),
             workloads: HashMap::new(),
+            attachments: Attachments::default(),
             by_ip: HashMap::new(),
             cluster_ips: HashMap::new(),
             bound: HashMap::new(),
+            ports: HashMap::new(),
             changed_at: HashMap::new(),
             stale: HashSet::new(),
+            reattached: Reach::default(),
             changed: Changed::default(),
         }
     }
@@ -68,19 +79,23 @@ impl Picture {
     }
 
     /// All of them, in no order, and when each changed last.
-    pub fn all_services(&self) -> Vec<(Arc<Bound>, u64)> {
-        let changed_at = |bound: &Bound| self.changed_at.get(&bound.name).copied();
-        let one = |bound: &Arc<Bound>| (Arc::clone(bound), changed_at(bound).unwrap_or_default());
-        self.bound.values().map(one).collect()
+    pub fn all_services(&self) -> Vec<(Arc<Served>, u64)> {
+        let changed_at = |name: &ServiceName| self.changed_at.get(name).copied();
+        let one = |(name, views): (&ServiceName, &Views)| {
+            (Arc::clone(views.shared()), changed_at(name).unwrap_or_default())
+        };
+        self.bound.iter().map(one).collect()
     }
 
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
     }
 
-    /// A service, and when it changed last; one that never was has never changed.
-    pub fn service(&self, name: &ServiceName) -> (Option<Arc<Bound>>, u64) {
-        (self.bound.get(name).cloned(), self.changed_at.get(name).copied().unwrap_or_default())
+    /// A service as workloads of a namespace are told it, and when it changed last; one that never
+    /// was has never changed.
+    pub fn service(&self, name: &ServiceName, namespace: &str) -> (Option<Arc<Served>>, u64) {
+        let served = self.bound.get(name).map(|views| Arc::clone(views.within(namespace)));
+        (served, self.changed_at.get(name).copied().unwrap_or_default())
     }
 
     /// What an address means now.
@@ -156,29 +171,36 @@ impl Picture {
         }
     }
 
+    /// A route or policy came, changed or went.
+    pub fn attach(&mut self, before: Option<&Resource>, now: Option<&Arc<Resource>>) {
+        let Reach { services, namespaces, mesh } = self.attachments.change(before, now);
+        self.reattached.services.extend(services);
+        self.reattached.namespaces.extend(namespaces);
+        self.reattached.mesh |= mesh;
+    }
+
     /// Binds what became stale, and says what is different for it.
     pub fn settle(&mut self, revision: u64) -> Changed {
-        for (namespace, name) in std::mem::take(&mut self.stale) {
-            let mut bound = self.bind(&namespace, &name);
-            let is_one =
-                |known: &ServiceName| *known.name == *name && *known.namespace == *namespace;
-            // A service has few ports; those that are gone have to be found among all.
-            let gone: Vec<ServiceName> = self
-                .bound
-                .keys()
-                .filter(|known| is_one(known) && !bound.iter().any(|b| b.name == **known))
-                .cloned()
-                .collect();
-            for name in gone {
+        let stale = std::mem::take(&mut self.stale);
+        for key in self.reattached() {
+            if !stale.contains(&key) {
+                let bound = self.reattach(&key);
+                self.replace(bound, revision);
+            }
+        }
+        for key in stale {
+            let bound = self.bind(&key);
+            let ports: Vec<u16> = bound.iter().map(|bound| bound.name.port).collect();
+            let before = self.ports.remove(&key).unwrap_or_default();
+            for port in before.into_iter().filter(|port| !ports.contains(port)) {
+                let name = named(&key, port);
                 self.bound.remove(&name);
                 self.note(name, revision);
             }
-            for bound in bound.drain(..) {
-                if self.bound.get(&bound.name).is_none_or(|before| **before != bound) {
-                    self.note(bound.name.clone(), revision);
-                    self.bound.insert(bound.name.clone(), Arc::new(bound));
-                }
+            if !ports.is_empty() {
+                self.ports.insert(key, ports);
             }
+            self.replace(bound, revision);
         }
         if self.changed_at.len() > self.bound.len() + GONE {
             self.changed_at.retain(|name, _| self.bound.contains_key(name));
@@ -186,27 +208,59 @@ impl Picture {
         std::mem::take(&mut self.changed)
     }
 
+    fn replace(&mut self, bound: Vec<Bound>, revision: u64) {
+        for bound in bound {
+            let name = bound.name.clone();
+            let mut views = Views::of(bound, &self.attachments);
+            if self.bound.get(&name).is_none_or(|before| views.succeed(before)) {
+                self.note(name.clone(), revision);
+                self.bound.insert(name, views);
+            }
+        }
+    }
+
+    /// The services that there are of those that a route or policy concerns.
+    fn reattached(&mut self) -> Vec<ServiceKey> {
+        let Reach { services, namespaces, mesh } = std::mem::take(&mut self.reattached);
+        if !mesh && namespaces.is_empty() {
+            return services.into_iter().filter(|key| self.ports.contains_key(key)).collect();
+        }
+        let is_concerned =
+            |key: &&ServiceKey| mesh || namespaces.contains(&key.0) || services.contains(*key);
+        self.ports.keys().filter(is_concerned).cloned().collect()
+    }
+
+    /// As it is, with what hangs on it now: a policy of the mesh must not make every service look for
+    /// its endpoints again.
+    fn reattach(&self, key: &ServiceKey) -> Vec<Bound> {
+        let Some(service) = self.find(key) else { return Vec::new() };
+        let attachable = self.attachments.of(key);
+        let bound = bound::bind(service, std::iter::empty(), &attachable, &self.trust_domain);
+        let as_it_is = |Bound { name, attachments, .. }: Bound| {
+            let known = &self.bound.get(&name)?.shared().bound;
+            Some(Bound { attachments, ..known.clone() })
+        };
+        bound.into_iter().filter_map(as_it_is).collect()
+    }
+
     fn note(&mut self, name: ServiceName, revision: u64) {
         self.changed_at.insert(name.clone(), revision);
         self.changed.services.insert(name);
     }
 
-    fn bind(&self, namespace: &str, name: &str) -> Vec<Bound> {
-        let Some(service) = self.services.get(namespace).and_then(|all| all.get(name)) else {
-            return Vec::new();
-        };
-        let workloads = self.workloads.get(namespace).into_iter().flat_map(BTreeMap::values);
-        bound::bind(service, workloads, &self.trust_domain)
+    fn find(&self, (namespace, name): &ServiceKey) -> Option<&Service> {
+        self.services.get(namespace)?.get(name)
+    }
+
+    fn bind(&self, key: &ServiceKey) -> Vec<Bound> {
+        let Some(service) = self.find(key) else { return Vec::new() };
+        let workloads = self.workloads.get(&key.0).into_iter().flat_map(BTreeMap::values);
+        bound::bind(service, workloads, &self.attachments.of(key), &self.trust_domain)
     }
 
     fn cluster_service(&self, ip: IpAddr, port: u16) -> Option<ServiceName> {
         let names = self.cluster_ips.get(&ip)?.iter();
-        let named = |(namespace, name): &(String, String)| ServiceName {
-            name: name.as_str().into(),
-            namespace: namespace.as_str().into(),
-            port,
-        };
-        names.map(named).find(|name| self.bound.contains_key(name))
+        names.map(|key| named(key, port)).find(|name| self.bound.contains_key(name))
     }
 
     /// The endpoint that a workload is of a headless service, at one of the app's ports.
@@ -215,7 +269,10 @@ impl Picture {
         let services = self.services.get(namespace)?.values();
         let headless = services.filter(|s| s.headless && bound::selects(s, workload));
         headless
-            .flat_map(|service| bound::bind(service, std::iter::once(workload), &self.trust_domain))
+            // What hangs on the service is told with the service.
+            .flat_map(|service| {
+                bound::bind(service, std::iter::once(workload), &[], &self.trust_domain)
+            })
             .find_map(|bound| {
                 let endpoint = bound.endpoints.into_iter().find(|e| e.port == port)?;
                 Some(Instance { endpoint, owner: Some(bound.name), protocol: bound.protocol })
@@ -232,6 +289,10 @@ impl Picture {
     }
 }
 
+fn named((namespace, name): &ServiceKey, port: u16) -> ServiceName {
+    ServiceName { name: name.as_str().into(), namespace: namespace.as_str().into(), port }
+}
+
 fn remove<T>(map: &mut ByName<T>, namespace: &str, name: &str) {
     if let Some(all) = map.get_mut(namespace) {
         all.remove(name);
@@ -241,11 +302,7 @@ fn remove<T>(map: &mut ByName<T>, namespace: &str, name: &str) {
     }
 }
 
-fn drop_from(
-    map: &mut HashMap<IpAddr, BTreeSet<(String, String)>>,
-    ip: IpAddr,
-    key: &(String, String),
-) {
+fn drop_from(map: &mut HashMap<IpAddr, BTreeSet<ServiceKey>>, ip: IpAddr, key: &ServiceKey) {
     if let Some(keys) = map.get_mut(&ip) {
         keys.remove(key);
         if keys.is_empty() {

@@ -54,8 +54,8 @@ impl Bench {
     }
 
     fn endpoints(&self) -> Option<Vec<String>> {
-        let reading = self.catalog.read(&[name("web.shop:80")], &[]);
-        let bound = reading.services[0].1.clone()?;
+        let reading = self.catalog.read(&[name("web.shop:80")], &[], "shop");
+        let bound = reading.services[0].1.clone()?.bound.clone();
         Some(bound.endpoints.iter().map(|endpoint| endpoint.workload.to_string()).collect())
     }
 }
@@ -119,7 +119,7 @@ fn an_address_is_a_service_an_instance_or_unknown() {
     let reader = bench.catalog.enter();
     bench.catalog.subscribe(&reader, &[], &asked);
     let facts = |bench: &Bench| {
-        let reading = bench.catalog.read(&[], &asked);
+        let reading = bench.catalog.read(&[], &asked, "shop");
         reading.addresses.into_iter().map(|(_, fact)| fact).collect::<Vec<_>>()
     };
     assert_eq!(facts(&bench), [const { AddressFact::Unknown }; 3]);

@@ -39,12 +39,12 @@ fn of_documents() {
                 "2: kind: unknown kind service; did you mean `Service`?",
             ),
             (
-                "apiVersion: x\nkind: TrafficPolicy\n",
-                "2: kind: kind TrafficPolicy is not supported by this version",
+                "apiVersion: x\nkind: AccessPolicy\n",
+                "2: kind: kind AccessPolicy is not supported by this version",
             ),
             (
-                "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nspec: {x: 1}\n",
-                "2: kind: kind HTTPRoute is not supported by this version",
+                "apiVersion: outrigger.dev/v1alpha1\nkind: AccessPolicy\nspec: {x: 1}\n",
+                "2: kind: kind AccessPolicy is not supported by this version",
             ),
             (
                 "apiVersion: v2\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: None}\n",

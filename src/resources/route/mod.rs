@@ -1,12 +1,37 @@
 //! What route resources say, of either kind: for whom they are, and what each rule does.
 //!
 //! Matches, filters and backends are the data path's own nouns: a rule is checked when it is read
-//! and compiled as it is.
+//! and compiled as it is. `http` and `grpc` read the two kinds, with `parents`, `matches`,
+//! `filters` and `backends` as what they share; `print` writes them back; `draft` hands the rules on.
+//! What the format can say and the mesh would not do is refused.
 
 use std::time::Duration;
 
 use super::metadata::Metadata;
 use crate::model::{Backend, Filter, HeaderMatch, Hostname, Match};
+
+mod backends;
+mod bounds;
+mod cors;
+mod draft;
+mod edits;
+mod filters;
+mod grpc;
+mod http;
+mod matches;
+mod parents;
+mod print;
+mod regexes;
+mod urls;
+
+#[cfg(test)]
+mod tests;
+
+pub use draft::{DraftRule, grpc_rules, http_rules};
+pub(super) use grpc::decode as grpc;
+pub(super) use http::decode as http;
+pub(super) use matches::{header_value, headers as header_matches, matched_name};
+pub(super) use print::{grpc_spec, header as header_spec, http_spec};
 
 /// `HTTPRoute` with services as its parents.
 #[derive(Clone, Debug, PartialEq)]

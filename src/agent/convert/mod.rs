@@ -3,14 +3,17 @@
 //! Every field is taken apart by name, so that a new one does not compile until somebody decided
 //! what it means. An answer that can't be read is refused with a sentence that says where.
 
+mod manifests;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::session::{AddressAnswer, ServiceAnswer};
+use super::session::{AddressAnswer, References, ServiceAnswer};
 use crate::model::{Protocol, ServiceName, SpiffeId};
-use crate::resources::Address;
 use crate::resources::bound::{Bound, BoundEndpoint, Instance};
+use crate::resources::{Address, Resource};
 use crate::wire::{protocol_of, v1};
+pub use manifests::Manifests;
 
 /// What tells endpoints of a service apart.
 pub type EndpointKey = (Arc<str>, Address, u16);
@@ -22,12 +25,22 @@ pub struct Delta {
 }
 
 /// An answer by name.
-pub fn service_answer(from: v1::ServiceAnswer) -> Result<(ServiceName, ServiceAnswer), String> {
+pub fn service_answer(
+    from: v1::ServiceAnswer,
+    manifests: &mut Manifests,
+) -> Result<(ServiceName, ServiceAnswer), String> {
     use v1::service_answer::Answer;
     let v1::ServiceAnswer { name, answer } = from;
     let name: ServiceName = name.ok_or("an answer names no service")?.try_into()?;
     let answer = match answer.ok_or_else(|| format!("{name}: the answer says nothing"))? {
-        Answer::Service(service) => ServiceAnswer::Whole(bound(&name, service)?),
+        Answer::Service(service) => {
+            let (bound, references) = bound(&name, service, manifests)?;
+            ServiceAnswer::Whole(bound, references)
+        }
+        Answer::Attachments(from) => {
+            let (attachments, references) = attachments(&name, from, manifests)?;
+            ServiceAnswer::Attachments(attachments, references)
+        }
         Answer::Endpoints(v1::EndpointDelta { upserted, removed }) => {
             let of = |error| format!("{name}: {error}");
             ServiceAnswer::Endpoints(Delta {
@@ -61,18 +74,43 @@ pub fn address_answer(from: v1::AddressAnswer) -> Result<(SocketAddr, AddressAns
     Ok((address, answer))
 }
 
-fn bound(name: &ServiceName, from: v1::Service) -> Result<Bound, String> {
-    let v1::Service { protocol: spoken, cluster_ips, headless, endpoints } = from;
+fn bound(
+    name: &ServiceName,
+    from: v1::Service,
+    manifests: &mut Manifests,
+) -> Result<(Bound, References), String> {
+    let v1::Service { protocol: spoken, cluster_ips, headless, endpoints, attachments: attached } =
+        from;
     let of = |error| format!("{name}: {error}");
     let ip = |text: String| text.parse().map_err(|_| format!("{text:?} is no IP address"));
-    Ok(Bound {
+    let (attachments, references) = attachments(name, attached.unwrap_or_default(), manifests)?;
+    let bound = Bound {
         name: name.clone(),
         protocol: protocol(spoken).map_err(of)?,
         cluster_ips: all(cluster_ips, ip).map_err(of)?,
         headless,
         endpoints: all(endpoints, endpoint).map_err(of)?,
-        attachments: Vec::new(),
-    })
+        attachments,
+    };
+    Ok((bound, references))
+}
+
+/// Everything that can't be read is said, each with the resource that it is in.
+fn attachments(
+    name: &ServiceName,
+    from: v1::Attachments,
+    manifests: &mut Manifests,
+) -> Result<(Vec<Arc<Resource>>, References), String> {
+    let v1::Attachments { attachments, references } = from;
+    let (mut read, mut faults) = (Vec::with_capacity(attachments.len()), Vec::new());
+    for v1::Attachment { manifest } in attachments {
+        manifests.read(manifest).map_or_else(|fault| faults.push(fault), |one| read.push(one));
+    }
+    if !faults.is_empty() {
+        return Err(format!("{name}: {}", faults.join("; ")));
+    }
+    let of = |error| format!("{name}: {error}");
+    Ok((read, all(references, ServiceName::try_from).map_err(of)?))
 }
 
 fn endpoint(from: v1::Endpoint) -> Result<BoundEndpoint, String> {

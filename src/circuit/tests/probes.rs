@@ -1,0 +1,105 @@
+//! Cases of half-open circuits.
+
+use super::*;
+
+fn half_open(half_open_requests: u8) -> Service {
+    let mut service = Service::new(2, Circuit { half_open_requests, ..Circuit::default() });
+    service.meet(0, Verdict::Failure, 5);
+    service.wait(0);
+    service
+}
+
+#[test]
+fn all_probes_must_succeed() {
+    let mut service = half_open(3);
+    assert_eq!(service.meet(0, Verdict::Success, 2), None);
+    assert_eq!(service.state(0), CircuitState::HalfOpen);
+    assert_eq!(service.meet(0, Verdict::Success, 1), Some(Transition::Closed));
+    assert_eq!(service.facts(0).consecutive_failures, 0);
+}
+
+#[test]
+fn as_many_probes_at_once_as_are_asked_for() {
+    let mut service = half_open(3);
+    for _ in 0..3 {
+        assert_eq!(service.admit(0), Some(Pass::Probe));
+    }
+    assert_eq!(service.admit(0), None);
+    service.settle(0, Pass::Probe, Verdict::Success);
+    assert_eq!(service.admit(0), None, "two are under way, and one succeeded");
+    service.settle(0, Pass::Probe, Verdict::Neither);
+    assert_eq!(service.admit(0), Some(Pass::Probe), "in the place of the one that said nothing");
+}
+
+#[test]
+fn one_failed_probe_opens_again_and_the_others_come_late() {
+    for late in [Verdict::Success, Verdict::Failure, Verdict::Neither] {
+        let mut service = half_open(3);
+        for _ in 0..3 {
+            service.admit(0);
+        }
+        assert_eq!(service.settle(0, Pass::Probe, Verdict::Success), None);
+        assert_eq!(service.settle(0, Pass::Probe, Verdict::Failure), Some(Transition::Opened));
+        let opened = service.state(0);
+        assert_eq!(service.settle(0, Pass::Probe, late), None);
+        assert_eq!(service.state(0), opened, "{late:?}");
+        assert_eq!(service.facts(0).reopened, 2);
+        service.wait(0);
+        assert_eq!(service.meet(0, Verdict::Success, 2), None, "the count began anew");
+        assert_eq!(service.meet(0, Verdict::Success, 1), Some(Transition::Closed));
+    }
+}
+
+#[test]
+fn a_probe_that_says_nothing_leaves_room_for_another() {
+    let mut service = half_open(1);
+    assert_eq!(service.admit(0), Some(Pass::Probe));
+    assert_eq!(service.admit(0), None);
+    service.settle(0, Pass::Probe, Verdict::Neither);
+    assert_eq!(service.admit(0), Some(Pass::Probe));
+    give_back(&service.all[0].health);
+    assert_eq!(service.admit(0), Some(Pass::Probe));
+}
+
+#[test]
+fn an_overloaded_probe_speaks_only_where_a_failure_rate_is_asked_for() {
+    let mut service = half_open(1);
+    assert_eq!(service.meet(0, Verdict::Overload, 1), None);
+    assert_eq!(service.state(0), CircuitState::HalfOpen);
+    service.policy.failure_rate = Some(crate::model::FailureRate::default());
+    assert_eq!(service.meet(0, Verdict::Overload, 1), Some(Transition::Opened));
+}
+
+#[test]
+fn a_slow_probe_is_not_well() {
+    let slower_than = Duration::from_secs(2);
+    let slow = crate::model::SlowCalls { threshold_percent: 80, slower_than };
+    for (took_us, transition) in
+        [(2 * SECOND, Transition::Closed), (2 * SECOND + 1, Transition::Opened)]
+    {
+        let mut service = half_open(1);
+        service.policy.slow_calls = Some(slow);
+        let pass = service.admit(0).expect("a probe");
+        let settled = service.settle_after(0, pass, Verdict::Success, Some(took_us));
+        assert_eq!(settled, Some(transition), "{took_us}");
+    }
+}
+
+#[test]
+fn fewer_probes_than_succeeded_already_still_leave_room_for_one() {
+    let mut service = half_open(5);
+    service.meet(0, Verdict::Success, 3);
+    service.policy.half_open_requests = 2;
+    assert_eq!(service.meet(0, Verdict::Success, 1), Some(Transition::Closed));
+}
+
+#[test]
+fn closed_is_told_from_ready() {
+    let service = half_open(1);
+    let [out, well] = [&service.all[0].health, &service.all[1].health];
+    assert!(!is_closed(out) && is_ready(out, &service.policy, service.now_us));
+    assert!(!is_ready(out, &service.policy, service.now_us - 1));
+    assert!(is_closed(well) && is_ready(well, &service.policy, service.now_us));
+    service.admit(0);
+    assert!(!is_ready(out, &service.policy, service.now_us), "its probe is out");
+}

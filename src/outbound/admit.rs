@@ -1,0 +1,197 @@
+//! Everything that is decided about a request before the first byte goes out.
+//!
+//! Route, what the rule's filters answer or change, faults, backend, limits, copies; none of it waits.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Response;
+use http::request::Parts;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+
+use super::call::{Call, Limit, Plan, earlier};
+use super::connection::{Conn, Destination};
+use super::destination::to_origin_form;
+use super::fault::Injected;
+use super::mirror;
+use super::prepare::{Prepared, prepare};
+use super::source::Source;
+use super::target::Rule;
+use super::worker::{Outbound, Resolved};
+use crate::balance::{self, Key};
+use crate::http::headers::Seen;
+use crate::http::respond::Failure;
+use crate::http::{Body, classify, switch};
+use crate::limit::RequestTicket;
+use crate::model::{HashOn, Reason};
+use crate::retry::{self, Asked};
+use crate::route::{Found, Head};
+use crate::serve::ledger::UnderWay;
+use crate::telemetry::exchange::Exchange;
+use crate::telemetry::traffic::Spoken;
+
+/// A request that was let in.
+pub enum Admitted {
+    Call(Box<Call>),
+    /// A filter of its rule answers it.
+    Answer(Response<Body>),
+}
+
+/// Decides.
+///
+/// # Errors
+/// Why it can't go out.
+pub fn admit(
+    worker: &Rc<Outbound>,
+    conn: &Conn,
+    exchange: &Rc<Exchange>,
+    mut parts: Parts,
+    incoming: Incoming,
+    seen: Seen,
+    resolved: Rc<Resolved>,
+) -> Result<Admitted, Failure> {
+    if matches!(conn.destination, Destination::ByHost) {
+        to_origin_form(&mut parts);
+    }
+    let target = &resolved.target;
+    target.touch();
+    let is_grpc = exchange.spoken == Spoken::Grpc;
+    let found = target.table.find(&Head::of(&parts, is_grpc));
+    let found = found.ok_or_else(|| Failure::plain(Reason::NoRoute))?;
+    let rule = &target.rules[found.rule];
+    exchange.set_meter(Rc::clone(&resolved.meters[found.rule]));
+    let Prepared { upgrade, deadline, is_repeat } = prepare(worker, exchange, &mut parts, seen);
+    let until = until(rule, deadline)?;
+    if let Some(answer) = rule.filters.answer(&parts, found.prefix, "http") {
+        exchange.status.set(answer.status().as_u16());
+        return Ok(Admitted::Answer(answer.map(|()| Body::empty())));
+    }
+    rule.budget.deposit(exchange.started_us);
+    let Injected { delay, abort } = injected(worker, rule, &parts);
+    let (taker, key) = choose_taker(worker, conn, &resolved, found.rule, &parts)?;
+    let place = place(rule, taker, delay.or(abort.map(|_| Duration::ZERO)))?;
+    let switch = switch::asked(&parts, upgrade);
+    if switch.is_some() && !incoming.is_end_stream() {
+        let sentence = "a request that asks to leave HTTP may not have a body";
+        return Err(Failure::new(Reason::BadRequest, sentence).closing());
+    }
+    if switch.is_none() && seen.has(Seen::UPGRADE) {
+        parts.extensions.remove::<OnUpgrade>();
+    }
+    let policy = &rule.policy.retry;
+    let path = parts.uri.path();
+    let asked = Asked { method: &parts.method, path, is_grpc };
+    let plan = Plan {
+        rule: found.rule,
+        taker,
+        safe: classify::is_idempotent(&parts.method),
+        twice: retry::may_send_twice(&policy.methods, asked),
+        max_retries: if is_repeat { 0 } else { policy.max_retries },
+        delay,
+        abort,
+        until,
+        hash: key.hash,
+        cookie: key.cookie,
+        cors: rule.filters.cors(&parts),
+    };
+    let body = Body::incoming(incoming, parts.version);
+    let body = change(worker, rule, taker, found, &mut parts, body);
+    let keeps = plan.max_retries > 0 || rule.fallback.is_some();
+    let limit_bytes = keeps.then_some(policy.body_limit_bytes);
+    let body = Source::new(exchange, body, rule.policy.timeouts.idle, limit_bytes);
+    let under_way = UnderWay::begin(&conn.tunnels.entry, exchange);
+    let call = Call::new(resolved, plan, parts, seen, body, place, under_way, switch);
+    Ok(Admitted::Call(Box::new(call)))
+}
+
+/// When all of it must be through: as the caller says, or the rule, whichever is sooner.
+fn until(rule: &Rule, deadline: Option<Duration>) -> Result<Limit, Failure> {
+    let request = rule.policy.timeouts.request;
+    if (deadline, request) == (None, None) {
+        return Ok(None);
+    }
+    if deadline == Some(Duration::ZERO) {
+        return Err(Failure::plain(Reason::DeadlinePassed));
+    }
+    let now = Instant::now();
+    let at = |limit: Option<Duration>, reason| limit.map(|limit| (now + limit, reason));
+    Ok(earlier(at(deadline, Reason::DeadlinePassed), at(request, Reason::RequestTimeout)))
+}
+
+fn injected(worker: &Outbound, rule: &Rule, parts: &Parts) -> Injected {
+    let faults = rule.faults.as_ref();
+    faults.map_or_else(Injected::default, |faults| faults.draw(parts, &mut worker.rng.borrow_mut()))
+}
+
+/// The backend that takes the request, and the key that it is balanced by.
+fn choose_taker(
+    worker: &Outbound,
+    conn: &Conn,
+    resolved: &Resolved,
+    index: usize,
+    parts: &Parts,
+) -> Result<(usize, Key), Failure> {
+    let rule = &resolved.target.rules[index];
+    let key = |on: Option<&HashOn>| match on {
+        Some(on) => balance::key(on, parts, conn.client, &mut worker.rng.borrow_mut()),
+        None => Key { hash: None, cookie: None },
+    };
+    let shared = rule.policy.balancing.policy.hash_on().filter(|_| rule.takers.len() > 1);
+    let shared_key = key(shared);
+    let taker = match shared_key.hash {
+        Some(hash) => rule.share_of(hash),
+        None => rule.weights.next(&mut resolved.turns[index].borrow_mut()),
+    };
+    let none =
+        || Failure::new(Reason::NoBackends, format!("the route {} has no backend", rule.name));
+    let taker = taker.ok_or_else(none)?;
+    let to = &rule.takers[taker];
+    let Some(backend) = &to.backend else {
+        if rule.fallback.is_some() {
+            return Ok((taker, key(None)));
+        }
+        let sentence = format!(
+            "the route {} sends to {}, which is no service of the mesh",
+            rule.name, to.name
+        );
+        return Err(Failure::new(Reason::NoBackends, sentence));
+    };
+    let own = backend.balancer.hash_on();
+    if own == shared && own.is_some() { Ok((taker, shared_key)) } else { Ok((taker, key(own))) }
+}
+
+/// A place at the backend. Where something comes before it, or would stand in for it, it is taken
+/// later.
+fn place(
+    rule: &Rule,
+    taker: usize,
+    later: Option<Duration>,
+) -> Result<Option<RequestTicket>, Failure> {
+    match &rule.takers[taker].backend {
+        Some(backend) if later.is_none() && rule.fallback.is_none() => {
+            backend.bulkhead.try_admit().map(Some).map_err(Failure::plain)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Applies the filters of the rule and of its backend, and sends the copies.
+fn change(
+    worker: &Rc<Outbound>,
+    rule: &Rule,
+    taker: usize,
+    found: Found,
+    parts: &mut Parts,
+    body: Body,
+) -> Body {
+    let taker = &rule.takers[taker];
+    let mut copies = Vec::new();
+    rule.filters.request(parts, found.prefix);
+    mirror::draw(worker, &rule.mirrors, parts, &mut copies);
+    taker.filters.request(parts, found.prefix);
+    mirror::draw(worker, &taker.mirrors, parts, &mut copies);
+    if copies.is_empty() { body } else { mirror::send(worker, copies, body) }
+}

@@ -1,0 +1,98 @@
+//! Copies of requests for other services, whose answers nobody sees.
+//!
+//! A copy has a task, a body and a place of its own: nothing of the real request waits for it, and a
+//! mirror that is slow, full or broken loses copies, no more.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use http::request::Parts;
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use super::attempt::{self, Sending};
+use super::backend::Backend;
+use super::target::Mirror;
+use super::worker::Outbound;
+use crate::balance::Ask;
+use crate::http::headers;
+use crate::http::tail::Carrier;
+use crate::http::tee::tee;
+use crate::http::{Body, classify};
+use crate::runtime::clock;
+
+/// A copy is given up after this long, where its service sets no limit. Arbitrary.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Copies under way at a time, for one worker; more are dropped. Arbitrary.
+const MOST: u32 = 1024;
+
+/// A copy to be sent.
+pub struct Copy {
+    backend: Arc<Backend>,
+    head: Parts,
+}
+
+/// Copies of a request as it is now.
+pub fn draw(worker: &Outbound, mirrors: &[Mirror], parts: &Parts, into: &mut Vec<Copy>) {
+    for Mirror { backend, share } in mirrors {
+        if share.has(worker.rng.borrow_mut().unit()) {
+            into.push(Copy { backend: Arc::clone(backend), head: headers::copy(parts) });
+        }
+    }
+}
+
+/// Sends the copies on their way; what is returned is the body of the real request.
+pub fn send(worker: &Rc<Outbound>, copies: Vec<Copy>, mut body: Body) -> Body {
+    for copy in copies {
+        let (original, copied) = tee(body);
+        body = original;
+        let under_way = worker.mirroring.get();
+        if under_way >= MOST {
+            count(worker, &copy.backend, "dropped");
+            continue;
+        }
+        worker.mirroring.set(under_way + 1);
+        let worker = Rc::clone(worker);
+        tokio::task::spawn_local(async move {
+            let patience = copy.backend.policy().timeouts.request.unwrap_or(PATIENCE);
+            let backend = Arc::clone(&copy.backend);
+            let carried = timeout(patience, carry(&worker, copy, copied)).await;
+            let outcome = if matches!(carried, Ok(Some(()))) { "answered" } else { "dropped" };
+            count(&worker, &backend, outcome);
+            worker.mirroring.set(worker.mirroring.get() - 1);
+        });
+    }
+    body
+}
+
+/// Sends one copy and reads its answer to the end.
+async fn carry(worker: &Outbound, copy: Copy, body: Body) -> Option<()> {
+    let Copy { backend, head } = copy;
+    let _place = backend.bulkhead.try_admit().ok()?;
+    let begun_us = clock::now_us();
+    let safe = classify::is_idempotent(&head.method);
+    let ask = Ask { tried: &[], hash: None, now_us: begun_us };
+    let trial = attempt::choose(worker, &backend, ask, safe).ok()?;
+    let request = Request::from_parts(head, body);
+    let again = || None;
+    let sending = Sending { request, safe, begun_us, head_by: None, until: None, again: &again };
+    let answered = attempt::send(worker, trial, sending).await.ok()?;
+    let (mut via, mut body) = (answered.via, answered.response.into_body());
+    let mut read = std::pin::pin!(async { while let Some(Ok(_)) = body.frame().await {} });
+    std::future::poll_fn(|cx| {
+        if read.as_mut().poll(cx).is_ready() {
+            return std::task::Poll::Ready(());
+        }
+        via.drive(cx);
+        read.as_mut().poll(cx)
+    })
+    .await;
+    via.finish(clock::now_us());
+    Some(())
+}
+
+fn count(worker: &Outbound, backend: &Backend, outcome: &str) {
+    worker.shared.metrics.mirrored.with(&[&backend.label, outcome]).inc();
+}

@@ -1,0 +1,94 @@
+//! What answers when a rule's backends can't: another service, or a fixed answer.
+//!
+//! Needed when no endpoint answered, or a gateway error came back after the last attempt. What the
+//! caller brought upon itself (its deadline, its own abort, a bad request) is not covered up.
+
+use std::rc::Rc;
+
+use http::{Response, StatusCode};
+
+use super::attempt::Answered;
+use super::attempts::attempts;
+use super::call::Call;
+use super::target::Fallback;
+use super::worker::Outbound;
+use crate::http::headers::REASON;
+use crate::http::respond::Failure;
+use crate::http::{Body, classify};
+use crate::model::{self, Reason};
+use crate::telemetry::exchange::Exchange;
+
+/// What stood in.
+pub enum Stood {
+    Answered(Answered),
+    Fixed(Response<Body>),
+}
+
+/// Whether what came of the attempts calls for the fallback.
+pub fn is_needed(attempted: &Result<Answered, Failure>) -> bool {
+    match attempted {
+        Ok(answered) => classify::is_gateway_error(answered.response.status()),
+        Err(failure) => !matches!(
+            failure.reason,
+            Reason::BadRequest
+                | Reason::BodyTimeout
+                | Reason::ClientClosed
+                | Reason::DeadlinePassed
+                | Reason::RequestTimeout
+                | Reason::Internal
+        ),
+    }
+}
+
+/// Answers in the place of the backends, after what came of the attempts.
+///
+/// # Errors
+/// The fallback can't answer either: what went wrong first.
+pub async fn answer(
+    worker: &Outbound,
+    exchange: &Exchange,
+    call: &mut Call,
+    attempted: Result<Answered, Failure>,
+) -> Result<Stood, Failure> {
+    let resolved = Rc::clone(&call.resolved);
+    let backend = match &resolved.target.rules[call.rule].fallback {
+        Some(Fallback::Response(fixed)) => {
+            return Ok(Stood::Fixed(response(exchange, fixed, attempted.err())));
+        }
+        Some(Fallback::Service(Some(backend))) if call.body.can_repeat() => backend,
+        _ => return attempted.map(Stood::Answered),
+    };
+    let Ok(place) = backend.bulkhead.try_admit() else {
+        return attempted.map(Stood::Answered);
+    };
+    call.place = Some(place);
+    call.forget_tried();
+    let stood = attempts(worker, exchange, call, backend).await;
+    stood.or(attempted).map(Stood::Answered)
+}
+
+/// The fixed answer; it says why it stands in, where a reason of ours was why.
+fn response(
+    exchange: &Exchange,
+    fixed: &model::Fallback,
+    failure: Option<Failure>,
+) -> Response<Body> {
+    let model::Fallback::Response { status, headers, body } = fixed else {
+        return Response::new(Body::empty());
+    };
+    let mut response = Response::new(Body::full(body.clone()));
+    *response.status_mut() = *status;
+    for (name, value) in headers.iter() {
+        response.headers_mut().append(name, value.clone());
+    }
+    if let Some(failure) = failure {
+        exchange.blame(failure.reason);
+        let reason = http::HeaderValue::from_static(failure.reason.as_str());
+        response.headers_mut().insert(REASON, reason);
+    }
+    if *status == StatusCode::NO_CONTENT || *status == StatusCode::NOT_MODIFIED {
+        *response.body_mut() = Body::empty();
+    }
+    exchange.status.set(status.as_u16());
+    response
+}

@@ -1,0 +1,142 @@
+//! Requests that ask to leave HTTP: an Upgrade, or CONNECT.
+//!
+//! Each has a connection of its own, which becomes the tunnel if the far side grants it. An endpoint
+//! that can't be reached is left for another, since nothing was sent.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::upgrade::OnUpgrade;
+use tokio::time::timeout_at;
+
+use super::attempt::{self, choose};
+use super::backend::Backend;
+use super::call::Call;
+use super::connection::Conn;
+use super::serve::{change_answer, clean_answer};
+use super::trial::Trial;
+use super::verdict;
+use super::worker::Outbound;
+use crate::balance::Ask;
+use crate::circuit::Verdict;
+use crate::dial::{Missed, Switched};
+use crate::http::respond::Failure;
+use crate::http::switch::{self, Switch};
+use crate::http::{Body, headers};
+use crate::limit::RequestTicket;
+use crate::model::Reason;
+use crate::runtime::clock;
+use crate::telemetry::exchange::Exchange;
+use crate::telemetry::traffic::Spoken;
+
+/// Sends the request, and keeps the far side of the tunnel if it may.
+pub async fn switching(
+    worker: &Rc<Outbound>,
+    conn: &Rc<Conn>,
+    exchange: &Rc<Exchange>,
+    mut call: Call,
+) -> Result<Response<Body>, Failure> {
+    let (Some(switch), Some(mut parts), Some(backend)) =
+        (call.switch.take(), call.head.take(), call.backend().map(Arc::clone))
+    else {
+        return Err(Failure::plain(Reason::NoBackends));
+    };
+    let place = match call.place.take() {
+        Some(place) => place,
+        None => backend.bulkhead.try_admit().map_err(Failure::plain)?,
+    };
+    let near_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let near_upgrade = near_upgrade.filter(|_| conn.spoken == Spoken::Http2);
+    let key = {
+        let mut rng = worker.rng.borrow_mut();
+        (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
+    };
+    switch::write_request(&mut parts, &switch, key);
+    let (trial, switched) = ask(worker, exchange, &call, &backend, &parts, &switch).await?;
+    let meshed = backend.meshes(&trial.endpoint);
+    let held = Held { _trial: trial, _place: place, exchange: Rc::clone(exchange) };
+    let (head, tunnel) = match switched {
+        Switched::Refused(response) => {
+            exchange.status.set(response.status().as_u16());
+            let (mut head, body) = response.into_parts();
+            clean_answer(exchange, &mut head.headers, meshed);
+            change_answer(&call, &mut head.headers);
+            return Ok(Response::from_parts(head, body.with_tail(Box::new(held))));
+        }
+        Switched::Granted(head, tunnel) => (head, tunnel),
+    };
+    let (mut head, ()) = head.into_parts();
+    exchange.status.set(head.status.as_u16());
+    let protocol = head.headers.get(http::header::UPGRADE).cloned();
+    clean_answer(exchange, &mut head.headers, meshed);
+    change_answer(&call, &mut head.headers);
+    switch::write_granted(&mut head.headers, &mut head.status, &switch, protocol);
+    head.extensions.clear();
+    conn.tunnels.open(near_upgrade, tunnel, Box::new(held));
+    Ok(Response::from_parts(head, Body::empty()))
+}
+
+/// Asks one endpoint after another until one was reached.
+async fn ask(
+    worker: &Outbound,
+    exchange: &Exchange,
+    call: &Call,
+    backend: &Arc<Backend>,
+    parts: &Parts,
+    switch: &Switch,
+) -> Result<(Trial, Switched), Failure> {
+    loop {
+        let tried = call.tried();
+        let ask = Ask { tried: tried.slots(), hash: call.hash, now_us: clock::now_us() };
+        let mut trial = choose(worker, backend, ask, call.safe)?;
+        let number = call.try_on(trial.endpoint.slot);
+        exchange.attempts.set(number);
+        exchange.endpoint.set(Some(trial.endpoint.address));
+        exchange.peer.replace(trial.endpoint.identity.clone());
+        let request = Request::from_parts(headers::copy(parts), Body::empty());
+        let (head_by, _) = call.limits(number <= call.max_retries);
+        let endpoint = Arc::clone(&trial.endpoint);
+        let far = backend.far(&endpoint);
+        let sent = worker.dialer.switching(far, request, switch, Some(&backend.bulkhead));
+        let sent = match head_by {
+            None => sent.await,
+            Some((at, reason)) => match timeout_at(at, sent).await {
+                Ok(sent) => sent,
+                Err(_) => return Err(Failure::plain(reason)),
+            },
+        };
+        match sent {
+            Ok(switched) => {
+                trial.settle(worker, Verdict::Success, None, clock::now_us());
+                return Ok((trial, switched));
+            }
+            Err(missed) => {
+                let never_sent = matches!(missed, Missed::Dial(_));
+                let (failed, failure) = attempt::explain(backend, &endpoint, missed);
+                let verdict = verdict::of_failure(backend, Some(failed), failure.reason);
+                trial.settle(worker, verdict, None, clock::now_us());
+                trial.note_error(failure.reason, failure.sentence(), clock::now_us());
+                let rule = call.rule();
+                let may_follow = never_sent && number <= call.max_retries;
+                if !may_follow || !rule.budget.try_withdraw(clock::now_us()) {
+                    return Err(failure);
+                }
+            }
+        }
+    }
+}
+
+/// Keeps the places of a switch while its answer, or its tunnel, goes by.
+struct Held {
+    _trial: Trial,
+    _place: RequestTicket,
+    exchange: Rc<Exchange>,
+}
+
+impl crate::http::Tail for Held {
+    fn data(&mut self, bytes: usize) {
+        self.exchange.count_out(bytes);
+    }
+}

@@ -1,0 +1,92 @@
+//! What an attempt's end says: to the endpoint's circuit, and to whoever may repeat it.
+
+use http::Response;
+
+use super::backend::Backend;
+use crate::circuit::Verdict;
+use crate::http::headers::REASON;
+use crate::http::{Body, classify};
+use crate::model::{CircuitOn, Endpoint, Reason};
+use crate::retry::Failed;
+
+/// What an answer says.
+pub struct Judged {
+    /// `None`: its trailers will say.
+    pub verdict: Option<Verdict>,
+    /// The other sidecar answered, not its app: how the attempt failed there.
+    pub failed: Option<Failed>,
+    /// The time that it took speaks for the endpoint.
+    pub is_well: bool,
+}
+
+/// How an answer counts, by its head.
+pub fn of_answer(backend: &Backend, endpoint: &Endpoint, response: &Response<Body>) -> Judged {
+    let on = &backend.policy().circuit.on;
+    let headers = response.headers();
+    if backend.meshes(endpoint)
+        && let Some(reason) = headers.get(REASON)
+        && let Some(reason) = Reason::parse(reason.as_bytes())
+    {
+        return of_peer(on, reason);
+    }
+    let status = response.status();
+    let grpc = classify::grpc_status(headers);
+    let awaits_trailers = grpc.is_none() && !on.grpc.is_empty() && classify::is_grpc(headers);
+    let verdict = if classify::is_overload(status, grpc) {
+        Verdict::Overload
+    } else if on.gateway_error && classify::is_gateway_error(status)
+        || on.server_error && status.is_server_error()
+        || grpc.is_some_and(|code| on.grpc.has(code))
+    {
+        Verdict::Failure
+    } else {
+        Verdict::Success
+    };
+    let is_well = verdict == Verdict::Success;
+    let pending = awaits_trailers && is_well;
+    Judged { verdict: (!pending).then_some(verdict), failed: None, is_well }
+}
+
+/// How an answer counts whose gRPC status came in its trailers.
+pub fn of_trailers(backend: &Backend, grpc: Option<u8>) -> Verdict {
+    match grpc {
+        Some(8) => Verdict::Overload,
+        Some(code) if backend.policy().circuit.on.grpc.has(code) => Verdict::Failure,
+        Some(_) => Verdict::Success,
+        None => Verdict::Neither,
+    }
+}
+
+/// The other sidecar's own answer: the same failures, one hop further.
+fn of_peer(on: &CircuitOn, reason: Reason) -> Judged {
+    let (failed, counts) = match reason {
+        reason if reason.is_never_sent() => (Some(Failed::NeverSent), on.connect_failure),
+        Reason::UpstreamReset => (Some(Failed::Reset), on.reset),
+        Reason::UpstreamProtocolError => (None, on.gateway_error),
+        Reason::ResponseTimeout => (Some(Failed::Timeout), on.per_try_timeout),
+        Reason::Overloaded => {
+            return Judged { verdict: Some(Verdict::Overload), failed: None, is_well: false };
+        }
+        // It speaks of the caller, or of nobody.
+        _ => (None, false),
+    };
+    let verdict = if counts { Verdict::Failure } else { Verdict::Neither };
+    Judged { verdict: Some(verdict), failed, is_well: false }
+}
+
+/// How an attempt without an answer counts.
+pub fn of_failure(backend: &Backend, failed: Option<Failed>, reason: Reason) -> Verdict {
+    let on = &backend.policy().circuit.on;
+    let counts = match failed {
+        Some(Failed::Connect | Failed::NeverSent) => {
+            on.connect_failure && reason != Reason::NotReady
+        }
+        Some(Failed::Reset) => on.reset,
+        Some(Failed::Timeout) => on.per_try_timeout,
+        Some(Failed::Other) => on.gateway_error && reason == Reason::UpstreamProtocolError,
+        Some(Failed::Refused) => false,
+        // The caller's own deadline says little about the endpoint, the service's limit a lot.
+        None => on.per_try_timeout && reason == Reason::RequestTimeout,
+    };
+    if counts { Verdict::Failure } else { Verdict::Neither }
+}

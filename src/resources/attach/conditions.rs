@@ -1,0 +1,187 @@
+//! How each route and policy fares, for those who wrote it: whether what it is about exists, whether
+//! an older policy has its place, whether what it sends requests to is there.
+//!
+//! Called when resources change, with all of them: every name is looked up, none is searched for.
+
+use std::collections::{HashMap, HashSet};
+
+use super::select::parents;
+use super::{by_age, drafts, sent_to};
+use crate::model::{CONTROL_PLANE_NAMESPACE, ServiceName};
+use crate::resources::{ParentRef, Resource, Service, TargetKind, TargetRef, TrafficPolicy};
+
+/// A route or policy and how it fares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing<'a> {
+    pub resource: &'a Resource,
+    /// For each parent of a route or target of a policy, as it was written; for a policy without
+    /// targets one, for its namespace or the mesh.
+    pub on: Vec<(String, Condition)>,
+    /// Backends, mirrors and fallbacks that do not exist; port 0 where none was written.
+    pub missing: Vec<ServiceName>,
+}
+
+/// How a resource fares with one of the things that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Accepted,
+    /// An older policy is about the same: `namespace/name`.
+    Conflicted {
+        with: String,
+    },
+    /// What does not exist, as in `Service web of namespace shop`.
+    TargetNotFound {
+        what: String,
+    },
+}
+
+impl Standing<'_> {
+    /// Whether it does all that it says.
+    pub fn is_sound(&self) -> bool {
+        self.missing.is_empty() && self.on.iter().all(|(_, how)| *how == Condition::Accepted)
+    }
+}
+
+/// How each of the routes and policies among `resources` fares, in their order.
+pub fn conditions<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Vec<Standing<'a>> {
+    let resources: Vec<&Resource> = resources.into_iter().collect();
+    let index = Index::of(&resources);
+    resources.into_iter().filter_map(|resource| index.standing(resource)).collect()
+}
+
+/// What a policy is about: its namespace, and in it a kind, name and section, or everything.
+type Place<'a> = (&'a str, Option<(TargetKind, &'a str, Option<&'a str>)>);
+
+fn places<'a>(policy: &'a TrafficPolicy) -> Vec<Place<'a>> {
+    let namespace = policy.metadata.namespace.as_str();
+    let place = |target: &'a TargetRef| -> Place<'a> {
+        (namespace, Some((target.kind, target.name.as_str(), target.section.as_deref())))
+    };
+    match policy.targets.as_slice() {
+        [] => vec![(namespace, None)],
+        targets => targets.iter().map(place).collect(),
+    }
+}
+
+struct Index<'a> {
+    /// By namespace and name.
+    services: HashMap<(&'a str, &'a str), &'a Service>,
+    /// The names of each route's rules, by kind, namespace and name.
+    routes: HashMap<(TargetKind, &'a str, &'a str), HashSet<String>>,
+    /// The oldest policy about a thing.
+    winners: HashMap<Place<'a>, &'a TrafficPolicy>,
+}
+
+impl<'a> Index<'a> {
+    fn of(resources: &[&'a Resource]) -> Self {
+        let (mut services, mut routes) = (HashMap::new(), HashMap::new());
+        let mut winners: HashMap<Place<'a>, &'a TrafficPolicy> = HashMap::new();
+        for &resource in resources {
+            let of = resource.metadata();
+            match resource {
+                Resource::Service(service) => {
+                    services.insert((&*of.namespace, &*of.name), service);
+                }
+                Resource::TrafficPolicy(policy) => {
+                    for place in places(policy) {
+                        let winner = winners.entry(place).or_insert(policy);
+                        if by_age(of, &winner.metadata).is_lt() {
+                            *winner = policy;
+                        }
+                    }
+                }
+                Resource::HttpRoute(_) | Resource::GrpcRoute(_) | Resource::Workload(_) => {}
+            }
+            if let Some((kind, drafts)) = drafts(resource) {
+                let sections = drafts.into_iter().filter_map(|draft| draft.section).collect();
+                routes.insert((kind, &*of.namespace, &*of.name), sections);
+            }
+        }
+        Self { services, routes, winners }
+    }
+
+    fn standing(&self, resource: &'a Resource) -> Option<Standing<'a>> {
+        let on = match resource {
+            Resource::Service(_) | Resource::Workload(_) => return None,
+            Resource::HttpRoute(_) | Resource::GrpcRoute(_) => {
+                parents(resource).iter().map(|parent| self.parent(parent)).collect()
+            }
+            Resource::TrafficPolicy(policy) => {
+                places(policy).into_iter().map(|place| self.target(policy, place)).collect()
+            }
+        };
+        let mut missing = sent_to(resource, 0);
+        missing.sort();
+        missing.dedup();
+        missing.retain(|name| !self.exists(name));
+        Some(Standing { resource, on, missing })
+    }
+
+    fn exists(&self, ServiceName { name, namespace, port }: &ServiceName) -> bool {
+        let found = self.services.get(&(&**namespace, &**name));
+        found.is_some_and(|s| *port == 0 || s.ports.iter().any(|has| has.port == *port))
+    }
+
+    fn parent(&self, parent: &ParentRef) -> (String, Condition) {
+        let ParentRef { name, namespace, port, section } = parent;
+        let service = format!("Service {name} of namespace {namespace}");
+        let Some(found) = self.services.get(&(namespace.as_str(), name.as_str())) else {
+            return (service.clone(), Condition::TargetNotFound { what: service });
+        };
+        let mut ports = found.ports.iter().filter(|has| port.is_none_or(|port| has.port == port));
+        let what = match (port, section) {
+            (Some(port), Some(section)) => format!("port {port} {section} of {service}"),
+            (Some(port), None) => format!("port {port} of {service}"),
+            (None, Some(section)) => format!("port {section} of {service}"),
+            (None, None) => return (service, Condition::Accepted),
+        };
+        let is_there = ports.any(|has| section.is_none() || has.name == *section);
+        (what.clone(), if is_there { Condition::Accepted } else { not_found(what) })
+    }
+
+    fn target(&self, policy: &TrafficPolicy, place: Place<'a>) -> (String, Condition) {
+        let (what, is_there) = self.named(place);
+        let winner = self.winners.get(&place).filter(|winner| !std::ptr::eq(**winner, policy));
+        let condition = match winner.map(|winner| &winner.metadata) {
+            _ if !is_there => not_found(what.clone()),
+            Some(of) => Condition::Conflicted { with: format!("{}/{}", of.namespace, of.name) },
+            None => Condition::Accepted,
+        };
+        (what, condition)
+    }
+
+    /// What a place is called, and whether it exists.
+    fn named(&self, (namespace, target): Place<'_>) -> (String, bool) {
+        let Some((kind, name, section)) = target else {
+            let mesh = namespace == CONTROL_PLANE_NAMESPACE;
+            let whole = if mesh { "the mesh".into() } else { format!("namespace {namespace}") };
+            return (whole, true);
+        };
+        let whole = format!("{} {name} of namespace {namespace}", kind.as_str());
+        let service = self.services.get(&(namespace, name));
+        let route = self.routes.get(&(kind, namespace, name));
+        match (kind, section) {
+            (TargetKind::Service, None) => (whole, service.is_some()),
+            (TargetKind::Service, Some(section)) => {
+                let mut ports = service.into_iter().flat_map(|service| &service.ports);
+                let is_there = ports.any(|port| port.name.as_deref() == Some(section));
+                (
+                    if service.is_some() { format!("port {section} of {whole}") } else { whole },
+                    is_there,
+                )
+            }
+            (_, None) => (whole, route.is_some()),
+            (_, Some(section)) => {
+                let is_there = route.is_some_and(|rules| rules.contains(section));
+                (
+                    if route.is_some() { format!("rule {section} of {whole}") } else { whole },
+                    is_there,
+                )
+            }
+        }
+    }
+}
+
+fn not_found(what: String) -> Condition {
+    Condition::TargetNotFound { what }
+}
