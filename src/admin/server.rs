@@ -77,11 +77,21 @@ fn get(view: &View, path: &str, request: &Request<Incoming>) -> Answer {
         "/config" => json(&view.config.load()),
         "/services" => json(&pages::services(view)),
         "/endpoints" => json(&pages::endpoints(view)),
+        "/routes" => json(&pages::routes(view)),
+        "/policies" => json(&pages::policies(view)),
+        "/explain" => explain(view, request.uri().query()),
         "/certs" => json(&pages::certificates(view)),
         "/connections" => json(&pages::connections(view)),
         "/log" => answers::log(&view.log),
         "/drain" | "/shutdown" => answers::post_only(),
         _ => answers::unknown(),
+    }
+}
+
+fn explain(view: &View, query: Option<&str>) -> Answer {
+    match pages::explain(view, query) {
+        Ok(page) => json(&page),
+        Err(faults) => text(StatusCode::BAD_REQUEST, format!("{}\n", faults.join("\n"))),
     }
 }
 

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::info;
 
+use super::collect;
 use super::plane::{self, Parts, Plane};
 use super::reload::{self, Live};
 use super::run::Options;
@@ -18,20 +18,18 @@ use super::source::{self, CERTIFICATE, Identities, Pictures, RESOURCES, Source};
 use crate::access;
 use crate::admin::{self, Command, View};
 use crate::agent::{self, session::Agent};
-use crate::circuit;
 use crate::config::{Config, Loaded};
 use crate::http::respond::chain;
 use crate::inbound;
 use crate::intercept::OriginalDst;
-use crate::model::CircuitState;
-use crate::outbound::{self, Snapshot};
+use crate::outbound;
 use crate::resources::{Fault, Origin};
 use crate::runtime::workers::Workers;
-use crate::runtime::{Drain, DrainSettings, Readiness, clock, socket};
+use crate::runtime::{Drain, DrainSettings, Readiness, socket};
 use crate::serve::Ledger;
 use crate::telemetry::access_log::Writer;
 use crate::telemetry::log::LogHandle;
-use crate::telemetry::metrics::{Desc, Registry};
+use crate::telemetry::metrics::Registry;
 use crate::telemetry::process;
 use crate::telemetry::traffic::TrafficMetrics;
 
@@ -161,7 +159,7 @@ pub async fn launch(
     let (Some(admin), true) = (admin, faults.is_empty()) else {
         return Err(faults);
     };
-    register_endpoints(&registry, &snapshot);
+    collect::register(&registry, &snapshot);
     let (sender, commands) = mpsc::channel(8);
     let view = View {
         workload: format!("{}.{}", config.workload.name, config.workload.namespace).into(),
@@ -246,33 +244,4 @@ fn count_panics(registry: &Registry) {
         panics.inc();
         tracing::error!("a task panicked: {panic}");
     }));
-}
-
-/// Endpoints by state, counted when somebody asks.
-fn register_endpoints(registry: &Registry, snapshot: &Arc<ArcSwap<Snapshot>>) {
-    const ENDPOINTS: Desc = Desc {
-        name: "outrigger_endpoints",
-        help: "Endpoints of each service by the state of their circuit.",
-        bound: 4096,
-        labels: &["service", "state"],
-    };
-    let snapshot = Arc::clone(snapshot);
-    registry.collect(move |sink| {
-        let now_us = clock::now_us();
-        for target in snapshot.load().targets.values() {
-            let mut counts = [("ready", 0u32), ("ejected", 0), ("half-open", 0), ("connecting", 0)];
-            for endpoint in &target.backend.service.endpoints {
-                let at = match circuit::state(&endpoint.health, now_us) {
-                    CircuitState::Open { .. } => 1,
-                    CircuitState::HalfOpen => 2,
-                    CircuitState::Closed if endpoint.health.connecting.load(Relaxed) > 0 => 3,
-                    CircuitState::Closed => 0,
-                };
-                counts[at].1 += 1;
-            }
-            for (state, count) in counts {
-                sink.gauge(&ENDPOINTS, &[&target.backend.label, state], f64::from(count));
-            }
-        }
-    });
 }

@@ -3,6 +3,7 @@
 //! The data plane's workers, one control thread (identity, resources, admin), signals and the
 //! drain meet here and nowhere else.
 
+mod collect;
 mod launch;
 mod plane;
 mod reload;

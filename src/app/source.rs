@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
+use tokio::time::{Duration, sleep};
 
 use super::launch::fault;
 use super::plane::Plane;
@@ -30,6 +31,9 @@ use crate::tls::Credentials;
 pub const CERTIFICATE: &str = "certificate";
 pub const RESOURCES: &str = "resources";
 const REGISTRATION: &str = "registration";
+
+/// Watched files are looked at this often.
+const POLL: Duration = Duration::from_secs(2);
 
 /// Where credentials go.
 pub struct Identities {
@@ -87,12 +91,23 @@ impl Pictures {
         self.versions.subscribe()
     }
 
-    fn publish(&self, mesh: Mesh) {
+    fn publish(&self, mesh: Arc<Mesh>) {
         let version = mesh.version;
         let zone = self.zone.as_deref();
-        let compiled = outbound::compile(Arc::new(mesh), zone, &self.snapshot.load());
+        let compiled = outbound::compile(mesh, zone, &self.snapshot.load());
         self.snapshot.store(Arc::new(compiled));
         self.versions.send_replace(version);
+    }
+
+    /// Compiles anew when files that policies name have changed; runs until the process ends.
+    async fn watch_files(self: Rc<Self>) {
+        loop {
+            sleep(POLL).await;
+            let snapshot = self.snapshot.load_full();
+            if snapshot.has_stale_roots() {
+                self.publish(Arc::clone(&snapshot.mesh));
+            }
+        }
     }
 }
 
@@ -135,6 +150,7 @@ pub fn files(
         }
     }
     let namespace = config.workload.namespace.clone();
+    let seen = resources::fingerprint(&config.resources);
     let first = resources::read(&config.resources, &namespace).unwrap_or_else(|found| {
         faults.extend(found);
         Vec::new()
@@ -145,12 +161,14 @@ pub fn files(
     readiness.have(CERTIFICATE);
     let paths: watch::Receiver<Vec<PathBuf>> = live.resources.subscribe();
     let readiness = readiness.clone();
+    let pictures = Rc::new(pictures);
+    tokio::task::spawn_local(Rc::clone(&pictures).watch_files());
     let publish = move |mesh: Mesh| {
-        pictures.publish(mesh);
+        pictures.publish(Arc::new(mesh));
         readiness.have(RESOURCES);
     };
     let trust_domain = config.trust_domain.clone();
-    let watch = agent::watch_resources(paths, namespace, trust_domain, first, publish);
+    let watch = agent::watch_resources(paths, namespace, trust_domain, first, seen, publish);
     tokio::task::spawn_local(watch);
     Ok(Source::default())
 }
@@ -236,6 +254,8 @@ fn hooks(
         (readiness.clone(), readiness.clone(), readiness.clone());
     let ended = readiness.clone();
     let snapshot = pictures.snapshot();
+    let pictures = Rc::new(pictures);
+    tokio::task::spawn_local(Rc::clone(&pictures).watch_files());
     Hooks {
         identify: Box::new(move |credentials, roots_changed| {
             metrics.taken(credentials.svid().not_after());
@@ -243,7 +263,7 @@ fn hooks(
             identities.renew(roots_changed);
             certified.have(CERTIFICATE);
         }),
-        publish: Box::new(move |mesh| pictures.publish(mesh)),
+        publish: Box::new(move |mesh| pictures.publish(Arc::new(mesh))),
         informed: Box::new(move || informed.have(RESOURCES)),
         registered: Box::new(move || registered.have(REGISTRATION)),
         ended: Box::new(move || ended.need(CERTIFICATE)),

@@ -59,10 +59,26 @@ pub enum Transition {
     HeldBack,
 }
 
-/// True when the circuit lets everything through. Requests that may not be sent twice prefer such
-/// endpoints to those that are merely [ready](is_ready), so that none of them is a probe.
+/// True when the circuit lets everything through.
 pub fn is_closed(health: &EndpointHealth) -> bool {
     word::is_closed(health.circuit.load(Relaxed))
+}
+
+/// An endpoint that may be probed and that nobody probes for so long, in microseconds, is probed by
+/// whoever comes: there may be services that only ever get POST, as those of gRPC. Arbitrary.
+const UNPROBED_US: u64 = 500_000;
+
+/// True when a request that may not be sent twice may take the endpoint although there are others:
+/// its circuit is closed, or it waits for a probe and nobody came. Others take any that is
+/// [ready](is_ready), so that they are the probes where there is a choice.
+pub fn is_trusted(health: &EndpointHealth, policy: &Circuit, now_us: u64) -> bool {
+    let bits = health.circuit.load(Relaxed);
+    if word::is_closed(bits) {
+        return true;
+    }
+    let (word, before_us) = (Word::from(bits), now_us.saturating_sub(UNPROBED_US));
+    let is_waiting = word.phase == Phase::Open || word.until_us() <= before_us;
+    is_waiting && word.has_room(policy, before_us)
 }
 
 /// True when the circuit would let an attempt through now.
@@ -94,6 +110,20 @@ pub fn admit(health: &EndpointHealth, policy: &Circuit, now_us: u64) -> Option<P
 pub fn floor(all: &[Arc<Endpoint>], policy: &Circuit) -> Option<Pass> {
     let well = all.iter().filter(|endpoint| is_closed(&endpoint.health)).count();
     (well < policy.min_ready_endpoints as usize).then_some(Pass::Needed)
+}
+
+/// Whether a request may go to an endpoint that is kept out, because every ready one has failed it:
+/// for that request there are fewer well ones than the floor. Once, so that the slip of a good
+/// endpoint is not paid for with a tour of the bad ones. It goes with [`Pass::Needed`], and its
+/// success takes the endpoint back: without it a service whose endpoints fail in turn would be
+/// stuck with the one that failed last.
+pub fn may_go_beyond(all: &[Arc<Endpoint>], tried: &[u32], policy: &Circuit, now_us: u64) -> bool {
+    let was_tried = |endpoint: &Endpoint| tried.contains(&endpoint.slot);
+    let is_ready = |endpoint: &Endpoint| is_ready(&endpoint.health, policy, now_us);
+    policy.min_ready_endpoints > 0
+        && !tried.is_empty()
+        && !all.iter().all(|endpoint| was_tried(endpoint))
+        && all.iter().all(|endpoint| was_tried(endpoint) == is_ready(endpoint))
 }
 
 /// Gives back the place of a probe that ended without telling anything.

@@ -1,5 +1,6 @@
 //! `outrigger proxy …`: asks a sidecar's admin port and shows the answer. The answers' shapes are
-//! the admin port's; this only knows which list of an answer makes a table.
+//! the admin port's; this only knows which list of an answer makes a
+//! table.
 
 use std::future::Future;
 use std::io;
@@ -17,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::output::{self, Format, Output};
-use super::{FAILED, chain, complain, emit};
+use super::{FAILED, chain, complain, emit, rows};
 use crate::runtime::hyper_io::HyperIo;
 use crate::runtime::workers::local_runtime;
 
@@ -36,6 +37,16 @@ pub(super) enum Query {
     /// Every endpoint: identity, state, load, last error
     #[command(after_help = "Example:\n  outrigger proxy endpoints --admin 127.0.0.1:15000")]
     Endpoints(Target),
+    /// The rules of each service, in order
+    #[command(after_help = "Example:\n  outrigger proxy routes --admin 127.0.0.1:15000")]
+    Routes(Target),
+    /// What holds for each service, and which resource says so
+    #[command(
+        after_help = "Examples:\n  outrigger proxy policies\n  outrigger proxy policies -o yaml\n\n\
+                      The table shows what resources say and how it stands now; yaml and json also \
+                      show every default."
+    )]
+    Policies(Target),
     /// Its certificate and whom it trusts
     #[command(after_help = "Example:\n  outrigger proxy certs -o json")]
     Certs(Target),
@@ -58,16 +69,23 @@ pub(super) enum Query {
 pub(super) struct Target {
     /// The sidecar's admin port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15000")]
-    admin: SocketAddr,
+    pub(super) admin: SocketAddr,
     #[command(flatten)]
-    output: Output,
+    pub(super) output: Output,
 }
 
 /// A question as HTTP: method, path, and the list that a table shows.
-struct Question {
+pub(super) struct Question {
     method: Method,
     path: String,
     list: Option<&'static str>,
+}
+
+impl Question {
+    /// One that changes nothing.
+    pub(super) fn get(path: String, list: Option<&'static str>) -> Self {
+        Self { method: Method::GET, path, list }
+    }
 }
 
 impl Query {
@@ -76,6 +94,8 @@ impl Query {
             Query::Config(target) => ("/config", None, target),
             Query::Services(target) => ("/services", Some("services"), target),
             Query::Endpoints(target) => ("/endpoints", Some("endpoints"), target),
+            Query::Routes(target) => ("/routes", Some("routes"), target),
+            Query::Policies(target) => ("/policies", Some("policies"), target),
             Query::Certs(target) => ("/certs", None, target),
             Query::Connections(target) => ("/connections", Some("connections"), target),
             Query::Log { level: None, target } => ("/log", None, target),
@@ -86,13 +106,13 @@ impl Query {
                 return (Question { method: Method::POST, path, list: None }, *target);
             }
         };
-        (Question { method: Method::GET, path: path.into(), list }, *target)
+        (Question::get(path.into(), list), *target)
     }
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error("no sidecar answers at {0} (another one? name it with --admin)")]
     Unreachable(SocketAddr, #[source] io::Error),
     #[error("{0} does not answer like an admin port")]
@@ -110,13 +130,21 @@ enum Error {
 /// Asks, and prints.
 pub(super) fn run(query: &Query) -> ExitCode {
     let (question, Target { admin, output }) = query.question();
-    match block_on(ask(admin, &question)) {
+    match asked(admin, &question) {
         Ok(body) => emit(&show(&body, question.list, output.format)),
         Err(error) => {
             complain(&format!("error: {}", chain(&error)));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// The answer's body.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn asked(admin: SocketAddr, question: &Question) -> Result<Bytes, Error> {
+    block_on(ask(admin, question))
 }
 
 fn block_on(question: impl Future<Output = Result<Bytes, Error>>) -> Result<Bytes, Error> {
@@ -126,6 +154,9 @@ fn block_on(question: impl Future<Output = Result<Bytes, Error>>) -> Result<Byte
 /// What is no JSON is shown as it is.
 fn show(body: &[u8], list: Option<&str>, format: Format) -> String {
     match serde_json::from_slice::<Value>(body) {
+        Ok(value) if format == Format::Table => {
+            output::render(&rows::of(value, list), list, format)
+        }
         Ok(value) => output::render(&value, list, format),
         Err(_) => {
             let text = String::from_utf8_lossy(body);

@@ -20,11 +20,15 @@ mod control;
 #[cfg(feature = "control")]
 mod control_plane;
 #[cfg(feature = "control")]
+mod explain;
+#[cfg(feature = "control")]
 mod output;
 #[cfg(feature = "control")]
 pub mod outrigger;
 #[cfg(feature = "control")]
 mod read;
+#[cfg(feature = "control")]
+mod rows;
 
 /// It was understood and didn't work.
 const FAILED: u8 = 1;

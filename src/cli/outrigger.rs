@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 use super::ask::Query;
 use super::sources::Sources;
-use super::{ask, control, control_plane, emit, read, version};
+use super::{ask, control, control_plane, emit, explain, read, version};
 use crate::resources::decode::Decoder;
 use crate::resources::{Node, Origin, scalar};
 use crate::{app, demo};
@@ -85,6 +85,11 @@ that nobody's change in between is lost.")]
     /// Ask a running sidecar's admin port
     #[command(after_help = "Example:\n  outrigger proxy endpoints --admin 127.0.0.1:15000")]
     Proxy(Proxy),
+    /// What a sidecar would do with a request, and why; nothing is sent
+    #[command(after_help = "Examples:
+  outrigger explain api.shop:80 --path /orders
+  outrigger explain api:80 --method POST --header x-user:ann --admin 127.0.0.1:15000 -o yaml")]
+    Explain(explain::Explain),
     /// Print the version
     #[command(after_help = "Example:\n  outrigger version")]
     Version,
@@ -109,7 +114,7 @@ struct Demo {
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
-    /// Meanwhile restart instances, kill and freeze the control plane, replace certificates
+    /// Meanwhile restart and kill instances, kill and freeze the control plane, replace certificates
     #[arg(long)]
     chaos: bool,
     /// Have the chaos go as it went before: its first event names the number
@@ -159,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::Context(Contexts { action }) => action.run(),
         Command::Validate(validate) => validate.run(),
         Command::Proxy(Proxy { query }) => ask::run(&query),
+        Command::Explain(explain) => explain.run(),
         Command::Version => version("outrigger"),
         Command::Completions { shell } => completions(shell),
         Command::Sidecar(sources) => app::run(&sources.options()),

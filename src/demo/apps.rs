@@ -59,7 +59,7 @@ pub(super) fn start(instance: &mut Instance, tally: &Arc<Tally>) -> io::Result<O
     };
     Ok(match instance.service.name {
         "web" => {
-            let web = web::Web::new(upstream("orders"), upstream("prices"), tally);
+            let web = web::Web::new(name, upstream("orders"), upstream("prices"), tally);
             Some(run(http_server::serve(listener, web)))
         }
         "orders" => {
@@ -111,11 +111,11 @@ fn peer(headers: &HeaderMap) -> Option<&str> {
     headers.get(PEER)?.to_str().ok()
 }
 
-/// What a well-behaved app passes on, so that the calls of one request can be found.
+/// What a well-behaved app passes on, so that the calls of one request can be found, and routed.
 fn passed_on(headers: &HeaderMap) -> HeaderMap {
-    let names =
-        [REQUEST_ID, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
-    let found = names.into_iter().filter_map(|name| {
+    let known = ["traceparent", "tracestate", "x-version"].map(HeaderName::from_static);
+    let names = known.into_iter().chain([REQUEST_ID]);
+    let found = names.filter_map(|name| {
         let value = headers.get(&name)?.clone();
         Some((name, value))
     });

@@ -1,10 +1,10 @@
-//! What a mesh has to live with, while the load runs: instances leave and come back, the control
-//! plane dies or freezes, certificates end within seconds.
+//! What a mesh has to live with, while the load runs: instances leave or are killed and come back,
+//! the control plane dies or freezes, certificates end within seconds.
 //!
 //! Two courses run beside each other, each in an order that a seed decides, so that restarts meet
 //! absences of the control plane in every combination. Invariant: one instance is away at a time,
 //! and the control plane stays until everybody has found it again, because certificates that can't
-//! be replaced in time end, as they should.
+//! be replaced in time end, as they should. `instances` has what happens to an instance.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -12,16 +12,19 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::client::Client;
 use super::fleet::{Fleet, Who, ready};
 use super::operator::Operator;
 use super::process::Process;
 use super::tally::Tally;
-use super::toll::{self, Toll};
-use super::{Error, doing, explain};
+use super::toll::Toll;
+use super::{Error, explain};
 use crate::runtime::clock::Rng;
+use instances::Way;
+
+mod instances;
 
 /// How long certificates last. A third of it is left when the next is due; that must be more than
 /// the longest absence of the control plane and what it takes to find it again.
@@ -30,11 +33,6 @@ pub(super) const LIFETIME: Duration = Duration::from_secs(18);
 const AWAY_MS: usize = 3000;
 /// Between two things that a course does: from this to twice this. Arbitrary.
 const CALM: Duration = Duration::from_millis(500);
-/// A sidecar leaves within its drain's deadline; this is more.
-const LEFT_WITHIN: Duration = Duration::from_secs(15);
-/// A token may be lost with the control plane that took it: so long without success, and there is
-/// another.
-const TOKEN_AFTER: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -82,16 +80,19 @@ impl<'a> Chaos<'a> {
         self.fleet.borrow_mut().faults += 1;
     }
 
-    /// All instances but the shopper in turn, in another order each time.
+    /// All instances but the shopper in turn, in another order each time, each in another way than
+    /// the last.
     async fn restart_each(&self) -> Result<(), Error> {
-        let members = &self.fleet.borrow().members.len();
+        let members = self.fleet.borrow().members.len();
+        let mut ways = Way::ALL.into_iter().cycle();
         loop {
-            for index in shuffled(1..*members, &self.restarts) {
+            for index in shuffled(1..members, &self.restarts) {
                 self.calm(&self.restarts).await;
                 if self.is_over.get() {
                     return Ok(());
                 }
-                self.restart(index).await?;
+                let way = ways.next().unwrap_or(Way::Drained);
+                self.restart(index, way).await?;
             }
         }
     }
@@ -99,79 +100,6 @@ impl<'a> Chaos<'a> {
     async fn calm(&self, rng: &RefCell<Rng>) {
         let share = rng.borrow_mut().unit();
         sleep(CALM.mul_f64(1.0 + share)).await;
-    }
-
-    /// Has an instance leave, and come back on the same port or another.
-    async fn restart(&self, index: usize) -> Result<(), Error> {
-        let name = self.fleet.borrow().members[index].instance.name.clone();
-        let begun = Instant::now();
-        self.leave(index, &name).await?;
-        let left = begun.elapsed();
-        let again = self.restarts.borrow_mut().below(2) == 0;
-        self.fleet.borrow_mut().resettle(index, again).map_err(doing("find free ports"))?;
-        self.fleet.borrow_mut().start_app(index, self.tally)?;
-        self.join(index).await?;
-        self.toll.borrow_mut().restarts += 1;
-        self.tally.happened(format!(
-            "{name} drained in {:.1} s and restarted in {:.1} s",
-            left.as_secs_f64(),
-            (begun.elapsed() - left).as_secs_f64()
-        ));
-        Ok(())
-    }
-
-    /// The sidecar drains, and then its app goes with it.
-    async fn leave(&self, index: usize, name: &str) -> Result<(), Error> {
-        self.notice_lost();
-        let who = Who::Sidecar(index);
-        let admin = self.fleet.borrow().admin(who);
-        let rotations = toll::read(admin).await;
-        self.toll.borrow_mut().add(name, rotations);
-        self.with(who, Process::ask_to_leave);
-        let left = async {
-            while self.with(who, |process| process.poll().is_none()).unwrap_or(false) {
-                sleep(LOOK).await;
-            }
-        };
-        if timeout(LEFT_WITHIN, left).await.is_err() {
-            let stays = self.with(who, |process| process.late(LEFT_WITHIN, "it drains".into()));
-            return Err(stays.unwrap_or(Error::Interrupted));
-        }
-        let app = self.fleet.borrow_mut().members[index].take_app();
-        if let Some(app) = app {
-            app.stop().await;
-        }
-        Ok(())
-    }
-
-    /// Starts the sidecar with a token of its own, and waits until it is ready.
-    async fn join(&self, index: usize) -> Result<(), Error> {
-        let token = self.token(index).await;
-        self.fleet.borrow_mut().start_sidecar(index, &token)?;
-        let another = async {
-            loop {
-                sleep(TOKEN_AFTER).await;
-                let token = self.token(index).await;
-                if let Err(error) = self.fleet.borrow().hand_over(index, &token) {
-                    return error;
-                }
-            }
-        };
-        tokio::select! {
-            ready = ready(self.fleet, Who::Sidecar(index)) => ready,
-            error = another => Err(error),
-        }
-    }
-
-    /// Asks until the control plane is there.
-    async fn token(&self, index: usize) -> String {
-        let service = self.fleet.borrow().members[index].instance.service.name;
-        loop {
-            match self.operator.token(service).await {
-                Ok(token) => return token,
-                Err(_) => sleep(5 * LOOK).await,
-            }
-        }
     }
 
     /// Before somebody takes the place of one that left by itself.

@@ -1,5 +1,5 @@
-//! The demo's files: the control plane's data, and for each sidecar its configuration, the token
-//! that it joins with, and its log.
+//! The demo's files: the mesh's resources, the control plane's data, and for each sidecar its
+//! configuration, the token that it joins with, and its log.
 //!
 //! Invariant: the folder is its owner's alone, because keys are in it, and it goes when it is
 //! dropped. What is written here is what a user would write, so that `--keep` is worth a look.
@@ -15,6 +15,13 @@ use super::{Error, doing};
 
 /// The roots of the mesh, beside the configurations that name them.
 pub(super) const ANCHORS: &str = "ca.pem";
+
+/// How the shop's callers treat what they call.
+const POLICIES: &str = include_str!("mesh/policies.yaml");
+/// For whoever wants to try: two versions of a service behind one name.
+const CANARY: &str = include_str!("mesh/canary.yaml");
+/// Where that is.
+pub(super) const CANARY_FILE: &str = "canary.yaml";
 
 /// A folder that exists for as long as this.
 #[derive(Debug)]
@@ -48,6 +55,15 @@ impl Folder {
         self.write(&format!("{name}.yaml"), &configuration(instance, control_plane))
     }
 
+    /// Writes the mesh's resources, and one that is not applied, for people to change and apply.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(super) fn show(&self, resources: &[(&str, String)]) -> Result<(), Error> {
+        resources.iter().try_for_each(|(name, text)| self.write(name, text))?;
+        self.write(CANARY_FILE, CANARY)
+    }
+
     /// # Errors
     /// When it can't be written.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), Error> {
@@ -67,8 +83,13 @@ impl Drop for Folder {
     }
 }
 
-/// The shop's services, as the operator applies them.
-pub(super) fn services() -> String {
+/// What the operator applies: files by name.
+pub(super) fn resources() -> [(&'static str, String); 2] {
+    [("services.yaml", services()), ("policies.yaml", POLICIES.to_owned())]
+}
+
+/// The shop's services.
+fn services() -> String {
     let mut text = String::from("# What is not declared is detected.\n");
     for service in &SERVICES {
         let Service { name, port: Some(port), .. } = service else { continue };
@@ -95,10 +116,14 @@ spec:
 /// control plane that is away tells nobody; who still comes then is served until the deadline is
 /// near, and sent on to others after.
 fn configuration(instance: &Instance, control_plane: SocketAddr) -> String {
-    let Instance { service, name, admin, inbound, upstreams } = instance;
+    let Instance { service, name, version, admin, inbound, upstreams } = instance;
     let app = service.name;
     let mut text = format!(
-        "workload: {{namespace: {NAMESPACE}, name: {name}, serviceAccount: {app}, labels: {{app: {app}}}}}
+        "workload:
+  namespace: {NAMESPACE}
+  name: {name}
+  serviceAccount: {app}
+  labels: {{app: {app}, version: {version}}}
 controlPlane: {{address: \"{control_plane}\", trustAnchors: {ANCHORS}, tokenFile: {name}.token}}
 admin: {{listen: \"{admin}\"}}
 workers: 1
@@ -158,9 +183,26 @@ mod tests {
     }
 
     #[test]
-    fn the_services_are_sound() {
-        let read = parse_documents(&services(), &Origin::file("shop.yaml"), NAMESPACE);
-        assert_eq!(read.expect("sound").len(), 4);
+    fn the_resources_are_sound() {
+        let [(_, services), (_, policies)] = resources();
+        for (text, count) in [(&*services, 4), (&*policies, 1), (CANARY, 3)] {
+            let read = parse_documents(text, &Origin::file("shop.yaml"), "elsewhere");
+            let read = read.expect("sound");
+            assert_eq!(read.len(), count, "{text}");
+            assert!(read.iter().all(|r| r.metadata().namespace == NAMESPACE), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_grpc_method_is_opted_in_to_retries() {
+        let proto = include_str!("../../proto/outrigger/demo/v1/prices.proto");
+        let methods = proto.lines().filter_map(|line| line.trim().strip_prefix("rpc "));
+        let methods: Vec<&str> = methods.filter_map(|line| line.split('(').next()).collect();
+        assert_eq!(methods.len(), 4, "{proto}");
+        for method in methods {
+            let line = format!("- outrigger.demo.v1.Prices/{method}\n");
+            assert!(POLICIES.contains(&line), "{line}: {POLICIES}");
+        }
     }
 
     #[test]

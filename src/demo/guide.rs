@@ -1,6 +1,7 @@
 //! What to try by hand while the shop is open: commands that can be pasted as they stand.
 
 use super::fleet::{Fleet, Who};
+use super::folder::CANARY_FILE;
 use super::shop::NAMESPACE;
 
 /// For a terminal.
@@ -27,11 +28,29 @@ pub(super) fn text(fleet: &Fleet) -> String {
         "  outrigger get service web -n {NAMESPACE} -o yaml > web.yaml   # change it, then\n  \
          outrigger apply web.yaml\n"
     ));
+    text.push_str(&routing(fleet));
     let admin = fleet.admin(Who::ControlPlane);
     text.push_str(&format!("  curl http://{admin}/   # its admin port\n"));
     let folder = fleet.folder.path().display();
     text.push_str(&format!("Configuration, data and logs: {folder}\n\n"));
     text
+}
+
+/// Two versions of a service behind one name.
+fn routing(fleet: &Fleet) -> String {
+    let (entrance, canary) = (fleet.entrance(), fleet.folder.path().join(CANARY_FILE));
+    let canary = canary.display();
+    let web = fleet.of("web").map(|instance| instance.admin).next();
+    let web = web.unwrap_or_else(|| fleet.admin(Who::ControlPlane));
+    format!(
+        "Send a tenth of the orders, and all that ask for it, to a new version:
+  outrigger apply {canary}   # outrigger delete -f takes it back
+  for i in $(seq 20); do curl -s http://{entrance}/checkout/rope; done
+  curl -H 'x-version: v2' http://{entrance}/checkout/rope   # always at orders-2
+  curl http://{web}/routes   # what web-1's sidecar makes of it
+  outrigger explain orders.{NAMESPACE}:80 --method PUT --path /orders/1/rope --admin {web}
+"
+    )
 }
 
 #[cfg(test)]
@@ -51,6 +70,8 @@ mod tests {
             &format!("OUTRIGGER_CONTROL_PLANE={}", fleet.control_plane.listen),
             &format!("curl http://{}/ ", fleet.control_plane.admin),
             "outrigger get workloads -n shop",
+            &format!("outrigger apply {}", fleet.folder.path().join(CANARY_FILE).display()),
+            "outrigger explain orders.shop:80 --method PUT",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

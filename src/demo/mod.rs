@@ -6,7 +6,7 @@
 //! each hop. Called by the CLI.
 //!
 //! `shop` (who there is and who calls whom) → `fleet` (processes), `folder` (configuration),
-//! `operator` (services and tokens) → `apps` and `load` (traffic), `chaos` → `tally`, `toll` (what
+//! `operator` (resources and tokens) → `apps` and `load` (traffic), `chaos` → `tally`, `toll` (what
 //! happened) → `table`, `report`.
 
 use std::cell::RefCell;
@@ -70,7 +70,7 @@ pub struct Options {
     pub json: bool,
     /// The shop stays open when the load has ended.
     pub keep: bool,
-    /// Instances and the control plane leave and come back while the load runs.
+    /// Instances and the control plane leave or are killed, and come back, while the load runs.
     pub chaos: bool,
     /// What decides the order of that; absent: another each time.
     pub seed: Option<u64>,
@@ -179,12 +179,14 @@ async fn open(fleet: &RefCell<Fleet>, tally: &Arc<Tally>) -> Result<(), Error> {
     fleet.borrow().hand_out_anchors()?;
     let operator = fleet.borrow().operator();
     let failed = |doing| move |source| Error::Operator { doing, source };
-    operator.apply(folder::services()).await.map_err(failed("apply its services"))?;
+    let files = folder::resources();
+    fleet.borrow().folder.show(&files)?;
+    operator.apply(&files).await.map_err(failed("apply its services and policies"))?;
     let count = fleet.borrow().members.len();
     for index in 0..count {
         fleet.borrow_mut().start_app(index, tally)?;
-        let service = fleet.borrow().members[index].instance.service.name;
-        let token = operator.token(service).await.map_err(failed("make a join token"))?;
+        let labels = fleet.borrow().members[index].instance.labels();
+        let token = operator.token(&labels).await.map_err(failed("make a join token"))?;
         fleet.borrow_mut().start_sidecar(index, &token)?;
     }
     for index in 0..count {
@@ -220,7 +222,7 @@ async fn drive(
             tokio::select! {
                 took = &mut load => break took,
                 () = &mut trouble, if is_troubled => is_troubled = false,
-                never = watch.follow(fleet) => match never {},
+                never = watch.follow(fleet, options.chaos.then_some(toll)) => match never {},
             }
         }
     };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
-use super::shop::NAMESPACE;
+use super::shop::{Labels, NAMESPACE};
 use crate::agent::session::{LinkError, Settings, dial};
 use crate::model::TrustDomain;
 use crate::wire::v1::{
@@ -54,14 +54,17 @@ impl Operator {
         Operator { settings: Settings { address, trust_anchors, token_file } }
     }
 
-    /// Makes the mesh as `text` says.
+    /// Makes the mesh as the `files` say: each a name and a text.
     ///
     /// # Errors
     /// When it does not hold.
-    pub(super) async fn apply(&self, text: String) -> Result<(), OperatorError> {
-        let document = v1::Document { source: "shop.yaml".into(), text };
+    pub(super) async fn apply(&self, files: &[(&str, String)]) -> Result<(), OperatorError> {
+        let document = |(name, text): &(&str, String)| v1::Document {
+            source: (*name).to_owned(),
+            text: text.clone(),
+        };
         let request = v1::ApplyRequest {
-            documents: vec![document],
+            documents: files.iter().map(document).collect(),
             default_namespace: NAMESPACE.into(),
             dry_run: false,
         };
@@ -74,15 +77,18 @@ impl Operator {
         Err(OperatorError::Faults(messages.collect::<Vec<_>>().join("; ")))
     }
 
-    /// The right for one workload of a service to join, once.
+    /// The right for one workload with these labels to join, once.
     ///
     /// # Errors
     /// When there is none.
-    pub(super) async fn token(&self, service: &str) -> Result<String, OperatorError> {
+    pub(super) async fn token(&self, labels: &Labels) -> Result<String, OperatorError> {
+        let Labels { app, version } = labels;
         let request = v1::CreateTokenRequest {
             namespace: NAMESPACE.into(),
-            service_account: service.to_owned(),
-            labels: [("app".to_owned(), service.to_owned())].into(),
+            service_account: (*app).to_owned(),
+            labels: [("app", *app), ("version", version.as_str())]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
             // Where it connects from.
             address: String::new(),
             ttl_ms: u64::try_from(TTL.as_millis()).unwrap_or(u64::MAX),

@@ -19,6 +19,9 @@ pub(super) struct Report {
     p50_ms: Option<f64>,
     p99_ms: Option<f64>,
     edges: Vec<EdgeReport>,
+    /// Absent without chaos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chaos: Option<ChaosReport>,
     events: Vec<Event>,
     #[serde(skip)]
     tally: Arc<Tally>,
@@ -28,6 +31,29 @@ pub(super) struct Report {
     is_sound: bool,
 }
 
+/// How many instances were restarted or killed, and what else there was to live with.
+#[derive(Debug, Serialize)]
+struct ChaosReport {
+    restarted: u32,
+    apps_killed: u32,
+    killed_with_sidecar: u32,
+    certificates_replaced: u64,
+    control_plane_outages: u32,
+}
+
+impl From<&Toll> for ChaosReport {
+    fn from(toll: &Toll) -> Self {
+        ChaosReport {
+            restarted: toll.restarts,
+            apps_killed: toll.apps_killed,
+            killed_with_sidecar: toll.killed,
+            certificates_replaced: toll.all_rotations().replaced,
+            control_plane_outages: toll.outages,
+        }
+    }
+}
+
+/// `repeated`: by the caller itself, because nobody else can.
 #[derive(Debug, Serialize)]
 struct EdgeReport {
     from: &'static str,
@@ -35,6 +61,7 @@ struct EdgeReport {
     protocol: &'static str,
     requests: u64,
     failed: u64,
+    repeated: u64,
     p50_ms: Option<f64>,
     p99_ms: Option<f64>,
     mtls: bool,
@@ -58,6 +85,7 @@ impl Report {
             p50_ms: millis(&web, 0.5),
             p99_ms: millis(&web, 0.99),
             edges: tally.edges.iter().map(|edge| EdgeReport::new(edge)).collect(),
+            chaos: toll.as_ref().map(ChaosReport::from),
             events: tally.events(),
             tally: Arc::clone(tally),
             toll,
@@ -86,7 +114,13 @@ impl Report {
             table::edges(&self.tally)
         );
         if let Some(toll) = &self.toll {
-            text.push_str(&format!("\n{}\n", said(toll)));
+            text.push_str(&format!("\n{toll}\n"));
+        }
+        for edge in self.edges.iter().filter(|edge| edge.repeated > 0) {
+            let EdgeReport { from, to, repeated, .. } = edge;
+            text.push_str(&format!(
+                "{from} → {to}: {repeated} round trips were cut and repeated\n"
+            ));
         }
         if !self.events.is_empty() {
             text.push('\n');
@@ -111,23 +145,13 @@ impl EdgeReport {
             protocol: edge.protocol,
             requests: edge.requests(),
             failed: edge.failed(),
+            repeated: edge.repeated(),
             p50_ms: millis(edge, 0.5),
             p99_ms: millis(edge, 0.99),
             mtls: edge.is_mtls(),
             peer: edge.peer().map(str::to_owned),
         }
     }
-}
-
-fn said(toll: &Toll) -> String {
-    let rotations = toll.all_rotations();
-    let away = toll.away().as_secs_f64();
-    let Toll { restarts, outages, .. } = toll;
-    format!(
-        "{restarts} instances restarted; {} certificates replaced, {} tries failed; \
-         the control plane was away {outages} times, {away:.1} s in sum",
-        rotations.replaced, rotations.failed
-    )
 }
 
 fn millis(edge: &Edge, share: f64) -> Option<f64> {
@@ -160,10 +184,13 @@ mod tests {
             names.sort();
             names.join(" ")
         };
-        assert_eq!(names(&value), "edges events failed p50_ms p99_ms requests seconds");
+        assert_eq!(names(&value), "chaos edges events failed p50_ms p99_ms requests seconds");
         assert_eq!(names(&value["events"][0]), "at_ms what");
         let edge = &value["edges"][0];
-        assert_eq!(names(edge), "failed from mtls p50_ms p99_ms peer protocol requests to");
+        assert_eq!(
+            names(edge),
+            "failed from mtls p50_ms p99_ms peer protocol repeated requests to"
+        );
         assert_eq!(value["seconds"], 1.5);
         assert_eq!(edge["mtls"], true);
         assert_eq!(edge["peer"], "spiffe://cluster.local/ns/shop/sa/shopper");
@@ -174,7 +201,24 @@ mod tests {
     fn a_process_that_left_is_a_flaw() {
         let report = Report::new(&Tally::new(), Duration::ZERO, Some(Toll::default()), false);
         assert!(!report.is_flawless());
-        assert!(report.text().contains("0 instances restarted; 0 certif"), "{}", report.text());
+        assert!(report.text().contains("0 instances restarted, 0 killed"), "{}", report.text());
+    }
+
+    #[test]
+    fn kills_and_repeated_calls_are_counted_and_no_flaw() {
+        let tally = Tally::new();
+        tally.to("ledger").repeat();
+        let mut toll = Toll::default();
+        (toll.apps_killed, toll.killed) = (2, 3);
+        let report = Report::new(&tally, Duration::ZERO, Some(toll), true);
+        assert!(report.is_flawless());
+        let text = report.text();
+        assert!(text.contains(", 2 killed without their sidecars, 3 with them;"), "{text}");
+        assert!(text.contains("orders → ledger: 1 round trips were cut and repeated"), "{text}");
+        let value: Value = serde_json::from_str(&report.json()).expect("JSON");
+        assert_eq!(value["chaos"]["apps_killed"], 2);
+        assert_eq!(value["chaos"]["killed_with_sidecar"], 3);
+        assert_eq!(value["edges"][3]["repeated"], 1);
     }
 
     #[test]

@@ -57,11 +57,20 @@ pub(super) struct Instance {
     pub(super) service: &'static Service,
     /// Such as `orders-2`.
     pub(super) name: String,
+    /// Such as `v2`: there is one instance of each.
+    pub(super) version: String,
     /// Where its sidecar answers questions.
     pub(super) admin: SocketAddr,
     pub(super) inbound: Option<Inbound>,
     /// Where its sidecar takes calls, by the service called.
     pub(super) upstreams: Vec<(&'static Service, SocketAddr)>,
+}
+
+/// The labels of an instance; `app` is its service account too.
+#[derive(Clone, Debug)]
+pub(super) struct Labels {
+    pub(super) app: &'static str,
+    pub(super) version: String,
 }
 
 /// The way to an app.
@@ -104,8 +113,13 @@ impl Instance {
         let called = service.calls.iter().filter_map(|name| self::service(name));
         let upstreams =
             called.map(|called| Ok((called, ports.hold()?))).collect::<io::Result<Vec<_>>>()?;
-        let name = format!("{}-{number}", service.name);
-        Ok(Instance { service, name, admin: ports.hold()?, inbound, upstreams })
+        let (name, version) = (format!("{}-{number}", service.name), format!("v{number}"));
+        Ok(Instance { service, name, version, admin: ports.hold()?, inbound, upstreams })
+    }
+
+    /// What services select it by.
+    pub(super) fn labels(&self) -> Labels {
+        Labels { app: self.service.name, version: self.version.clone() }
     }
 
     /// Makes room for its sidecar's listeners.

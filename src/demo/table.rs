@@ -41,14 +41,15 @@ fn columns() -> usize {
     if known == 0 && size.ws_col > 0 { size.ws_col.into() } else { COLUMNS }
 }
 
-/// What a terminal shows while the load runs.
-pub(super) fn live(tally: &Tally, head: &str) -> String {
+/// What a terminal shows while the load runs; `toll` is what the chaos did until now.
+pub(super) fn live(tally: &Tally, head: &str, toll: Option<&str>) -> String {
     let seconds = tally.begun.elapsed().as_secs();
     let (minutes, seconds) = (seconds / 60, seconds % 60);
     let mut text = format!(
         "outrigger demo · {head} · {minutes:02}:{seconds:02} · Ctrl-C ends it\n\n{}",
         edges(tally)
     );
+    toll.iter().for_each(|toll| text.push_str(&format!("\n{toll}\n")));
     if let Some(failure) = tally.failures().first() {
         text.push_str(&format!("\n{}\n", failure.replace('\n', " ")));
     }

@@ -39,6 +39,8 @@ pub(super) struct Edge {
     pub(super) protocol: &'static str,
     requests: AtomicU64,
     failed: AtomicU64,
+    /// Round trips that the caller made again, because the mesh can't.
+    repeated: AtomicU64,
     latency: Histogram,
     failures: Mutex<Vec<String>>,
     /// Observations without an identity.
@@ -89,6 +91,7 @@ impl Edge {
             protocol,
             requests: AtomicU64::default(),
             failed: AtomicU64::default(),
+            repeated: AtomicU64::default(),
             latency: Histogram::default(),
             failures: Mutex::default(),
             anonymous: AtomicU64::default(),
@@ -137,6 +140,15 @@ impl Edge {
 
     pub(super) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The caller's side: a round trip broke off, and is made again.
+    pub(super) fn repeat(&self) {
+        self.repeated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn repeated(&self) -> u64 {
+        self.repeated.load(Ordering::Relaxed)
     }
 
     pub(super) fn quantile(&self, share: f64) -> Option<Duration> {

@@ -1,8 +1,9 @@
-//! What the chaos did in sum: restarts, the control plane's absence, certificates replaced.
+//! What the chaos did in sum: restarts, kills, the control plane's absence, certificates replaced.
 //!
 //! Certificates are counted by the sidecars themselves; a count that goes with its process is read
 //! before, so that nothing is lost but what happens in a sidecar's last moments.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,7 +18,12 @@ const FAMILY: &str = "outrigger_certificate_rotations_total";
 /// Everything that is added up.
 #[derive(Debug, Default)]
 pub(super) struct Toll {
+    /// Drained, and started again.
     pub(super) restarts: u32,
+    /// Apps whose sidecar stayed.
+    pub(super) apps_killed: u32,
+    /// Apps with their sidecars.
+    pub(super) killed: u32,
     pub(super) outages: u32,
     away: Duration,
     away_since: Option<Instant>,
@@ -73,6 +79,20 @@ impl Toll {
             replaced: sum.replaced + more.replaced,
             failed: sum.failed + more.failed,
         })
+    }
+}
+
+impl fmt::Display for Toll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Toll { restarts, apps_killed, killed, outages, .. } = self;
+        let (rotations, away) = (self.all_rotations(), self.away().as_secs_f64());
+        write!(
+            f,
+            "{restarts} instances restarted, {apps_killed} killed without their sidecars, {killed} \
+             with them;\n{} certificates replaced, {} tries failed; \
+             the control plane was away {outages} times, {away:.1} s in sum",
+            rotations.replaced, rotations.failed
+        )
     }
 }
 

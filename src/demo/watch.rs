@@ -13,6 +13,7 @@ use super::client::Client;
 use super::fleet::Fleet;
 use super::table::{self, Screen};
 use super::tally::{Edge, Tally};
+use super::toll::Toll;
 use super::{Options, is_watched};
 
 /// Fast enough to look alive, slow enough to read.
@@ -40,8 +41,12 @@ impl Watch {
         }
     }
 
-    /// Until it is dropped.
-    pub(super) async fn follow(&mut self, fleet: &RefCell<Fleet>) -> Infallible {
+    /// Until it is dropped. `toll`: what the chaos does, where there is one.
+    pub(super) async fn follow(
+        &mut self,
+        fleet: &RefCell<Fleet>,
+        toll: Option<&RefCell<Toll>>,
+    ) -> Infallible {
         let count = fleet.borrow().members.len();
         let mut frames = interval(FRAME);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,7 +55,8 @@ impl Watch {
             self.look(fleet).await;
             if let Some(screen) = &mut self.screen {
                 let head = format!("{} sidecars · {} requests/s", count, self.rate);
-                screen.draw(&table::live(&self.tally, &head));
+                let toll = toll.map(|toll| toll.borrow().to_string());
+                screen.draw(&table::live(&self.tally, &head, toll.as_deref()));
             }
         }
     }

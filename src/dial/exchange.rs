@@ -65,7 +65,7 @@ impl Dialer {
     ) -> Result<(Response<Body>, Via), Missed> {
         let request = framed(request);
         let Some(idle) = self.idle_h1(pool, far.keeps_case, safe, now_us, bulkhead) else {
-            return Box::pin(self.fresh_http1(pool, far, request, bulkhead)).await;
+            return Box::pin(self.fresh_http1(pool, far, request, safe, bulkhead)).await;
         };
         let error = match idle.send(request, pool).await {
             Ok((response, lease)) => return Ok((response.map(read), Via::H1(lease))),
@@ -77,7 +77,7 @@ impl Dialer {
             None => None,
         };
         match repeated {
-            Some(request) => Box::pin(self.fresh_http1(pool, far, request, bulkhead)).await,
+            Some(request) => Box::pin(self.fresh_http1(pool, far, request, safe, bulkhead)).await,
             None => Err(Missed::Send(SendError { unsent: None, ..error })),
         }
     }
@@ -86,12 +86,20 @@ impl Dialer {
         &self,
         pool: &Rc<Pool>,
         far: Far<'_>,
-        request: Request<Body>,
+        mut request: Request<Body>,
+        safe: bool,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<(Response<Body>, Via), Missed> {
-        let h1 = self.fresh_h1(far, bulkhead).await.map_err(Missed::Dial)?;
-        let (response, lease) = h1.send(request, pool).await.map_err(Missed::Send)?;
-        Ok((response.map(read), Via::H1(lease)))
+        loop {
+            let h1 = self.next_h1(pool, far, safe, bulkhead).await.map_err(Missed::Dial)?;
+            let was_used = h1.served > 0;
+            match h1.send(request, pool).await {
+                Ok((response, lease)) => return Ok((response.map(read), Via::H1(lease))),
+                // One that came back while this request waited was closed meanwhile.
+                Err(SendError { unsent: Some(unsent), .. }) if was_used => request = *unsent,
+                Err(error) => return Err(Missed::Send(SendError { unsent: None, ..error })),
+            }
+        }
     }
 
     /// Over HTTP/2.

@@ -17,7 +17,8 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use super::connect::Stream;
 use super::{DialError, Pool, SendError};
 use crate::http::Body;
-use crate::limit::ConnectionTicket;
+use crate::limit::{Bulkhead, ConnectionTicket};
+use crate::runtime::clock;
 use crate::runtime::hyper_io::HyperIo;
 
 /// One connection and its place in the bulkhead.
@@ -26,6 +27,7 @@ pub struct H1 {
     /// `None` once it is over: what hyper still holds must come back to whoever waits for it.
     connection: Option<Connection<HyperIo<Stream>, Body>>,
     pub(super) keeps_case: bool,
+    born_us: u64,
     pub(super) served: u32,
     pub(super) idle_since_us: u64,
     ticket: Option<ConnectionTicket>,
@@ -51,6 +53,7 @@ impl H1 {
             sender,
             connection: Some(connection),
             keeps_case,
+            born_us: clock::now_us(),
             served: 0,
             idle_since_us: 0,
             ticket,
@@ -61,6 +64,15 @@ impl H1 {
     /// the request, which then was not sent and takes another connection.
     pub(super) fn is_ready(&self) -> bool {
         self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// Whether somebody waits for the place that it has.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.ticket.as_ref().is_some_and(ConnectionTicket::is_wanted)
+    }
+
+    pub(super) fn has_place(&self, bulkhead: &Bulkhead) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| bulkhead.gave(ticket))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
@@ -119,6 +131,11 @@ impl H1 {
 }
 
 impl Lease {
+    /// When the connection was made.
+    pub fn born_us(&self) -> u64 {
+        self.h1.as_ref().map_or(0, |h1| h1.born_us)
+    }
+
     /// Moves the answer's body, and what is left of the request's.
     pub fn drive(&mut self, cx: &mut Context<'_>) {
         if let Some(h1) = &mut self.h1 {

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use super::connect::Stream;
 use super::{DialError, SendError};
 use crate::http::Body;
-use crate::limit::ConnectionTicket;
+use crate::limit::{Bulkhead, ConnectionTicket};
 use crate::runtime::clock::{self, Rng};
 
 /// Streams under way on one connection; more take a second one.
@@ -43,8 +43,11 @@ const RENEW_US: u64 = 3_600_000_000;
 pub struct H2 {
     sender: SendRequest<Bytes>,
     closed: Rc<Cell<bool>>,
+    /// Held with the connection's own task.
+    ticket: Option<Rc<ConnectionTicket>>,
     streams: Cell<u32>,
     served: Cell<u32>,
+    born_us: u64,
     renew_at_us: u64,
     idle_since_us: Cell<u64>,
 }
@@ -72,13 +75,16 @@ impl H2 {
             .await
             .map_err(DialError::Http2)?;
         let closed = Rc::new(Cell::new(false));
-        tokio::task::spawn_local(run(connection, Rc::clone(&closed), ticket));
+        let ticket = ticket.map(Rc::new);
+        tokio::task::spawn_local(run(connection, Rc::clone(&closed), ticket.clone()));
         let jitter_us = (RENEW_US as f64 * 0.2 * (rng.unit() - 0.5)) as i64;
         Ok(Rc::new(Self {
             sender,
             closed,
+            ticket,
             streams: Cell::new(0),
             served: Cell::new(0),
+            born_us: clock::now_us(),
             renew_at_us: clock::now_us() + RENEW_US.saturating_add_signed(jitter_us),
             idle_since_us: Cell::new(clock::now_us()),
         }))
@@ -92,6 +98,14 @@ impl H2 {
 
     pub(super) fn may_stay(&self, max_requests: u32, now_us: u64) -> bool {
         !self.closed.get() && self.served.get() < max_requests && now_us < self.renew_at_us
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.streams.get() == 0
+    }
+
+    pub(super) fn has_place(&self, bulkhead: &Bulkhead) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| bulkhead.gave(ticket))
     }
 
     pub(super) fn is_idle_since(&self, now_us: u64, idle_us: u64) -> bool {
@@ -109,7 +123,7 @@ impl H2 {
 async fn run(
     mut connection: Connection<Stream, Bytes>,
     closed: Rc<Cell<bool>>,
-    ticket: Option<ConnectionTicket>,
+    ticket: Option<Rc<ConnectionTicket>>,
 ) {
     let pings = connection.ping_pong();
     let dead = async {
@@ -167,6 +181,11 @@ impl StreamLease {
 }
 
 impl StreamLease {
+    /// When the connection was made.
+    pub fn born_us(&self) -> u64 {
+        self.h2.born_us
+    }
+
     /// The answer is through; what is left of the request may still go out.
     pub fn finish(&self) {
         self.upload.take();

@@ -12,7 +12,7 @@ use super::DialError;
 use super::connect::{Far, Stream, connect};
 use super::h1::H1;
 use super::h2::{H2, StreamLease};
-use crate::limit::Bulkhead;
+use crate::limit::{Bulkhead, ConnectionTicket};
 use crate::runtime::clock::{self, Rng};
 use crate::tls::{Alpn, Credentials};
 
@@ -46,6 +46,9 @@ pub struct Pool {
     #[allow(clippy::vec_box, reason = "a connection is a kilobyte and its box moves as a pointer")]
     h1: RefCell<Vec<Box<H1>>>,
     h2: RefCell<Vec<Rc<H2>>>,
+    /// Requests that would take a connection which comes back, and word that one did.
+    waiting: Cell<u32>,
+    returned: Notify,
     /// One HTTP/2 connection is being made: others wait for it instead of making more.
     dialing: Cell<bool>,
     dialed: Notify,
@@ -88,7 +91,7 @@ impl Dialer {
         now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Option<Box<H1>> {
-        let max = bulkhead.map_or(u32::MAX, |b| b.limits().max_requests_per_connection);
+        let max = bulkhead.map_or(u32::MAX, Bulkhead::max_requests_per_connection);
         pool.take_h1(keeps_case, safe, max, now_us)
     }
 
@@ -101,12 +104,62 @@ impl Dialer {
         far: Far<'_>,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<Box<H1>, DialError> {
-        let ticket = match bulkhead {
-            Some(bulkhead) => Some(bulkhead.connect().await.map_err(DialError::Limit)?),
-            None => None,
+        let ticket = self.place(bulkhead).await?;
+        self.connect_h1(far, ticket).await
+    }
+
+    /// A new HTTP/1 connection, or one that came back while there was no place for another.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub(super) async fn next_h1(
+        &self,
+        pool: &Pool,
+        far: Far<'_>,
+        safe: bool,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Result<Box<H1>, DialError> {
+        let ticket = match bulkhead.map(Bulkhead::try_connect) {
+            Some(Err(_)) => tokio::select! {
+                biased;
+                h1 = pool.returned(far.keeps_case, safe, bulkhead) => return Ok(h1),
+                ticket = self.place(bulkhead) => ticket?,
+            },
+            place => place.and_then(Result::ok),
         };
+        self.connect_h1(far, ticket).await
+    }
+
+    async fn connect_h1(
+        &self,
+        far: Far<'_>,
+        ticket: Option<ConnectionTicket>,
+    ) -> Result<Box<H1>, DialError> {
         let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H1).await?;
         H1::start(stream, ticket, far.keeps_case).await
+    }
+
+    /// A place for a connection; where all are taken, one that does nothing makes room.
+    async fn place(
+        &self,
+        bulkhead: Option<&Bulkhead>,
+    ) -> Result<Option<ConnectionTicket>, DialError> {
+        let Some(bulkhead) = bulkhead else { return Ok(None) };
+        if let Ok(ticket) = bulkhead.try_connect() {
+            return Ok(Some(ticket));
+        }
+        self.make_room(bulkhead);
+        bulkhead.connect().await.map(Some).map_err(DialError::Limit)
+    }
+
+    /// Closes a connection of the service that has nothing to do. Other workers look through theirs
+    /// at their next sweep.
+    fn make_room(&self, bulkhead: &Bulkhead) {
+        for pool in self.pools.borrow().iter().flatten() {
+            if pool.drop_idle(bulkhead) {
+                return;
+            }
+        }
     }
 
     /// A stream on an HTTP/2 connection, which is made where none has room.
@@ -120,7 +173,7 @@ impl Dialer {
         now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<StreamLease, DialError> {
-        let max = bulkhead.map_or(u32::MAX, |b| b.limits().max_requests_per_connection);
+        let max = bulkhead.map_or(u32::MAX, Bulkhead::max_requests_per_connection);
         let mut patience = None;
         loop {
             if let Some(stream) = pool.take_h2(max, now_us) {
@@ -155,10 +208,7 @@ impl Dialer {
         far: Far<'_>,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<Rc<H2>, DialError> {
-        let ticket = match bulkhead {
-            Some(bulkhead) => Some(bulkhead.connect().await.map_err(DialError::Limit)?),
-            None => None,
-        };
+        let ticket = self.place(bulkhead).await?;
         let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H2).await?;
         let mut rng = self.rng.borrow().clone();
         self.rng.borrow_mut().next_u64();
@@ -214,9 +264,39 @@ impl Pool {
 
     pub(super) fn give_back(&self, h1: Box<H1>) {
         let mut idle = self.h1.borrow_mut();
+        if h1.is_wanted() && self.waiting.get() == 0 {
+            return; // somebody needs its place for another endpoint
+        }
         if idle.len() < H1_IDLE_MAX {
             idle.push(h1);
+            if self.waiting.get() > 0 {
+                self.returned.notify_one();
+            }
         }
+    }
+
+    /// A connection that comes back; never ready where none does.
+    async fn returned(&self, keeps_case: bool, safe: bool, bulkhead: Option<&Bulkhead>) -> Box<H1> {
+        let _waiting = Waiting::begin(&self.waiting);
+        let max = bulkhead.map_or(u32::MAX, Bulkhead::max_requests_per_connection);
+        loop {
+            if let Some(h1) = self.take_h1(keeps_case, safe, max, clock::now_us()) {
+                return h1;
+            }
+            self.returned.notified().await;
+        }
+    }
+
+    /// Closes a connection that has its place in this bulkhead and nothing to do.
+    fn drop_idle(&self, bulkhead: &Bulkhead) -> bool {
+        let mut h1 = self.h1.borrow_mut();
+        if let Some(at) = h1.iter().position(|h1| h1.has_place(bulkhead)) {
+            h1.swap_remove(at);
+            return true;
+        }
+        let mut h2 = self.h2.borrow_mut();
+        let at = h2.iter().position(|h2| h2.is_idle() && h2.has_place(bulkhead));
+        at.inspect(|&at| drop(h2.swap_remove(at))).is_some()
     }
 
     fn take_h2(&self, max_requests: u32, now_us: u64) -> Option<StreamLease> {
@@ -225,11 +305,27 @@ impl Pool {
     }
 
     fn sweep(&self, now_us: u64) {
-        let fresh = |h1: &H1| now_us.saturating_sub(h1.idle_since_us) <= H1_IDLE_US;
+        let fresh =
+            |h1: &H1| now_us.saturating_sub(h1.idle_since_us) <= H1_IDLE_US && !h1.is_wanted();
         self.h1.borrow_mut().retain(|h1| fresh(h1));
         self.h2
             .borrow_mut()
             .retain(|h2| h2.may_stay(u32::MAX, now_us) && !h2.is_idle_since(now_us, H2_IDLE_US));
+    }
+}
+
+struct Waiting<'a>(&'a Cell<u32>);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 

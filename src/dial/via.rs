@@ -14,6 +14,16 @@ pub enum Via {
     H2(StreamLease),
 }
 
+impl Via {
+    /// When the connection was made, on the clock of `clock::now_us`.
+    pub fn born_us(&self) -> u64 {
+        match self {
+            Via::H1(lease) => lease.born_us(),
+            Via::H2(lease) => lease.born_us(),
+        }
+    }
+}
+
 impl Carrier for Via {
     fn drive(&mut self, cx: &mut Context<'_>) {
         if let Via::H1(lease) = self {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
+use http_body::Body as _;
 
 use super::Body;
 use super::headers::{GRPC_STATUS, REASON};
@@ -155,6 +156,15 @@ pub fn respond(failure: &Failure, shape: Shape) -> Response<Body> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// An answer to HEAD says how long its body would be, and has none. hyper sees to that over HTTP/1
+/// only.
+pub fn without_body(response: &mut Response<Body>) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(bytes) = body.size_hint().exact().filter(|&bytes| bytes > 0) {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(bytes));
+    }
 }
 
 /// The error and its causes, as one sentence.

@@ -151,7 +151,7 @@ impl Copied {
 
     /// What the original said when nothing of it was read.
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.0.borrow().size.clone()
+        self.0.borrow().size
     }
 }
 

@@ -24,7 +24,7 @@ use crate::dial::{DialError, Missed, Via};
 use crate::http::guarded::Refusal;
 use crate::http::headers::{self, PEER, REASON, Seen};
 use crate::http::patience::Patience;
-use crate::http::respond::{Failure, Shape, respond};
+use crate::http::respond::{Failure, Shape, respond, without_body};
 use crate::http::switch::{self, Switch};
 use crate::http::tail::{RequestTail, ResponseTail};
 use crate::http::{Body, Tail, carriage, classify, deadline};
@@ -63,6 +63,7 @@ pub fn serve(
     exchange.set_meter(Rc::clone(&conn.caller.meter));
     exchange.peer.replace(conn.caller.peer.as_ref().map(|peer| peer.id.clone()));
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
+    let is_head = request.method() == Method::HEAD;
     let admitted = admit(worker, conn, &exchange, request, seen);
     let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
     // Boxed here, so that hyper and tokio move a pointer where they would move kilobytes.
@@ -71,7 +72,10 @@ pub fn serve(
             Ok(call) => forward(&worker, &conn, &exchange, call).await,
             Err(failure) => Err(failure),
         };
-        let response = answered.unwrap_or_else(|f| refuse(&conn, &exchange, f, shape));
+        let mut response = answered.unwrap_or_else(|f| refuse(&conn, &exchange, f, shape));
+        if is_head {
+            without_body(&mut response);
+        }
         Ok(leave(&worker, &conn, may_switch, response))
     })
 }

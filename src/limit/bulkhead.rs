@@ -117,6 +117,11 @@ impl Bulkhead {
         ticket.map_err(|_| Reason::QueueTimeout)
     }
 
+    /// Whether a connection has its place here.
+    pub fn gave(&self, ticket: &ConnectionTicket) -> bool {
+        ticket.is_of(&self.connections)
+    }
+
     /// Requests under way now.
     pub fn requests(&self) -> u32 {
         self.requests.taken.load(Relaxed)

@@ -16,6 +16,7 @@ pub(super) struct Places {
     /// Permits that are out and will not come back.
     debt: AtomicU32,
     taken: AtomicU32,
+    waiting: AtomicU32,
     limit: Mutex<u32>,
 }
 
@@ -29,6 +30,7 @@ impl Places {
             permits: Semaphore::new(limit as usize),
             debt: AtomicU32::new(0),
             taken: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
             limit: Mutex::new(limit),
         })
     }
@@ -49,6 +51,7 @@ impl Places {
 
     /// A place, as soon as there is one.
     pub async fn take(self: &Arc<Self>) -> ConnectionTicket {
+        let _waiting = Waiting::begin(&self.waiting);
         loop {
             let permit = self.permits.acquire().await.expect("the semaphore is never closed");
             permit.forget();
@@ -102,6 +105,33 @@ impl Places {
                 permit.forget();
             }
         }
+    }
+}
+
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, AcqRel);
+    }
+}
+
+impl ConnectionTicket {
+    /// Whether somebody waits for a place like this one: a connection that does nothing should
+    /// make room.
+    pub fn is_wanted(&self) -> bool {
+        self.0.waiting.load(Acquire) != 0
+    }
+
+    pub(super) fn is_of(&self, places: &Arc<Places>) -> bool {
+        Arc::ptr_eq(&self.0, places)
     }
 }
 

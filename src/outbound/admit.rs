@@ -59,17 +59,21 @@ pub fn admit(
     let target = &resolved.target;
     target.touch();
     let is_grpc = exchange.spoken == Spoken::Grpc;
+    // By the headers as they were sent; the log knows the request even if no rule does.
     let found = target.table.find(&Head::of(&parts, is_grpc));
-    let found = found.ok_or_else(|| Failure::plain(Reason::NoRoute))?;
+    let Prepared { upgrade, deadline, is_repeat } = prepare(worker, exchange, &mut parts, seen);
+    let found = found.ok_or_else(|| no_route(&resolved, &parts))?;
     let rule = &target.rules[found.rule];
     exchange.set_meter(Rc::clone(&resolved.meters[found.rule]));
-    let Prepared { upgrade, deadline, is_repeat } = prepare(worker, exchange, &mut parts, seen);
     let until = until(rule, deadline)?;
     if let Some(answer) = rule.filters.answer(&parts, found.prefix, "http") {
         exchange.status.set(answer.status().as_u16());
         return Ok(Admitted::Answer(answer.map(|()| Body::empty())));
     }
-    rule.budget.deposit(exchange.started_us);
+    // A repeated request earns nobody another: else each hop of a chain adds its share to the sum.
+    if !is_repeat {
+        rule.budget.deposit(exchange.started_us);
+    }
     let Injected { delay, abort } = injected(worker, rule, &parts);
     let (taker, key) = choose_taker(worker, conn, &resolved, found.rule, &parts)?;
     let place = place(rule, taker, delay.or(abort.map(|_| Duration::ZERO)))?;
@@ -105,6 +109,13 @@ pub fn admit(
     let under_way = UnderWay::begin(&conn.tunnels.entry, exchange);
     let call = Call::new(resolved, plan, parts, seen, body, place, under_way, switch);
     Ok(Admitted::Call(Box::new(call)))
+}
+
+fn no_route(resolved: &Resolved, parts: &Parts) -> Failure {
+    let (service, path) = (&resolved.target.backend.label, parts.uri.path());
+    let path: String = path.chars().take(100).collect();
+    let sentence = format!("no route of {service} matches {} {path}", parts.method);
+    Failure::new(Reason::NoRoute, sentence)
 }
 
 /// When all of it must be through: as the caller says, or the rule, whichever is sooner.
@@ -171,9 +182,7 @@ fn place(
     later: Option<Duration>,
 ) -> Result<Option<RequestTicket>, Failure> {
     match &rule.takers[taker].backend {
-        Some(backend) if later.is_none() && rule.fallback.is_none() => {
-            backend.bulkhead.try_admit().map(Some).map_err(Failure::plain)
-        }
+        Some(backend) if later.is_none() && rule.fallback.is_none() => backend.admit().map(Some),
         _ => Ok(None),
     }
 }

@@ -10,7 +10,7 @@ use super::trial::Trial;
 use super::verdict;
 use super::worker::Outbound;
 use crate::balance::{self, Ask};
-use crate::circuit::{self, Pass};
+use crate::circuit::{self, Pass, Verdict};
 use crate::dial::{DialError, Missed, SendError, Via};
 use crate::http::respond::Failure;
 use crate::http::{Body, carriage};
@@ -60,8 +60,9 @@ pub struct Sending<'a> {
     pub again: &'a dyn Fn() -> Option<Request<Body>>,
 }
 
-/// Chooses an endpoint that was not tried yet, if there is another. `safe` requests may find out
-/// whether an ejected endpoint is well again; the others do only where there is no choice.
+/// Chooses an endpoint that was not tried yet, if there is another. Those that may be sent `twice`
+/// find out whether an ejected endpoint is well again; the others do only where none of those comes,
+/// or where every other endpoint has failed them.
 ///
 /// # Errors
 /// The service has no endpoint, or no circuit lets the attempt through.
@@ -69,7 +70,7 @@ pub fn choose(
     worker: &Outbound,
     backend: &Arc<Backend>,
     ask: Ask<'_>,
-    safe: bool,
+    twice: bool,
 ) -> Result<Trial, Failure> {
     let endpoints = &backend.service.endpoints;
     if endpoints.is_empty() {
@@ -78,13 +79,18 @@ pub fn choose(
     }
     let policy = &backend.policy().circuit;
     let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, ask.now_us);
-    let is_closed = |e: &Endpoint| circuit::is_closed(&e.health);
+    let is_trusted = |e: &Endpoint| circuit::is_trusted(&e.health, policy, ask.now_us);
     let rng = &mut worker.rng.borrow_mut();
+    if circuit::may_go_beyond(endpoints, ask.tried, policy, ask.now_us)
+        && let Some(endpoint) = backend.balancer.pick(endpoints, ask, |_| true, rng)
+    {
+        return Ok(Trial::begin(backend, endpoint, Pass::Needed));
+    }
     // Between choice and admission another worker may take the last probe: choose again.
     for _ in 0..3 {
-        let closed =
-            if safe { None } else { backend.balancer.pick(endpoints, ask, is_closed, rng) };
-        let picked = closed.or_else(|| backend.balancer.pick(endpoints, ask, is_ready, rng));
+        let trusted =
+            if twice { None } else { backend.balancer.pick(endpoints, ask, is_trusted, rng) };
+        let picked = trusted.or_else(|| backend.balancer.pick(endpoints, ask, is_ready, rng));
         let Some(endpoint) = picked else { break };
         if let Some(pass) = circuit::admit(&endpoint.health, policy, ask.now_us) {
             return Ok(Trial::begin(backend, endpoint, pass));
@@ -126,7 +132,18 @@ pub async fn send(
         Ok((response, via)) => {
             let took_us = now_us - begun_us;
             let judged = verdict::of_answer(&backend, &endpoint, &response);
-            if let Some(verdict) = judged.verdict {
+            // A limit of ours that the other sidecar saw pass first.
+            if judged.said == Some(Reason::DeadlinePassed)
+                && let Some((_, reason @ Reason::RequestTimeout)) = until
+            {
+                let (failed, failure) = late(&backend, &endpoint, reason);
+                let verdict = verdict::of_failure(&backend, failed, reason);
+                trial.settle(worker, verdict, Some(took_us), now_us);
+                return Err(Unanswered { failed, failure });
+            }
+            // A probe's good beginning is enough: others wait for its word.
+            let verdict = judged.verdict.or(trial.is_probe().then_some(Verdict::Success));
+            if let Some(verdict) = verdict {
                 trial.settle(worker, verdict, Some(took_us), now_us);
             }
             if judged.failed == Some(Failed::NeverSent) {
@@ -134,9 +151,11 @@ pub async fn send(
                 trial.note_error(Reason::ConnectFailure, text, now_us);
             }
             if judged.is_well {
-                balance::observe(&endpoint.health, took_us, now_us);
+                // Without making the connection: one slow handshake would starve a fast endpoint.
+                let served_us = now_us - via.born_us().max(begun_us);
+                balance::observe(&endpoint.health, served_us, now_us);
             }
-            let (failed, unsettled) = (judged.failed, judged.verdict.is_none());
+            let (failed, unsettled) = (judged.failed, verdict.is_none());
             Ok(Answered { response, via, trial, took_us, failed, unsettled, until })
         }
         Err((failed, failure)) => {
@@ -198,7 +217,12 @@ fn speaks_http2(backend: &Backend, meshed: bool, version: Version) -> bool {
 
 fn late(backend: &Backend, endpoint: &Endpoint, reason: Reason) -> (Option<Failed>, Failure) {
     match reason {
-        Reason::RequestTimeout | Reason::DeadlinePassed => (None, Failure::plain(reason)),
+        Reason::RequestTimeout => {
+            let sentence =
+                format!("{} did not answer in the time that the request may take", backend.label);
+            (None, Failure::new(reason, sentence))
+        }
+        Reason::DeadlinePassed => (None, Failure::plain(reason)),
         _ => {
             let sentence = format!(
                 "{} ({}, {}) did not begin its answer in the time that an attempt may take",

@@ -51,7 +51,7 @@ pub async fn attempts(
         };
         let Some(wait) = wait else { return last(exchange, call, sent, before) };
         // An answer is held until there is a newer one: it may be the last that comes.
-        if sent.is_ok() || !matches!(before, Some(Ok(_))) {
+        if is_real(&sent) || !before.as_ref().is_some_and(is_real) {
             before = Some(sent);
         }
         sleep(wait).await;
@@ -63,6 +63,11 @@ pub async fn attempts(
     Err(Failure::plain(Reason::Internal))
 }
 
+/// Whether an app answered, not a sidecar in its place.
+fn is_real(sent: &Sent) -> bool {
+    sent.as_ref().is_ok_and(|answered| answered.failed.is_none())
+}
+
 /// What the caller gets.
 fn last(
     exchange: &Exchange,
@@ -72,6 +77,9 @@ fn last(
 ) -> Result<Answered, Failure> {
     use Reason::{CircuitOpen, DeadlinePassed, NoEndpoints, RequestTimeout};
     let answered = match (sent, before) {
+        (Ok(newest), Some(Ok(earlier))) if newest.failed.is_some() && earlier.failed.is_none() => {
+            earlier
+        }
         (Ok(answered), _) => answered,
         (Err(Unanswered { failure, .. }), _)
             if matches!(failure.reason, RequestTimeout | DeadlinePassed) =>
@@ -168,7 +176,7 @@ async fn one(
     let begun_us = if is_first { exchange.started_us } else { clock::now_us() };
     let tried = call.tried();
     let ask = Ask { tried: tried.slots(), hash: call.hash, now_us: begun_us };
-    let trial = attempt::choose(worker, backend, ask, call.safe)?;
+    let trial = attempt::choose(worker, backend, ask, call.safe || call.twice)?;
     let number = call.try_on(trial.endpoint.slot);
     let Some(request) = call.request(number) else {
         return Err(Failure::plain(Reason::Internal).into());

@@ -10,7 +10,8 @@ use http::uri::Authority;
 
 use crate::balance::Balancer;
 use crate::dial::Far;
-use crate::limit::Bulkhead;
+use crate::http::respond::Failure;
+use crate::limit::{Bulkhead, RequestTicket};
 use crate::model::{Endpoint, Policy, Service, Tls};
 use crate::retry::Latency;
 use crate::tls::Origination;
@@ -57,8 +58,25 @@ impl Backend {
         }
     }
 
+    /// A place for one request.
+    ///
+    /// # Errors
+    /// All of them are taken.
+    pub fn admit(&self) -> Result<RequestTicket, Failure> {
+        self.bulkhead.try_admit().map_err(|reason| {
+            let most = self.policy().limits.max_requests;
+            let sentence =
+                format!("{} has {most} requests under way, as many as it may", self.label);
+            Failure::new(reason, sentence)
+        })
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.service.policy
+    }
+
+    pub fn has_stale_roots(&self) -> bool {
+        self.origination.as_ref().is_some_and(Origination::is_stale)
     }
 
     /// Whether an endpoint is spoken to over mutual TLS.

@@ -200,7 +200,7 @@ impl Call {
     pub fn limits(&self, may_follow: bool) -> (Limit, Limit) {
         let policy = self.policy();
         let timeouts = &policy.timeouts;
-        let per_try = policy.retry.per_try_timeout.filter(|_| may_follow);
+        let per_try = policy.retry.per_try_timeout.filter(|_| may_follow && self.twice);
         let of_attempt = (timeouts.backend_request, timeouts.response_headers, per_try);
         if of_attempt == (None, None, None) {
             return (self.until, self.until);

@@ -24,7 +24,7 @@ pub enum Miss {
 /// The target: the connection's own, unless each request names it.
 pub fn target(worker: &Outbound, conn: &Conn, parts: &Parts) -> Result<Rc<Resolved>, Miss> {
     if let Some(resolved) = &*conn.resolved.borrow()
-        && resolved.version == worker.version()
+        && resolved.revision == worker.revision()
         && !matches!(conn.destination, Destination::ByHost)
     {
         return Ok(Rc::clone(resolved));

@@ -3,13 +3,16 @@
 //! A copy has a task, a body and a place of its own: nothing of the real request waits for it, and a
 //! mirror that is slow, full or broken loses copies, no more.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::Request;
 use http::request::Parts;
-use http_body_util::BodyExt;
+use http_body::Body as _;
 use tokio::time::timeout;
 
 use super::attempt::{self, Sending};
@@ -25,6 +28,9 @@ use crate::runtime::clock;
 
 /// A copy is given up after this long, where its service sets no limit. Arbitrary.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// What is read of a copy's answer, so that its connection can be used again; of a longer one nothing
+/// more. Arbitrary.
+const READ: usize = 64 * 1024;
 /// Copies under way at a time, for one worker; more are dropped. Arbitrary.
 const MOST: u32 = 1024;
 
@@ -67,7 +73,7 @@ pub fn send(worker: &Rc<Outbound>, copies: Vec<Copy>, mut body: Body) -> Body {
     body
 }
 
-/// Sends one copy and reads its answer to the end.
+/// Sends one copy and reads its answer, or the beginning of a long one.
 async fn carry(worker: &Outbound, copy: Copy, body: Body) -> Option<()> {
     let Copy { backend, head } = copy;
     let _place = backend.bulkhead.try_admit().ok()?;
@@ -80,16 +86,27 @@ async fn carry(worker: &Outbound, copy: Copy, body: Body) -> Option<()> {
     let sending = Sending { request, safe, begun_us, head_by: None, until: None, again: &again };
     let answered = attempt::send(worker, trial, sending).await.ok()?;
     let (mut via, mut body) = (answered.via, answered.response.into_body());
-    let mut read = std::pin::pin!(async { while let Some(Ok(_)) = body.frame().await {} });
-    std::future::poll_fn(|cx| {
-        if read.as_mut().poll(cx).is_ready() {
-            return std::task::Poll::Ready(());
+    let mut room = READ;
+    poll_fn(|cx| {
+        while room > 0 {
+            let mut polled = Pin::new(&mut body).poll_frame(cx);
+            if polled.is_pending() {
+                via.drive(cx);
+                polled = Pin::new(&mut body).poll_frame(cx);
+            }
+            match ready!(polled) {
+                Some(Ok(frame)) => {
+                    room = room.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
+                }
+                Some(Err(_)) | None => break,
+            }
         }
-        via.drive(cx);
-        read.as_mut().poll(cx)
+        Poll::Ready(())
     })
     .await;
-    via.finish(clock::now_us());
+    if body.is_end_stream() {
+        via.finish(clock::now_us());
+    }
     Some(())
 }
 

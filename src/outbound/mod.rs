@@ -33,5 +33,5 @@ pub use backend::Backend;
 pub use connection::{Entrance, accept};
 pub use settings::{Settings, Unknown, Upstream};
 pub use snapshot::{Snapshot, compile};
-pub use target::Target;
+pub use target::{Rule, Taker, Target};
 pub use worker::{Outbound, Shared};

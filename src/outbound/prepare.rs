@@ -50,7 +50,7 @@ pub fn prepare(worker: &Outbound, exchange: &Exchange, parts: &mut Parts, seen: 
 }
 
 /// Names that only sidecars may write.
-fn strip_ours(parts: &mut Parts, seen: Seen) {
+pub fn strip_ours(parts: &mut Parts, seen: Seen) {
     if seen.has(Seen::CARRIED_HTTP) {
         parts.headers.remove(headers::CARRIED_HTTP);
     }

@@ -30,7 +30,7 @@ use crate::agent::session::Want;
 use crate::http::guarded::Refusal;
 use crate::http::headers::{self, REASON, Seen};
 use crate::http::patience::Patience;
-use crate::http::respond::{Failure, Shape, respond};
+use crate::http::respond::{Failure, Shape, respond, without_body};
 use crate::http::tail::ResponseTail;
 use crate::http::{Aborted, Body, Tail, classify};
 use crate::model::{Direction, Reason};
@@ -51,6 +51,7 @@ pub fn serve(
     let exchange =
         Exchange::begin(&worker.sinks, Direction::Outbound, spoken, "none", clock::now_us);
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
+    let is_head = request.method() == Method::HEAD;
     let begun = begin(worker, conn, &exchange, request, seen);
     let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
     // Boxed here, so that hyper and tokio move a pointer where they would move kilobytes.
@@ -70,10 +71,13 @@ pub fn serve(
             Ok(Admitted::Answer(answer)) => Ok(answer),
             Err(failure) => Err(failure),
         };
-        let response = match answered {
+        let mut response = match answered {
             Ok(response) => response,
             Err(failure) => refuse(&worker, &conn, &exchange, failure, shape)?,
         };
+        if is_head {
+            without_body(&mut response);
+        }
         Ok(leave(&worker, &conn, may_switch, response))
     })
 }
@@ -189,7 +193,7 @@ async fn send(
         return Err(Failure::new(Reason::NoBackends, sentence));
     };
     if call.place.is_none() {
-        call.place = Some(backend.bulkhead.try_admit().map_err(Failure::plain)?);
+        call.place = Some(backend.admit()?);
     }
     attempts(worker, exchange, call, &backend).await
 }

@@ -12,7 +12,12 @@ use crate::model::{Instance, Mesh, Service, ServiceName};
 #[derive(Debug, Default)]
 pub struct Snapshot {
     pub version: u64,
+    /// Grows with every compilation, also of the same picture.
+    pub revision: u64,
+    /// Everything that may be asked for by name.
     pub targets: HashMap<ServiceName, Arc<Target>>,
+    /// Every service that requests may be sent to: also those that only routes name.
+    pub backends: Backends,
     /// Single instances, reached by their own address.
     pub instances: HashMap<SocketAddr, Arc<Target>>,
     pub mesh: Arc<Mesh>,
@@ -20,21 +25,30 @@ pub struct Snapshot {
     pub zone: Option<Arc<str>>,
 }
 
+impl Snapshot {
+    /// Whether roots of services outside the mesh lie on the disk otherwise than they were read.
+    pub fn has_stale_roots(&self) -> bool {
+        self.backends.values().any(|backend| backend.has_stale_roots())
+    }
+}
+
 /// Compiles `mesh` for a sidecar in `zone`.
 pub fn compile(mesh: Arc<Mesh>, zone: Option<&str>, previous: &Snapshot) -> Snapshot {
-    let backend = |service: &Arc<Service>, before: Option<&Arc<Target>>| {
-        Arc::new(Backend::new(service, zone, before.map(|before| &*before.backend)))
+    let backend = |service: &Arc<Service>, before: Option<&Arc<Backend>>| {
+        Arc::new(Backend::new(service, zone, before.map(Arc::as_ref)))
     };
     let backends: Backends = mesh
         .services
         .iter()
-        .map(|(name, service)| (name.clone(), backend(service, previous.targets.get(name))))
+        .map(|(name, service)| (name.clone(), backend(service, previous.backends.get(name))))
         .collect();
     let target = |backend: &Arc<Backend>, before: Option<&Arc<Target>>| {
         Arc::new(Target::new(backend, &backends, before.map(Arc::as_ref)))
     };
     let targets = backends
         .iter()
+        // Of a service that only routes name, its own routes may not be known.
+        .filter(|(name, _)| mesh.knows_service(name))
         .map(|(name, backend)| (name.clone(), target(backend, previous.targets.get(name))))
         .collect();
     let instances = mesh
@@ -44,10 +58,13 @@ pub fn compile(mesh: Arc<Mesh>, zone: Option<&str>, previous: &Snapshot) -> Snap
             let owner = of.owner.as_ref().and_then(|owner| mesh.services.get(owner));
             let service = Arc::new(instance(address, of, owner.map(Arc::as_ref)));
             let before = previous.instances.get(&address);
-            (address, target(&backend(&service, before), before))
+            let backend = backend(&service, before.map(|before| &before.backend));
+            (address, target(&backend, before))
         })
         .collect();
-    Snapshot { version: mesh.version, targets, instances, mesh, zone: zone.map(Arc::from) }
+    let (version, revision) = (mesh.version, previous.revision + 1);
+    let zone = zone.map(Arc::from);
+    Snapshot { version, revision, targets, backends, instances, mesh, zone }
 }
 
 /// A service of one endpoint, under the policy of the service that owns it. Routes are about the

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
 use super::attempt::Answered;
 use super::attempts::attempts;
@@ -53,12 +53,12 @@ pub async fn answer(
     let resolved = Rc::clone(&call.resolved);
     let backend = match &resolved.target.rules[call.rule].fallback {
         Some(Fallback::Response(fixed)) => {
-            return Ok(Stood::Fixed(response(exchange, fixed, attempted.err())));
+            return Ok(Stood::Fixed(response(exchange, fixed, reason(&attempted))));
         }
         Some(Fallback::Service(Some(backend))) if call.body.can_repeat() => backend,
         _ => return attempted.map(Stood::Answered),
     };
-    let Ok(place) = backend.bulkhead.try_admit() else {
+    let Ok(place) = backend.admit() else {
         return attempted.map(Stood::Answered);
     };
     call.place = Some(place);
@@ -67,11 +67,23 @@ pub async fn answer(
     stood.or(attempted).map(Stood::Answered)
 }
 
+/// Why there was no answer: ours, or the other sidecar's.
+fn reason(attempted: &Result<Answered, Failure>) -> Option<Reason> {
+    match attempted {
+        Err(failure) => Some(failure.reason),
+        Ok(Answered { response, trial, .. }) => {
+            let said = response.headers().get(REASON)?;
+            let meshed = trial.backend.meshes(&trial.endpoint);
+            Reason::parse(said.as_bytes()).filter(|_| meshed)
+        }
+    }
+}
+
 /// The fixed answer; it says why it stands in, where a reason of ours was why.
 fn response(
     exchange: &Exchange,
     fixed: &model::Fallback,
-    failure: Option<Failure>,
+    reason: Option<Reason>,
 ) -> Response<Body> {
     let model::Fallback::Response { status, headers, body } = fixed else {
         return Response::new(Body::empty());
@@ -81,10 +93,9 @@ fn response(
     for (name, value) in headers.iter() {
         response.headers_mut().append(name, value.clone());
     }
-    if let Some(failure) = failure {
-        exchange.blame(failure.reason);
-        let reason = http::HeaderValue::from_static(failure.reason.as_str());
-        response.headers_mut().insert(REASON, reason);
+    if let Some(reason) = reason {
+        exchange.blame(reason);
+        response.headers_mut().insert(REASON, HeaderValue::from_static(reason.as_str()));
     }
     if *status == StatusCode::NO_CONTENT || *status == StatusCode::NOT_MODIFIED {
         *response.body_mut() = Body::empty();

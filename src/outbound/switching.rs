@@ -45,7 +45,7 @@ pub async fn switching(
     };
     let place = match call.place.take() {
         Some(place) => place,
-        None => backend.bulkhead.try_admit().map_err(Failure::plain)?,
+        None => backend.admit()?,
     };
     let near_upgrade = parts.extensions.remove::<OnUpgrade>();
     let near_upgrade = near_upgrade.filter(|_| conn.spoken == Spoken::Http2);
@@ -90,7 +90,7 @@ async fn ask(
     loop {
         let tried = call.tried();
         let ask = Ask { tried: tried.slots(), hash: call.hash, now_us: clock::now_us() };
-        let mut trial = choose(worker, backend, ask, call.safe)?;
+        let mut trial = choose(worker, backend, ask, call.safe || call.twice)?;
         let number = call.try_on(trial.endpoint.slot);
         exchange.attempts.set(number);
         exchange.endpoint.set(Some(trial.endpoint.address));

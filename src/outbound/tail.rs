@@ -13,7 +13,7 @@ use crate::telemetry::exchange::Exchange;
 /// Held for its drop.
 pub struct Held {
     trial: Trial,
-    /// The circuit hears from the trailers, if they come.
+    /// The circuit hears how the answer ended.
     pending: Option<Pending>,
     _place: Option<RequestTicket>,
     _under_way: UnderWay,
@@ -47,7 +47,8 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(Pending { worker, exchange, took_us }) = self.pending.take() {
-            let verdict = verdict::of_trailers(&self.trial.backend, exchange.grpc.get());
+            let (reason, grpc) = (exchange.reason.get(), exchange.grpc.get());
+            let verdict = verdict::of_end(&self.trial.backend, reason, grpc);
             self.trial.settle(&worker, verdict, Some(took_us), clock::now_us());
         }
     }

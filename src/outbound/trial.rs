@@ -24,6 +24,11 @@ impl Trial {
         Self { endpoint, backend, pass, settled: false }
     }
 
+    /// Whether the circuit waits for it to let others through.
+    pub fn is_probe(&self) -> bool {
+        self.pass == Pass::Probe
+    }
+
     /// Tells the circuit how it went; `took_us` is the time to the answer's head.
     pub fn settle(
         &mut self,

@@ -11,9 +11,10 @@ use crate::retry::Failed;
 
 /// What an answer says.
 pub struct Judged {
-    /// `None`: its trailers will say.
+    /// `None`: its end will say.
     pub verdict: Option<Verdict>,
-    /// The other sidecar answered, not its app: how the attempt failed there.
+    /// The other sidecar answered, not its app: why, and how the attempt failed there.
+    pub said: Option<Reason>,
     pub failed: Option<Failed>,
     /// The time that it took speaks for the endpoint.
     pub is_well: bool,
@@ -31,7 +32,6 @@ pub fn of_answer(backend: &Backend, endpoint: &Endpoint, response: &Response<Bod
     }
     let status = response.status();
     let grpc = classify::grpc_status(headers);
-    let awaits_trailers = grpc.is_none() && !on.grpc.is_empty() && classify::is_grpc(headers);
     let verdict = if classify::is_overload(status, grpc) {
         Verdict::Overload
     } else if on.gateway_error && classify::is_gateway_error(status)
@@ -43,17 +43,22 @@ pub fn of_answer(backend: &Backend, endpoint: &Endpoint, response: &Response<Bod
         Verdict::Success
     };
     let is_well = verdict == Verdict::Success;
-    let pending = awaits_trailers && is_well;
-    Judged { verdict: (!pending).then_some(verdict), failed: None, is_well }
+    let pending = is_well && !response.body().is_empty();
+    Judged { verdict: (!pending).then_some(verdict), said: None, failed: None, is_well }
 }
 
-/// How an answer counts whose gRPC status came in its trailers.
-pub fn of_trailers(backend: &Backend, grpc: Option<u8>) -> Verdict {
-    match grpc {
-        Some(8) => Verdict::Overload,
-        Some(code) if backend.policy().circuit.on.grpc.has(code) => Verdict::Failure,
-        Some(_) => Verdict::Success,
-        None => Verdict::Neither,
+/// How an answer counts that began well, by its end: what broke it, if anything did, and the gRPC
+/// status of its trailers.
+pub fn of_end(backend: &Backend, reason: Option<Reason>, grpc: Option<u8>) -> Verdict {
+    let on = &backend.policy().circuit.on;
+    match (reason, grpc) {
+        (Some(Reason::UpstreamReset), _) if on.reset => Verdict::Failure,
+        (Some(Reason::RequestTimeout | Reason::PerTryTimeout), _) if on.per_try_timeout => {
+            Verdict::Failure
+        }
+        (_, Some(8)) => Verdict::Overload,
+        (_, Some(code)) if on.grpc.has(code) => Verdict::Failure,
+        _ => Verdict::Success,
     }
 }
 
@@ -65,13 +70,14 @@ fn of_peer(on: &CircuitOn, reason: Reason) -> Judged {
         Reason::UpstreamProtocolError => (None, on.gateway_error),
         Reason::ResponseTimeout => (Some(Failed::Timeout), on.per_try_timeout),
         Reason::Overloaded => {
-            return Judged { verdict: Some(Verdict::Overload), failed: None, is_well: false };
+            let verdict = Some(Verdict::Overload);
+            return Judged { verdict, said: Some(reason), failed: None, is_well: false };
         }
         // It speaks of the caller, or of nobody.
         _ => (None, false),
     };
     let verdict = if counts { Verdict::Failure } else { Verdict::Neither };
-    Judged { verdict: Some(verdict), failed, is_well: false }
+    Judged { verdict: Some(verdict), said: Some(reason), failed, is_well: false }
 }
 
 /// How an attempt without an answer counts.

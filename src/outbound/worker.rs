@@ -47,7 +47,7 @@ pub struct Outbound {
     pub sinks: Rc<Sinks>,
     pub rng: RefCell<Rng>,
     snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
-    version: Cell<u64>,
+    revision: Cell<u64>,
     resolved: RefCell<HashMap<ServiceName, Rc<Resolved>>>,
     instances: RefCell<HashMap<SocketAddr, Rc<Resolved>>>,
     meters: RefCell<Meters>,
@@ -64,7 +64,7 @@ type Turns = HashMap<(Arc<str>, Arc<str>), Rc<RefCell<Turn>>>;
 
 /// A target with what this worker keeps of its rules, one each.
 pub struct Resolved {
-    pub version: u64,
+    pub revision: u64,
     pub target: Arc<Target>,
     pub meters: Vec<Rc<RouteMeter>>,
     pub turns: Vec<Rc<RefCell<Turn>>>,
@@ -85,7 +85,7 @@ impl Outbound {
             sinks,
             rng: RefCell::new(Rng::from_system()),
             snapshot: RefCell::new(snapshot),
-            version: Cell::new(u64::MAX),
+            revision: Cell::new(u64::MAX),
             resolved: RefCell::default(),
             instances: RefCell::default(),
             meters: RefCell::default(),
@@ -99,45 +99,45 @@ impl Outbound {
         Arc::clone(self.snapshot.borrow_mut().load())
     }
 
-    /// The version of the newest snapshot; what was resolved under another one is stale.
-    pub fn version(&self) -> u64 {
-        let version = self.snapshot.borrow_mut().load().version;
-        if self.version.replace(version) != version {
+    /// The newest snapshot; what was resolved under another one is stale.
+    pub fn revision(&self) -> u64 {
+        let revision = self.snapshot.borrow_mut().load().revision;
+        if self.revision.replace(revision) != revision {
             self.resolved.borrow_mut().clear();
             self.instances.borrow_mut().clear();
         }
-        version
+        revision
     }
 
     /// A service as this worker uses it.
     pub fn resolve(&self, name: &ServiceName) -> Option<Rc<Resolved>> {
-        let version = self.version();
+        let revision = self.revision();
         if let Some(resolved) = self.resolved.borrow().get(name) {
             return Some(Rc::clone(resolved));
         }
         let target = Arc::clone(self.snapshot.borrow_mut().load().targets.get(name)?);
-        let resolved = self.with_state(version, target);
+        let resolved = self.with_state(revision, target);
         self.resolved.borrow_mut().insert(name.clone(), Rc::clone(&resolved));
         Some(resolved)
     }
 
     /// A single instance as this worker uses it.
     pub fn resolve_instance(&self, address: SocketAddr) -> Option<Rc<Resolved>> {
-        let version = self.version();
+        let revision = self.revision();
         if let Some(resolved) = self.instances.borrow().get(&address) {
             return Some(Rc::clone(resolved));
         }
         let target = Arc::clone(self.snapshot.borrow_mut().load().instances.get(&address)?);
-        let resolved = self.with_state(version, target);
+        let resolved = self.with_state(revision, target);
         self.instances.borrow_mut().insert(address, Rc::clone(&resolved));
         Some(resolved)
     }
 
-    fn with_state(&self, version: u64, target: Arc<Target>) -> Rc<Resolved> {
+    fn with_state(&self, revision: u64, target: Arc<Target>) -> Rc<Resolved> {
         let (label, rules) = (&target.backend.label, &target.rules);
         let meters = rules.iter().map(|rule| self.meter(label, &rule.name)).collect();
         let turns = rules.iter().map(|rule| self.turn(label, rule)).collect();
-        Rc::new(Resolved { version, target, meters, turns })
+        Rc::new(Resolved { revision, target, meters, turns })
     }
 
     /// Whose turn it is among a rule's backends; it outlives snapshots.

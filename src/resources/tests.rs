@@ -11,6 +11,7 @@ use super::*;
 use crate::model::Protocol;
 
 mod faults;
+mod pages;
 
 fn read_text(text: &str) -> Result<Vec<Resource>, Vec<String>> {
     parse_documents(text, &Origin::file("f.yaml"), "default")

@@ -55,6 +55,8 @@ struct Compiled {
 #[derive(Debug)]
 struct Candidate {
     rule: usize,
+    /// Its index among the rule's matches.
+    nth: usize,
     conditions: Conditions,
 }
 
@@ -89,7 +91,14 @@ impl Table {
 
     /// The rule that a request falls under; none if it falls under none.
     pub fn find(&self, head: &Head<'_>) -> Option<Found> {
-        let Some(compiled) = &self.compiled else { return Some(Found { rule: 0, prefix: 0 }) };
+        self.find_match(head).map(|(found, _)| found)
+    }
+
+    /// The same, and which of the rule's matches it has: its index among them.
+    pub fn find_match(&self, head: &Head<'_>) -> Option<(Found, usize)> {
+        let Some(compiled) = &self.compiled else {
+            return Some((Found { rule: 0, prefix: 0 }, 0));
+        };
         let of_grpc = || compiled.find(&compiled.grpc, head);
         head.is_grpc.then(of_grpc).flatten().or_else(|| compiled.find(&compiled.http, head))
     }
@@ -98,8 +107,11 @@ impl Table {
 impl Compiled {
     fn new(rules: &[Arc<Rule>]) -> Self {
         let every = [Match::default()];
-        let of_rule = |(index, rule)| matches(rule, &every).iter().map(move |of| (index, rule, of));
-        let mut list: Vec<(usize, &Rule, &Match)> =
+        let of_rule = |(index, rule)| {
+            let numbered = matches(rule, &every).iter().enumerate();
+            numbered.map(move |(nth, of)| ((index, nth), rule, of))
+        };
+        let mut list: Vec<((usize, usize), &Rule, &Match)> =
             rules.iter().map(|rule| &**rule).enumerate().flat_map(of_rule).collect();
         // Stable: the older route and the earlier match stay in front.
         list.sort_by_key(|(_, _, of)| Reverse(conditions::rank(of)));
@@ -112,17 +124,19 @@ impl Compiled {
             }))
         };
         let (grpc, http) = (of_kind(RouteKind::Grpc), of_kind(RouteKind::Http));
-        let candidate = |&(rule, _, of): &(usize, &Rule, &Match)| Candidate {
+        let candidate = |&((rule, nth), _, of): &((usize, usize), &Rule, &Match)| Candidate {
             rule,
+            nth,
             conditions: Conditions::new(of),
         };
         Self { candidates: list.iter().map(candidate).collect(), grpc, http }
     }
 
-    fn find(&self, hosts: &Hosts, head: &Head<'_>) -> Option<Found> {
+    fn find(&self, hosts: &Hosts, head: &Head<'_>) -> Option<(Found, usize)> {
         let takes = |candidate| self.candidate(candidate).conditions.hold(head);
         let (candidate, prefix) = hosts.find(head.host, |paths| paths.find(head.path, takes))?;
-        Some(Found { rule: self.candidate(candidate).rule, prefix })
+        let Candidate { rule, nth, conditions: _ } = self.candidate(candidate);
+        Some((Found { rule: *rule, prefix }, *nth))
     }
 
     fn candidate(&self, number: u32) -> &Candidate {

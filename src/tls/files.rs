@@ -117,8 +117,9 @@ fn unusable(field: &'static str, path: &Path, source: identity::Error) -> LoadEr
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint([Option<Stamp>; 3]);
 
+/// What tells one state of a file from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     device: u64,
     inode: u64,
     len: u64,
@@ -127,16 +128,19 @@ struct Stamp {
 
 /// Three `stat` calls; a missing file has a fingerprint too.
 pub fn fingerprint(settings: &Settings) -> Fingerprint {
-    let stamp = |path: &Path| {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
-    };
-    Fingerprint([stamp(&settings.certificate), stamp(&settings.key), stamp(&settings.trust_bundle)])
+    let files = [&settings.certificate, &settings.key, &settings.trust_bundle];
+    Fingerprint(files.map(|file| stamp(file)))
+}
+
+/// `None` for a file that can't be looked at.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some(Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        len: metadata.len(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+    })
 }
 
 #[cfg(test)]

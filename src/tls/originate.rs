@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client};
 
+use super::files::{Stamp, stamp};
 use super::{Alpn, PeerError, classify};
 use crate::model::Originate;
 
@@ -21,6 +22,7 @@ use crate::model::Originate;
 #[derive(Clone, Debug)]
 pub struct Origination {
     sni: Option<Arc<str>>,
+    ca_file: Option<(Arc<Path>, Option<Stamp>)>,
     /// In the order of [`Alpn::ALL`].
     configs: Result<[Arc<ClientConfig>; 3], Arc<str>>,
 }
@@ -29,6 +31,8 @@ impl Origination {
     /// Reads the roots.
     pub fn load(policy: &Originate) -> Self {
         let Originate { sni, ca_file } = policy;
+        // Before it is read: a change meanwhile is seen as one.
+        let seen = ca_file.as_ref().map(|file| (Arc::clone(file), stamp(file)));
         let roots = match ca_file {
             Some(file) => from_file(file),
             None => from_system(),
@@ -37,7 +41,12 @@ impl Origination {
         if let Err(why) = &configs {
             tracing::error!("TLS to a service outside the mesh is not possible: {why}");
         }
-        Self { sni: sni.clone(), configs }
+        Self { sni: sni.clone(), ca_file: seen, configs }
+    }
+
+    /// Whether the file of the roots has changed since.
+    pub fn is_stale(&self) -> bool {
+        self.ca_file.as_ref().is_some_and(|(file, seen)| stamp(file) != *seen)
     }
 
     /// Shakes hands; `host` is the endpoint's own name.

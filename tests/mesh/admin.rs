@@ -11,7 +11,9 @@ fn every_path_answers() {
         for path in ["/live", "/ready", "/"] {
             assert_eq!(sidecar.get(path).status(), 200, "{path}");
         }
-        for path in ["/config", "/services", "/endpoints", "/certs", "/connections"] {
+        for path in
+            ["/config", "/services", "/endpoints", "/routes", "/policies", "/certs", "/connections"]
+        {
             sidecar.json(path);
         }
         assert_eq!(sidecar.get("/log").status(), 200);

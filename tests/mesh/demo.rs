@@ -146,6 +146,13 @@ fn nothing_fails_while_instances_and_control_plane_come_and_go() {
     assert!(count(" drained in ") >= 2, "{events:?}");
     assert!(count("the control plane was killed") >= 1, "{events:?}");
     assert!(count("the control plane is back") >= 1, "{events:?}");
+    // Each way to leave has its turn.
+    let chaos = &report["chaos"];
+    for way in ["restarted", "apps_killed", "killed_with_sidecar"] {
+        assert!(chaos[way].as_u64() >= Some(1), "{way}: {chaos}");
+    }
+    assert!(count("and its sidecar were killed") >= 1, "{events:?}");
+    assert!(count("the app of ") >= 1, "{events:?}");
     // Nobody restarts this one, and its certificates last less than the run.
     assert_eq!(count("shopper-1's certificate was replaced"), 1, "{events:?}");
     assert_eq!(count("shopper-1's certificate was replaced 0 times"), 0, "{events:?}");

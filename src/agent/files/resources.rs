@@ -14,20 +14,40 @@ use crate::resources::{self, Fault, Resource};
 use crate::runtime::clock::now_us;
 
 /// Publishes the picture whenever the files, or the addresses behind host names, change; runs until
-/// the process ends. `first` was read already; other paths count from the next look on.
-pub async fn watch_resources(
+/// the process ends. `first` was read already, after `seen` was taken of the files.
+///
+/// A picture without host names is published before this returns: requests may come as soon as the
+/// listeners stand.
+pub fn watch_resources(
     paths: watch::Receiver<Vec<PathBuf>>,
     namespace: String,
     trust_domain: TrustDomain,
     first: Vec<Resource>,
+    seen: u64,
+    publish: impl Fn(Mesh),
+) -> impl Future<Output = ()> {
+    let mut mapper = Mapper::new(&namespace);
+    let picture = Picture::of(&first, &trust_domain);
+    if picture.hosts().is_empty() {
+        publish(mapper.map(&picture, &Resolved::new(), now_us()));
+    }
+    watch_from(paths, namespace, trust_domain, mapper, picture, seen, publish)
+}
+
+async fn watch_from(
+    paths: watch::Receiver<Vec<PathBuf>>,
+    namespace: String,
+    trust_domain: TrustDomain,
+    mut mapper: Mapper,
+    mut picture: Picture,
+    mut seen: u64,
     publish: impl Fn(Mesh),
 ) {
-    let mut mapper = Mapper::new(&namespace);
-    let mut picture = Picture::of(&first, &trust_domain);
-    let mut seen = resources::fingerprint(&paths.borrow());
     let mut hosts = resolve(picture.hosts(), &Resolved::new()).await;
     let mut resolved_at = Instant::now();
-    publish(mapper.map(&picture, &hosts, now_us()));
+    if !picture.hosts().is_empty() {
+        publish(mapper.map(&picture, &hosts, now_us()));
+    }
     loop {
         sleep(POLL).await;
         let now = resources::fingerprint(&paths.borrow());

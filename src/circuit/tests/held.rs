@@ -76,3 +76,23 @@ fn the_floor_holds_when_the_last_well_one_leaves_by_itself() {
     assert_eq!(service.admit(0), Some(Pass::Normal));
     assert_eq!(floor(&service.all, &service.policy), None);
 }
+
+#[test]
+fn a_request_that_every_ready_endpoint_failed_may_go_beyond_them_once() {
+    let mut service = Service::new(3, Circuit::default());
+    service.meet(0, Verdict::Failure, 5);
+    let slot = |service: &Service, i: usize| service.all[i].slot;
+    let may = |service: &Service, tried: &[usize]| {
+        let tried: Vec<u32> = tried.iter().map(|&i| slot(service, i)).collect();
+        may_go_beyond(&service.all, &tried, &service.policy, service.now_us)
+    };
+    assert!(!may(&service, &[]), "nothing failed it");
+    assert!(!may(&service, &[1]), "another is ready");
+    assert!(may(&service, &[1, 2]));
+    assert!(!may(&service, &[1, 2, 0]), "it was there");
+    service.policy.min_ready_endpoints = 0;
+    assert!(!may(&service, &[1, 2]), "open circuits are meant to refuse");
+    service.policy.min_ready_endpoints = 1;
+    assert_eq!(service.settle(0, Pass::Needed, Verdict::Success), Some(Transition::Closed));
+    assert!(!may(&service, &[1, 2]) && !may(&service, &[0, 1, 2]), "all are ready");
+}

@@ -103,3 +103,30 @@ fn closed_is_told_from_ready() {
     service.admit(0);
     assert!(!is_ready(out, &service.policy, service.now_us), "its probe is out");
 }
+
+#[test]
+fn one_that_nobody_probes_is_probed_by_whoever_comes() {
+    let mut service = half_open(2);
+    let is_trusted = |service: &Service, i: usize| {
+        is_trusted(&service.all[i].health, &service.policy, service.now_us)
+    };
+    assert!(is_trusted(&service, 1), "it is closed");
+    assert!(!is_trusted(&service, 0), "others may come");
+    service.now_us += UNPROBED_US - 1;
+    assert!(!is_trusted(&service, 0));
+    service.now_us += 1;
+    assert!(is_trusted(&service, 0), "nobody came");
+    service.admit(0);
+    assert!(is_trusted(&service, 0), "one of the two probes is still wanted");
+    service.admit(0);
+    assert!(!is_trusted(&service, 0), "both are out");
+}
+
+#[test]
+fn others_wait_with_their_probes_although_one_is_out() {
+    let service = half_open(2);
+    service.admit(0);
+    let health = &service.all[0].health;
+    assert!(is_ready(health, &service.policy, service.now_us));
+    assert!(!is_trusted(health, &service.policy, service.now_us));
+}

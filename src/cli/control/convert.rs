@@ -38,6 +38,8 @@ pub(super) struct Held {
     pub(super) created: SystemTime,
     /// `applied` or `registered`.
     pub(super) source: &'static str,
+    /// How a route or policy fares; empty for other kinds.
+    pub(super) status: String,
 }
 
 /// What happened to a resource, or would.
@@ -98,10 +100,10 @@ impl TryFrom<v1::Resource> for Held {
             v1::Source::Applied => "applied",
             v1::Source::Unspecified => "unknown",
         };
-        let v1::Resource { key: of, manifest, version, created_ms, source: _ } = resource;
+        let v1::Resource { key: of, manifest, version, created_ms, source: _, status } = resource;
         let key = key(of)?;
         let manifest = json(&key, &manifest)?;
-        Ok(Held { key, manifest, version, created: moment(created_ms), source })
+        Ok(Held { key, manifest, version, created: moment(created_ms), source, status })
     }
 }
 
@@ -224,6 +226,7 @@ mod tests {
             version: "1".into(),
             created_ms: -1,
             source: 77,
+            status: String::new(),
         };
         assert!(Held::try_from(resource("{}", None)).is_err());
         assert!(Held::try_from(resource("{", Some(v1::ResourceKey::default()))).is_err());

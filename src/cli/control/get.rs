@@ -16,7 +16,7 @@ use super::{Answer, conclude, shown, watch};
 /// What is shown.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Get {
-    /// The kind: services, workloads, … or all
+    /// The kind: services, workloads, httproutes, trafficpolicies (or tp), … or all
     #[arg(value_parser = kind_or_all)]
     kind: Wanted,
     /// One resource of the kind

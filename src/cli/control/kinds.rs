@@ -17,6 +17,9 @@ pub(super) fn kind_or_all(text: &str) -> Result<Wanted, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted(pub(super) Option<&'static str>);
 
+/// What people type all day.
+const SHORT: &[(&str, &str)] = &[("svc", "Service"), ("tp", "TrafficPolicy")];
+
 /// A kind, as manifests write it.
 ///
 /// # Errors
@@ -25,7 +28,7 @@ pub(super) fn one_kind(text: &str) -> Result<&'static str, String> {
     let word = text.to_ascii_lowercase();
     let means = |kind: &&str| {
         let name = kind.to_ascii_lowercase();
-        word == plural(&name) || word == name || (word == "svc" && name == "service")
+        word == plural(&name) || word == name || SHORT.contains(&(word.as_str(), kind))
     };
     kinds().find(means).ok_or_else(|| unknown(&word))
 }
@@ -57,6 +60,9 @@ mod tests {
             ("svc", Some("Service")),
             ("WORKLOADS", Some("Workload")),
             ("httproutes", Some("HTTPRoute")),
+            ("GRPCRoute", Some("GRPCRoute")),
+            ("trafficpolicies", Some("TrafficPolicy")),
+            ("TP", Some("TrafficPolicy")),
             ("accesspolicies", Some("AccessPolicy")),
             ("AccessPolicy", Some("AccessPolicy")),
             ("accesspolicys", None),

@@ -13,6 +13,7 @@ mod delete;
 mod diff;
 mod documents;
 mod error;
+mod facts;
 mod file;
 mod get;
 mod kinds;

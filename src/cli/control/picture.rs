@@ -88,7 +88,8 @@ mod tests {
 
     fn held(name: &str, version: &str) -> Held {
         let (manifest, version) = (Value::Null, version.into());
-        Held { key: key(name), manifest, version, created: UNIX_EPOCH, source: "applied" }
+        let (key, status) = (key(name), String::new());
+        Held { key, manifest, version, created: UNIX_EPOCH, source: "applied", status }
     }
 
     fn told(picture: &mut Picture, events: &[Event]) -> Vec<News> {

@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use super::super::output::{Format, render};
 use super::convert::{Change, Held, Key};
 use super::diff::unified;
+use super::facts::facts;
 
 /// The resources of a list.
 pub(super) fn list(held: &[Held], with_kind: bool, now: SystemTime, format: Format) -> String {
     if let Format::Table = format {
-        let rows: Vec<Value> = held.iter().map(|held| row(held, with_kind, now)).collect();
+        let mut rows: Vec<Value> = held.iter().map(|held| row(held, with_kind, now)).collect();
+        ["of", "status"].iter().for_each(|column| drop_empty(&mut rows, column));
         return render(&json!({ "resources": rows }), Some("resources"), format);
     }
     let items: Vec<&Value> = held.iter().map(|held| &held.manifest).collect();
@@ -27,14 +29,25 @@ pub(super) fn one(held: &Held, now: SystemTime, format: Format) -> String {
     }
 }
 
+/// Leaves out a column that says nothing.
+fn drop_empty(rows: &mut [Value], column: &str) {
+    let is_empty = |row: &Value| match row.get(column) {
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::String(text)) => text.is_empty(),
+        other => other.is_none_or(Value::is_null),
+    };
+    if rows.iter().all(is_empty) {
+        let objects = rows.iter_mut().filter_map(Value::as_object_mut);
+        objects.for_each(|row| drop(row.shift_remove(column)));
+    }
+}
+
 /// A line of a table.
 pub(super) fn row(held: &Held, with_kind: bool, now: SystemTime) -> Value {
-    let spec = &held.manifest["spec"];
-    let ports = spec["ports"].as_array().into_iter().flatten().map(|port| port["port"].clone());
-    let address = spec.get("clusterIP").or(spec.get("address")).cloned();
     let mut row = named(&held.key, with_kind);
-    row["ports"] = ports.collect();
-    row["address"] = address.unwrap_or_default();
+    for (name, fact) in facts(held, with_kind) {
+        row[name] = fact;
+    }
     row["source"] = held.source.into();
     row["age"] = span(now.duration_since(held.created).unwrap_or_default()).into();
     row["version"] = held.version.as_str().into();
@@ -102,6 +115,7 @@ mod tests {
             version: "v7".into(),
             created: SystemTime::UNIX_EPOCH,
             source: "applied",
+            status: String::new(),
             key,
         }
     }
@@ -127,6 +141,32 @@ mod tests {
         assert!(one.starts_with("NAMESPACE  NAME "), "{one}");
         assert_eq!(list(&[], false, now, Format::Table), "no resources\n");
         assert!(list(&all, false, now, Format::Yaml).contains("kind: List\n"));
+    }
+
+    #[test]
+    fn routes_and_policies_say_what_they_are_about() {
+        let refs = json!([{"kind": "Service", "name": "web"},
+                          {"kind": "Service", "name": "api", "namespace": "other", "port": 80}]);
+        let spec = json!({"parentRefs": refs, "hostnames": ["a.example"], "rules": [{}, {}]});
+        let route = Held { status: "accepted".into(), ..held("HTTPRoute", "r", spec) };
+        let targets = json!([{"kind": "HTTPRoute", "name": "r", "sectionName": "canary"}]);
+        let spec = json!({"targetRefs": targets, "retry": {}, "timeouts": {}});
+        let policies = [
+            Held { status: "there is no x".into(), ..held("TrafficPolicy", "p", spec) },
+            held("TrafficPolicy", "all", json!({"limits": {}})),
+        ];
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(300);
+        assert_eq!(
+            one(&route, now, Format::Table),
+            "NAMESPACE  NAME  PARENTS           HOSTS      RULES  STATUS    SOURCE   AGE  VERSION\n\
+             shop       r     web,api.other:80  a.example      2  accepted  applied  5m   v7\n"
+        );
+        assert_eq!(
+            list(&policies, false, now, Format::Table),
+            "NAMESPACE  NAME  TARGETS             SETS            STATUS         SOURCE   AGE  VERSION\n\
+             shop       p     HTTPRoute/r#canary  retry,timeouts  there is no x  applied  5m   v7\n\
+             shop       all   its namespace       limits          -              applied  5m   v7\n"
+        );
     }
 
     #[test]

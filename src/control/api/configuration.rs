@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use super::apply::Plan;
 use super::author::Author;
 use super::said::{self, Texts};
+use super::standings::Standings;
 use super::view::{Filter, Shown};
 use super::watch::{self, follow};
 use super::writer::{Manner, Unsettled, Writer, whole};
@@ -71,7 +72,11 @@ impl configuration_server::Configuration for Configuration {
             registration.map(Shown::Registered)
         };
         match applied.or_else(registered) {
-            Some(shown) => Ok(Response::new(said::resource(id, &shown))),
+            Some(shown) => {
+                let standings = Standings::of(&self.catalog().snapshot());
+                let status = standings.status(&id).to_owned();
+                Ok(Response::new(said::resource(id, &shown, &status)))
+            }
             None => Err(Status::not_found(format!("there is no {id}: list what there is"))),
         }
     }
@@ -81,8 +86,12 @@ impl configuration_server::Configuration for Configuration {
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListResponse>, Status> {
         let filter: Filter = said::filter(request.into_inner())?;
-        let matching = filter.of(&self.catalog().snapshot());
-        let resources = matching.into_iter().map(|(id, shown)| said::resource(id, &shown));
+        let snapshot = self.catalog().snapshot();
+        let standings = Standings::of(&snapshot);
+        let resources = filter.of(&snapshot).into_iter().map(|(id, shown)| {
+            let status = standings.status(&id).to_owned();
+            said::resource(id, &shown, &status)
+        });
         Ok(Response::new(v1::ListResponse { resources: resources.collect() }))
     }
 

@@ -17,6 +17,7 @@ mod router;
 mod said;
 pub mod server;
 mod session;
+mod standings;
 mod subscriptions;
 #[cfg(test)]
 mod tests;

@@ -115,7 +115,7 @@ pub fn key(Id { kind, namespace, name }: Id) -> v1::ResourceKey {
     v1::ResourceKey { kind: kind.to_owned(), namespace, name }
 }
 
-pub fn resource(id: Id, shown: &Shown) -> v1::Resource {
+pub fn resource(id: Id, shown: &Shown, status: &str) -> v1::Resource {
     let source = match shown {
         Shown::Applied(_) => v1::Source::Applied,
         Shown::Registered(_) => v1::Source::Registered,
@@ -126,6 +126,7 @@ pub fn resource(id: Id, shown: &Shown) -> v1::Resource {
         version: shown.version().to_string(),
         created_ms: shown.created_ms(),
         source: source.into(),
+        status: status.to_owned(),
     }
 }
 

@@ -160,7 +160,6 @@ impl Session {
             let message = "the workload's name must be of lower-case letters, digits, - and .";
             return Err(Status::invalid_argument(message));
         }
-        let software = software.chars().take(SOFTWARE).collect();
         let wanted = Wanted::try_from(subscription.unwrap_or_default());
         let wanted = wanted.map_err(Status::invalid_argument)?;
         let implied = names(implied).map_err(Status::invalid_argument)?;
@@ -168,7 +167,7 @@ impl Session {
             identity: peer.id.clone(),
             workload: workload.clone(),
             address: (connected_from, port).into(),
-            software,
+            software: software.chars().take(SOFTWARE).collect(),
             certificate_ends: peer.not_after,
         };
         let entry = desk.sessions.enter(facts);

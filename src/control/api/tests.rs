@@ -17,6 +17,7 @@ use crate::wire::v1;
 use crate::wire::v1::change::Action;
 use crate::wire::v1::configuration_server::Configuration as _;
 
+mod created;
 mod properties;
 mod tokens;
 mod told;

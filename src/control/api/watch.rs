@@ -1,8 +1,8 @@
 //! Tells a reader what there is, then every change.
 //!
-//! What the reader was told, by version, is compared with the newest state whenever there is one: a
-//! slow reader skips states instead of queueing them, and what is kept for it is one number for each
-//! resource. Ends when the reader leaves.
+//! What the reader was told, by version and how it fares, is compared with the newest state whenever there is one: a
+//! slow reader skips states instead of queueing them, and what is kept for it is a number and a
+//! few words for each resource. Ends when the reader leaves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio::sync::mpsc::Sender;
 use tonic::Status;
 
 use super::said;
+use super::standings::Standings;
 use super::view::{Filter, Id, Shown};
 use crate::control::catalog::Catalog;
 use crate::wire::v1;
@@ -31,8 +32,10 @@ pub async fn follow(catalog: Arc<Catalog>, filter: Filter, reader: Sender<Said>)
     let mut synced = false;
     loop {
         revisions.mark_unchanged();
-        let newest = filter.of(&catalog.snapshot());
-        if tell(&reader, &mut told, newest).await.is_err() {
+        let snapshot = catalog.snapshot();
+        let (newest, standings) = (filter.of(&snapshot), Standings::of(&snapshot));
+        drop(snapshot);
+        if tell(&reader, &mut told, newest, &standings).await.is_err() {
             return;
         }
         if !synced && say(&reader, Event::Synced(v1::Synced {})).await.is_err() {
@@ -49,8 +52,9 @@ pub async fn follow(catalog: Arc<Catalog>, filter: Filter, reader: Sender<Said>)
 /// Brings the reader from what it was told to `newest`.
 async fn tell(
     reader: &Sender<Said>,
-    told: &mut BTreeMap<Id, u64>,
+    told: &mut BTreeMap<Id, (u64, String)>,
     newest: BTreeMap<Id, Shown>,
+    standings: &Standings,
 ) -> Result<(), Left> {
     let gone: Vec<Id> = told.keys().filter(|id| !newest.contains_key(id)).cloned().collect();
     for id in gone {
@@ -58,8 +62,11 @@ async fn tell(
         say(reader, Event::Deleted(said::key(id))).await?;
     }
     for (id, shown) in newest {
-        if told.insert(id.clone(), shown.version()) != Some(shown.version()) {
-            say(reader, Event::Upserted(said::resource(id, &shown))).await?;
+        let status = standings.status(&id).to_owned();
+        let now = (shown.version(), status.clone());
+        if told.get(&id) != Some(&now) {
+            told.insert(id.clone(), now);
+            say(reader, Event::Upserted(said::resource(id, &shown, &status))).await?;
         }
     }
     Ok(())

@@ -153,3 +153,100 @@ fn what_cannot_be_read_is_left_out_and_the_rest_stays() {
     assert_eq!(bench.endpoints(), Some(vec![]));
     assert_eq!(bench.catalog.counts().resources, 1);
 }
+
+fn route(namespace: &str, name: &str, parent: &str) -> String {
+    format!(
+        "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  parentRefs: [{{group: '', kind: Service, name: {parent}, namespace: shop}}]
+  rules: [{{backendRefs: [{{name: v2, namespace: shop, port: 80}}]}}]
+"
+    )
+}
+
+fn policy(namespace: &str, name: &str, target: &str) -> String {
+    format!(
+        "
+apiVersion: outrigger.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{{target}timeouts: {{request: 1s}}}}
+"
+    )
+}
+
+#[test]
+fn a_route_or_policy_concerns_some_services_before_and_after() {
+    let mut bench = Bench::new();
+    let services = ["web", "api"].map(|of| {
+        let ip = if of == "web" { "10.0.0.7" } else { "10.0.0.8" };
+        change(&WEB.replace("web", of).replace("10.0.0.7", ip), false)
+    });
+    let elsewhere = WEB.replace("namespace: shop", "namespace: other").replace("10.0.0.7", "None");
+    bench.commit(services.into_iter().chain([change(&elsewhere, false)]).collect());
+    let (web, api, other) = (name("web.shop:80"), name("api.shop:80"), name("web.other:80"));
+    let reader = bench.catalog.enter();
+    let all = [web.clone(), api.clone(), other.clone()];
+    bench.catalog.subscribe(&reader, &all, &[]);
+    let of_route = "targetRefs: [{kind: HTTPRoute, name: r}], ";
+    let rows = [
+        (policy("shop", "early", of_route), false, vec![]),
+        (route("shop", "r", "web"), false, vec![&web]),
+        (policy("shop", "early", of_route).replace("1s", "2s"), false, vec![&web]),
+        (route("shop", "r", "api"), false, vec![&web, &api]),
+        (policy("shop", "early", of_route), true, vec![&api]),
+        (policy("shop", "p", "targetRefs: [{kind: Service, name: web}], "), false, vec![&web]),
+        (
+            policy("shop", "p", "targetRefs: [{kind: Service, name: api}], "),
+            false,
+            vec![&web, &api],
+        ),
+        (policy("shop", "all", ""), false, vec![&web, &api]),
+        (policy("shop", "all", ""), false, vec![]),
+        (policy("outrigger-system", "mesh", ""), false, vec![&web, &api, &other]),
+        (policy("outrigger-system", "mesh", ""), true, vec![&web, &api, &other]),
+        (route("shop", "r", "nobody"), false, vec![&api]),
+        (route("far", "r", "web"), false, vec![&web]),
+    ];
+    for (text, gone, concerned) in rows {
+        bench.commit(vec![change(&text, gone)]);
+        let told = news(&reader).map(|news| news.services).unwrap_or_default();
+        assert_eq!(told, concerned.into_iter().cloned().collect(), "{text} {gone}");
+    }
+    let seen = |namespace: &str| {
+        let reading = bench.catalog.read(std::slice::from_ref(&web), &[], namespace);
+        let served = reading.services[0].1.clone().expect("it is there");
+        let kinds = served.bound.attachments.iter().map(|each| each.kind()).collect::<Vec<_>>();
+        (kinds, served.references.len(), served.manifests.len())
+    };
+    // Only those who are concerned with it are told of another namespace's route.
+    assert_eq!(seen("far"), (vec!["HTTPRoute", "TrafficPolicy"], 1, 2));
+    assert_eq!(seen("shop"), (vec!["TrafficPolicy"], 0, 1));
+    assert_eq!(seen("outrigger-system"), seen("shop"));
+}
+
+#[test]
+fn what_hangs_on_many_services_is_written_once_and_endpoints_stay() {
+    let mut bench = Bench::new();
+    let api = WEB.replace("web", "api").replace("10.0.0.7", "10.0.0.8");
+    bench.commit(vec![
+        change(WEB, false),
+        change(&api, false),
+        change(&workload("web-1", "web", "10.0.1.1"), false),
+        change(&policy("outrigger-system", "mesh", ""), false),
+    ]);
+    bench.commit(vec![change(&policy("outrigger-system", "mesh", "").replace("1s", "2s"), false)]);
+    let reading = bench.catalog.read(&[name("web.shop:80"), name("api.shop:80")], &[], "shop");
+    let served: Vec<_> =
+        reading.services.iter().map(|(_, served, _)| served.clone().expect("there")).collect();
+    assert!(Arc::ptr_eq(&served[0].manifests[0], &served[1].manifests[0]));
+    assert!(served[0].manifests[0].contains("2s"), "{}", served[0].manifests[0]);
+    assert_eq!(bench.endpoints(), Some(vec!["web-1.shop".into()]));
+    bench.commit(vec![change(&workload("web-2", "web", "10.0.1.2"), false)]);
+    let reading = bench.catalog.read(&[name("api.shop:80")], &[], "shop");
+    let api = reading.services[0].1.clone().expect("there");
+    assert!(Arc::ptr_eq(&api, &served[1]), "what is not concerned stays the same object");
+}

@@ -2,15 +2,18 @@
 //! name, then sends each line back.
 //!
 //! [`Ledger`] is the caller's side: a few kept connections, each for one line at a time. Nobody can
-//! tell it in this protocol that the far side is about to leave, so it keeps none for long.
+//! tell it in this protocol that the far side is about to leave, so it keeps none for long. A round
+//! trip that breaks off is made again, here and nowhere else: a mesh that does not know the protocol
+//! can't tell what a second time would do.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::attend_each;
 use crate::demo::client::CallError;
@@ -18,6 +21,11 @@ use crate::demo::idle::Idle;
 
 /// Connections that a caller keeps, and lines in flight.
 const CONNECTIONS: usize = 4;
+/// How often a line is entered again: until the sidecar has found out which of two endpoints is
+/// dead (after five connections that broke) and some more.
+const REPEATS: u32 = 7;
+/// Before the first of them; doubles.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Serves for as long as it is polled.
 pub(super) async fn serve(listener: TcpListener, name: String) {
@@ -53,13 +61,27 @@ impl Ledger {
         Ledger { address, idle: Idle::new(), places: Semaphore::new(CONNECTIONS) }
     }
 
-    /// Enters a line, and says which instance took it.
+    /// Enters a line, and says which instance took it. `repeats` hears of each time that it is
+    /// entered again.
     ///
     /// # Errors
-    /// When the connection breaks, or something else comes back.
-    pub(super) async fn enter(&self, entry: &str) -> Result<String, CallError> {
+    /// When connections go on breaking, or something else comes back.
+    pub(super) async fn enter(&self, entry: &str, repeats: impl Fn()) -> Result<String, CallError> {
         // It is never closed.
         let _place = self.places.acquire().await;
+        let mut pause = PAUSE;
+        for _ in 0..REPEATS {
+            match self.enter_once(entry).await {
+                Err(CallError::Tcp(_)) => repeats(),
+                answer => return answer,
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+        self.enter_once(entry).await
+    }
+
+    async fn enter_once(&self, entry: &str) -> Result<String, CallError> {
         let (mut connection, born) = self.connection().await.map_err(CallError::Tcp)?;
         let received = connection.exchange(entry).await.map_err(CallError::Tcp)?;
         if received != entry {

@@ -1,6 +1,8 @@
 //! `orders`: HTTP in, TCP out. Every order is a line in the ledger.
+//!
+//! The caller says which order it is, so that one that is placed twice is the same order: PUT, which
+//! may be sent again when nobody knows whether it arrived.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,7 +17,6 @@ use crate::demo::tally::{Edge, Tally};
 /// The app, and whom it calls.
 pub(super) struct Orders {
     name: String,
-    number: Cell<u64>,
     ledger: Ledger,
     callers: Arc<Edge>,
     to_ledger: Arc<Edge>,
@@ -26,7 +27,6 @@ impl Orders {
     pub(super) fn new(name: String, ledger: SocketAddr, tally: &Tally) -> Orders {
         Orders {
             name,
-            number: Cell::new(0),
             ledger: Ledger::new(ledger),
             callers: tally.to("orders"),
             to_ledger: tally.to("ledger"),
@@ -42,10 +42,11 @@ impl App for Orders {
         headers: &HeaderMap,
     ) -> Option<Result<String, CallError>> {
         self.callers.observe(peer(headers));
-        let item = path.strip_prefix("/orders/").filter(|_| method == Method::POST)?;
-        self.number.set(self.number.get() + 1);
-        let order = format!("order {} of {item} at {}", self.number.get(), self.name);
-        let entered = self.to_ledger.timed(self.ledger.enter(&order)).await;
+        let path = path.strip_prefix("/orders/").filter(|_| method == Method::PUT)?;
+        let (order, item) = path.split_once('/')?;
+        let order = format!("order {order} of {item} at {}", self.name);
+        let entering = self.ledger.enter(&order, || self.to_ledger.repeat());
+        let entered = self.to_ledger.timed(entering).await;
         Some(entered.map(|by| format!("{order}, entered by {by}")))
     }
 }

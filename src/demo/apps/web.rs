@@ -1,6 +1,7 @@
 //! `web`, the shop's front: HTTP in, HTTP and gRPC out. It asks `prices` in each of gRPC's four
 //! shapes, one a page.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ const BASKET: [&str; 3] = ["rope", "paddle", "sail"];
 
 /// The app, and whom it calls.
 pub(super) struct Web {
+    name: String,
+    /// Of the last order.
+    number: Cell<u64>,
     orders: Client,
     prices: PricesClient<Channel>,
     callers: Arc<Edge>,
@@ -31,9 +35,11 @@ pub(super) struct Web {
 
 impl Web {
     /// `orders` and `prices` are where they are called.
-    pub(super) fn new(orders: SocketAddr, prices: SocketAddr, tally: &Tally) -> Web {
+    pub(super) fn new(name: String, orders: SocketAddr, prices: SocketAddr, tally: &Tally) -> Web {
         let prices = Channel::new(prices, Authority::from_static("prices.shop:50051"));
         Web {
+            name,
+            number: Cell::new(0),
             orders: Client::new(orders, "orders.shop"),
             prices: PricesClient::new(prices),
             callers: tally.to("web"),
@@ -43,8 +49,9 @@ impl Web {
     }
 
     async fn checkout(&self, item: &str, headers: &HeaderMap) -> Result<String, CallError> {
-        let path = format!("/orders/{item}");
-        let order = self.orders.call(Method::POST, &path, headers);
+        self.number.set(self.number.get() + 1);
+        let path = format!("/orders/{}-{}/{item}", self.name, self.number.get());
+        let order = self.orders.call(Method::PUT, &path, headers);
         let order: Bytes = self.to_orders.timed(order).await?;
         let price =
             self.to_prices.timed(Self::asked(async || self.quote(item, headers).await)).await?;

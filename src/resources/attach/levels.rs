@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{by_age, with_port};
-use crate::model::{CONTROL_PLANE_NAMESPACE, Fallback, Part, Policy, ServiceName};
+use crate::model::{
+    Backoff, CONTROL_PLANE_NAMESPACE, Fallback, GrpcCodes, Part, Policy, ServiceName,
+};
 use crate::resources::{
     FallbackSpec, Resource, RouteRetry, RouteTimeouts, TargetKind, TrafficPolicy,
 };
@@ -161,9 +163,14 @@ pub fn own(
     }
     if !codes.is_empty() {
         policy.retry.status_codes = codes.iter().map(|&code| code..=code).collect();
+        policy.retry.grpc_codes = GrpcCodes::default();
+        (on.server_error, on.gateway_error, on.retriable_4xx) = (false, false, false);
     }
     replace(&mut policy.retry.max_retries, *attempts);
-    replace(&mut policy.retry.backoff.base, *backoff);
-    policy.retry.backoff.max = policy.retry.backoff.max.max(policy.retry.backoff.base);
+    if let Some(base) = *backoff {
+        // The Gateway API calls it the least pause, so no jitter may make it shorter.
+        let max = policy.retry.backoff.max.max(base);
+        policy.retry.backoff = Backoff { base, max, full_jitter: false, ..policy.retry.backoff };
+    }
     policy.origins.set(Part::Retry, Arc::clone(origin));
 }

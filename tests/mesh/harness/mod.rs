@@ -8,33 +8,45 @@
 mod app;
 mod certs;
 mod control_plane;
+mod echoes;
 mod folder;
 mod load;
+mod lone;
 mod member;
 mod message;
 mod pair;
 mod ports;
+mod script;
+mod services;
 mod sidecar;
+mod table;
 mod wire;
 
 pub mod caller;
 pub mod grpc;
 pub mod h2_app;
 pub mod host;
+pub mod public_ca;
 pub mod tls;
+pub mod yaml;
 
 use std::time::{Duration, Instant};
 
 pub use app::{App, refused_address};
 pub use certs::{Certs, spiffe};
 pub use control_plane::{ControlPlane, service};
+pub use echoes::Echoes;
 pub use folder::Folder;
 pub use load::Load;
+pub use lone::{Afloat, Lone};
 pub use member::Member;
 pub use message::{Broken, Message};
 pub use pair::{Mesh, Pair};
 pub use ports::free_address;
+pub use script::{Backend, Call, Script};
+pub use services::{Callers, Services};
 pub use sidecar::Sidecar;
+pub use table::{Row, row, table};
 pub use wire::Wire;
 
 /// How long a condition may take that should hold soon. Generous: the machine may be busy with all

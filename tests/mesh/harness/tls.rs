@@ -115,7 +115,7 @@ fn accept(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<ServerEnd>
     Ok(end)
 }
 
-fn server(issued: &Issued, alpn: &[&str]) -> ServerConfig {
+pub(super) fn server(issued: &Issued, alpn: &[&str]) -> ServerConfig {
     let (chain, key) = parts(issued);
     let mut config = ServerConfig::builder()
         .with_client_cert_verifier(Arc::new(Gullible))

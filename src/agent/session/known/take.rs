@@ -81,11 +81,11 @@ impl Known {
         unwanted.map(|(name, _)| (&name).into()).collect()
     }
 
-    /// What a service is after an answer; `None` for a change of what was said before it was let go
-    /// and asked for anew: the answer to that is on its way.
+    /// What a service is after an answer; `None` for a change of what was said before it was let go:
+    /// if it is needed again, it is asked for again.
     fn said(&self, name: &ServiceName, answer: ServiceAnswer) -> Result<Option<Said>, String> {
         let known = self.services.get(name);
-        let is_late = known.is_some_and(|service| service.said.is_none());
+        let is_late = known.is_none_or(|service| service.said.is_none());
         let known = known.and_then(|service| service.said.as_ref());
         let known = known.and_then(|said| Some((said.bound.as_deref()?, &said.references)));
         let (bound, references) = match (answer, known) {

@@ -136,6 +136,7 @@ impl State {
         self.count += 1;
         let version = self.count.to_string();
         let after = v1::Resource {
+            status: String::new(),
             key: Some(key.clone()),
             manifest: written(&version),
             version,

@@ -24,8 +24,11 @@ async fn held(bench: &Bench) -> Vec<(String, String)> {
     let shown = bench.list("", "").await.expect("a list");
     let names = names(&shown);
     let manifests = shown.into_iter().map(|resource| {
-        let version = format!(",\"resourceVersion\":\"{}\"", resource.version);
-        resource.manifest.replace(&version, "")
+        let mut manifest: serde_json::Value =
+            serde_json::from_str(&resource.manifest).expect("JSON");
+        let metadata = manifest["metadata"].as_object_mut().expect("metadata");
+        metadata.retain(|name, _| name != "resourceVersion" && name != "creationTimestamp");
+        manifest.to_string()
     });
     names.into_iter().zip(manifests).collect()
 }

@@ -1,0 +1,106 @@
+//! The pages: live state as JSON, and an index for people.
+//!
+//! Each says which version of the picture it shows, and where that came from and how old it is.
+
+mod connections;
+mod explain;
+mod policies;
+mod routes;
+mod services;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::view::View;
+use crate::agent::session::{Facts, Status};
+use crate::http::answers::{self, Answer, timestamp};
+use crate::outbound::{Backend, Snapshot, Target};
+use crate::runtime::Phase;
+
+pub use connections::{certificates, connections};
+pub use explain::explain;
+pub use policies::policies;
+pub use routes::routes;
+pub use services::{endpoints, services};
+
+/// Adds where it comes from, and how old it is.
+fn told(view: &View, mut page: Value) -> Value {
+    if let Some(status) = &view.control_plane {
+        page["controlPlane"] = control_plane(status);
+    }
+    page
+}
+
+fn control_plane(status: &Status) -> Value {
+    let Facts { connected, since, version, updated, heard, error, renews: _, refusals } =
+        status.facts();
+    let age = |time: SystemTime| {
+        SystemTime::now().duration_since(time).map_or(0, |age| age.as_millis() as u64)
+    };
+    json!({
+        "address": status.address,
+        "connected": connected,
+        "since": since.map(timestamp),
+        "version": version,
+        "lastUpdate": updated.map(timestamp),
+        "ageMs": heard.map(age),
+        "error": error,
+        "registrationRefused": refusals,
+    })
+}
+
+/// Every service, by name; also those that only routes send to.
+fn backends(snapshot: &Snapshot) -> Vec<&Backend> {
+    let mut backends: Vec<_> = snapshot.backends.values().map(|backend| &**backend).collect();
+    backends.sort_by(|a, b| a.label.cmp(&b.label));
+    backends
+}
+
+/// Every service that may be asked for, by name.
+fn targets(snapshot: &Snapshot) -> Vec<&Target> {
+    let mut targets: Vec<_> = snapshot.targets.values().map(|target| &**target).collect();
+    targets.sort_by(|a, b| a.backend.label.cmp(&b.backend.label));
+    targets
+}
+
+/// A page for people: what this is, whether it is well, and where to look on.
+pub fn index(view: &View) -> Answer {
+    let state = match view.drain.phase() {
+        Phase::Serving if view.readiness.missing().is_empty() => "ready".to_owned(),
+        Phase::Serving => format!("waiting for {}", view.readiness.missing().join(", ")),
+        Phase::Draining | Phase::Refusing | Phase::Closing => "draining".to_owned(),
+    };
+    let identity = view.credentials.load_full();
+    let identity = identity.as_ref().map_or("none", |credentials| credentials.svid().id().as_str());
+    let snapshot = view.snapshot.load();
+    let rows = [
+        ("workload", view.workload.to_string()),
+        ("state", state),
+        ("identity", identity.to_owned()),
+        ("services", snapshot.targets.len().to_string()),
+        ("open connections", view.drain.open_connections().to_string()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    let links = [
+        "/services",
+        "/endpoints",
+        "/routes",
+        "/policies",
+        "/connections",
+        "/certs",
+        "/config",
+        "/metrics",
+        "/ready",
+        "/log",
+    ];
+    let asks = "<code>/explain?service=name.namespace:port&amp;method=GET&amp;path=/</code>";
+    let changes = "<code>POST /drain</code>, <code>POST /shutdown</code>, \
+                   <code>POST /log?level=debug</code>";
+    let asked = format!("{changes}. What would become of a request: {asks}");
+    answers::index(&view.workload, &rows, &links, &asked)
+}

@@ -1,0 +1,85 @@
+//! What holds for each service, and for each rule that differs: every part, who says it, and what
+//! it comes to at the moment.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{targets, told, written};
+use crate::admin::view::View;
+use crate::model::{Part, Policy};
+use crate::outbound::explain::is_panicking;
+use crate::outbound::{Backend, Rule, Snapshot, Target};
+use crate::retry::{Budget, BudgetFacts};
+use crate::runtime::clock;
+
+pub fn policies(view: &View) -> Value {
+    told(view, policies_of(&view.snapshot.load(), clock::now_us()))
+}
+
+pub(super) fn policies_of(snapshot: &Snapshot, now_us: u64) -> Value {
+    let of = |target: &Target| {
+        let rules = target.rules.iter().filter_map(|rule| of_rule(target, rule, now_us));
+        let service = json!({
+            "service": &*target.backend.label,
+            "rule": null,
+            "parts": written::parts(target.backend.policy(), &Part::ALL),
+            "now": {
+                "retryBudget": budget(&target.budget, now_us),
+                "limits": limits(&target.backend),
+                "panicking": is_panicking(&target.backend, now_us),
+            },
+        });
+        std::iter::once(service).chain(rules).collect::<Vec<Value>>()
+    };
+    let policies: Vec<Value> = targets(snapshot).into_iter().flat_map(of).collect();
+    json!({"version": snapshot.version, "policies": policies})
+}
+
+/// What differs from the service's, if anything does.
+fn of_rule(target: &Target, rule: &Rule, now_us: u64) -> Option<Value> {
+    let service = target.backend.policy();
+    let (all, ours) =
+        (written::parts(service, &Part::ALL), written::parts(&rule.policy, &Part::ALL));
+    let parts: serde_json::Map<String, Value> =
+        ours.into_iter().filter(|(name, says)| all.get(name) != Some(says)).collect();
+    let own_budget = !Arc::ptr_eq(&rule.budget, &target.budget);
+    (!parts.is_empty() || own_budget).then(|| {
+        let now = own_budget.then(|| json!({"retryBudget": budget(&rule.budget, now_us)}));
+        json!({
+            "service": &*target.backend.label,
+            "rule": &*rule.name,
+            "parts": parts,
+            "now": now.unwrap_or_else(|| json!({})),
+        })
+    })
+}
+
+/// Of the last ten seconds.
+fn budget(budget: &Budget, now_us: u64) -> Value {
+    let BudgetFacts { requests, retries, allowed } = budget.facts(now_us);
+    json!({"requests": requests, "retries": retries, "allowed": allowed})
+}
+
+fn limits(backend: &Backend) -> Value {
+    let facts = backend.bulkhead.facts();
+    let of = |used: u32, most: u32| json!({"inUse": used, "most": most});
+    json!({
+        "requests": of(facts.requests, facts.limits.max_requests),
+        "pending": of(facts.pending, facts.limits.max_pending_requests),
+        "connections": of(facts.connections, facts.limits.max_connections),
+    })
+}
+
+/// The resources that say parts of a policy, each with what it says.
+pub(super) fn said(policy: &Policy, of: &[Part]) -> Vec<(String, Vec<&'static str>)> {
+    let mut said: Vec<(String, Vec<&'static str>)> = Vec::new();
+    for part in of.iter().filter(|part| policy.origins.of(**part).is_some()) {
+        let from = written::origin(policy, *part);
+        match said.iter_mut().find(|(name, _)| name == from) {
+            Some((_, parts)) => parts.push(part.as_str()),
+            None => said.push((from.to_owned(), vec![part.as_str()])),
+        }
+    }
+    said
+}

@@ -1,0 +1,93 @@
+//! What is known of services, counted when somebody scrapes: nothing on the data path writes it.
+//!
+//! Services come from the picture of the mesh, so that each family has a bound: 1024 services.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use arc_swap::ArcSwap;
+
+use crate::circuit;
+use crate::model::CircuitState;
+use crate::outbound::explain::is_panicking;
+use crate::outbound::{Backend, Snapshot};
+use crate::runtime::clock;
+use crate::telemetry::metrics::{Desc, Registry, Sink};
+
+const ENDPOINTS: Desc = Desc {
+    name: "outrigger_endpoints",
+    help: "Endpoints of each service by the state of their circuit.",
+    bound: 4096,
+    labels: &["service", "state"],
+};
+
+const PANIC: Desc = Desc {
+    name: "outrigger_panic",
+    help: "1 while so few endpoints of a service are ready that circuits are ignored.",
+    bound: 1024,
+    labels: &["service"],
+};
+
+const BUDGET: Desc = Desc {
+    name: "outrigger_retry_budget_remaining",
+    help: "Retries that the service's budget has left now; rules with a budget of their own are \
+           not in it.",
+    bound: 1024,
+    labels: &["service"],
+};
+
+const LIMITS: Desc = Desc {
+    name: "outrigger_limit_in_use",
+    help: "What each limit of a service counts: requests under way, requests that wait for a \
+           connection, connections.",
+    bound: 3072,
+    labels: &["service", "limit"],
+};
+
+/// Collects from the newest snapshot.
+pub fn register(registry: &Registry, snapshot: &Arc<ArcSwap<Snapshot>>) {
+    let snapshot = Arc::clone(snapshot);
+    registry.collect(move |sink| {
+        let now_us = clock::now_us();
+        let snapshot = snapshot.load();
+        for backend in snapshot.backends.values() {
+            endpoints(sink, backend, now_us);
+            limits(sink, backend);
+        }
+        for target in snapshot.targets.values() {
+            let left = target.budget.remaining(now_us);
+            sink.gauge(&BUDGET, &[&target.backend.label], left as f64);
+        }
+    });
+}
+
+fn endpoints(sink: &mut Sink<'_>, backend: &Backend, now_us: u64) {
+    let mut counts = [("ready", 0u32), ("ejected", 0), ("half-open", 0), ("connecting", 0)];
+    for endpoint in &backend.service.endpoints {
+        let at = match circuit::state(&endpoint.health, now_us) {
+            CircuitState::Open { .. } => 1,
+            CircuitState::HalfOpen => 2,
+            CircuitState::Closed if endpoint.health.connecting.load(Relaxed) > 0 => 3,
+            CircuitState::Closed => 0,
+        };
+        counts[at].1 += 1;
+    }
+    let label = &*backend.label;
+    for (state, count) in counts {
+        sink.gauge(&ENDPOINTS, &[label, state], f64::from(count));
+    }
+    sink.gauge(&PANIC, &[label], f64::from(u8::from(is_panicking(backend, now_us))));
+}
+
+fn limits(sink: &mut Sink<'_>, backend: &Backend) {
+    let label = &*backend.label;
+    let facts = backend.bulkhead.facts();
+    let in_use = [
+        ("requests", facts.requests),
+        ("pending", facts.pending),
+        ("connections", facts.connections),
+    ];
+    for (limit, count) in in_use {
+        sink.gauge(&LIMITS, &[label, limit], f64::from(count));
+    }
+}

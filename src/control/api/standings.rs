@@ -1,0 +1,54 @@
+//! How routes and policies fare, in words: whether what they are about exists, whether an older
+//! policy has their place, whether what they send requests to is there.
+//!
+//! Nothing of it keeps anybody from applying them: what is missing may come later, and what is there
+//! may go. Computed from one snapshot, for those who look.
+
+use std::collections::HashMap;
+
+use super::view::Id;
+use crate::control::catalog::Snapshot;
+use crate::model::ServiceName;
+use crate::resources::attach::{Condition, Standing, conditions};
+use crate::resources::{Resource, TargetKind};
+
+/// Of each route and policy.
+#[derive(Debug, Default)]
+pub struct Standings(HashMap<Id, String>);
+
+impl Standings {
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let all = || snapshot.resources.values().map(|held| &*held.resource);
+        let fares =
+            |resource: &Resource| !matches!(resource, Resource::Service(_) | Resource::Workload(_));
+        if !all().any(fares) {
+            return Self::default();
+        }
+        let standings = conditions(all()).into_iter();
+        Self(standings.map(|standing| (Id::of(standing.resource), words(&standing))).collect())
+    }
+
+    /// Empty for what is no route or policy.
+    pub fn status(&self, id: &Id) -> &str {
+        self.0.get(id).map(String::as_str).unwrap_or_default()
+    }
+}
+
+fn words(standing: &Standing<'_>) -> String {
+    if standing.is_sound() {
+        return "accepted".to_owned();
+    }
+    let of_condition = |(on, condition): &(String, Condition)| match condition {
+        Condition::Accepted => None,
+        Condition::Conflicted { with } => Some(format!("{on}: the older {with} wins")),
+        Condition::TargetNotFound { what } => Some(format!("there is no {what}")),
+    };
+    let missing = standing.missing.iter().map(|ServiceName { name, namespace, port }| match port {
+        0 => {
+            format!("there is no {} {name} of namespace {namespace}", TargetKind::Service.as_str())
+        }
+        port => format!("there is no {name}.{namespace}:{port} to send to"),
+    });
+    let words: Vec<String> = standing.on.iter().filter_map(of_condition).chain(missing).collect();
+    words.join("; ")
+}

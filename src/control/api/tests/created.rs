@@ -1,0 +1,88 @@
+//! When a resource was made, and how routes and policies fare.
+
+use super::*;
+
+const ROUTE: &str = "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop}
+spec:
+  parentRefs: [{group: '', kind: Service, name: web}]
+  rules: [{backendRefs: [{name: v2, port: 80}]}]
+";
+
+fn policy(name: &str, created: &str) -> String {
+    format!(
+        "---
+apiVersion: outrigger.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {{name: {name}, namespace: shop{created}}}
+spec: {{targetRefs: [{{kind: Service, name: web}}], timeouts: {{request: 1s}}}}
+"
+    )
+}
+
+async fn created(bench: &Bench, kind: &str, name: &str) -> String {
+    let held = bench.find(kind, "shop", name).await.expect("there");
+    let manifest: serde_json::Value = serde_json::from_str(&held.manifest).expect("JSON");
+    let since = manifest["metadata"]["creationTimestamp"].as_str().expect("a time").to_owned();
+    let second = jiff::Timestamp::from_second(held.created_ms / 1000).expect("a time");
+    assert_eq!(since, second.to_string());
+    since
+}
+
+#[tokio::test]
+async fn the_control_plane_says_when_something_was_made() {
+    let bench = Bench::new();
+    let claimed = policy("p", ", creationTimestamp: \"1999-01-01T00:00:00Z\"");
+    assert_eq!(bench.applied(&claimed).await, [Action::Created]);
+    let since = created(&bench, "TrafficPolicy", "p").await;
+    assert!(since.as_str() > "2020" && since.len() == "2020-01-01T00:00:00Z".len(), "{since}");
+    assert_eq!(bench.applied(&policy("p", "")).await, [Action::Unchanged]);
+    assert_eq!(bench.applied(&claimed).await, [Action::Unchanged]);
+    let changed = claimed.replace("1s", "2s");
+    let answer = bench.apply(&changed).await;
+    assert_eq!(actions(&answer.changes), [Action::Updated]);
+    let (before, after) = (&answer.changes[0].before, &answer.changes[0].after);
+    assert!(!before.contains("Timestamp") && !after.contains("Timestamp"), "{before} {after}");
+    assert_eq!(created(&bench, "TrafficPolicy", "p").await, since);
+    bench.register("web-1").await;
+    assert_eq!(created(&bench, "Workload", "web-1").await, "1970-01-01T00:00:00Z");
+}
+
+#[tokio::test]
+async fn what_is_stored_says_it_and_what_sidecars_are_told_too() {
+    let bench = Bench::new();
+    bench.applied(&format!("{WEB}{}", policy("p", ""))).await;
+    let since = created(&bench, "TrafficPolicy", "p").await;
+    let again = Catalog::new(TrustDomain::default(), 2, &bench.store.records());
+    let name = crate::model::ServiceName::parse("web.shop:80", "").expect("a name");
+    let reading = again.read(&[name], &[], "shop");
+    let served = reading.services[0].1.clone().expect("it is there");
+    assert_eq!(served.manifests.len(), 1);
+    assert!(served.manifests[0].contains(&since), "{:?}", served.manifests);
+}
+
+#[tokio::test]
+async fn what_a_route_lacks_keeps_nobody_from_applying_it_and_is_said() {
+    let bench = Bench::new();
+    let status =
+        async |kind: &str, name: &str| bench.find(kind, "shop", name).await.expect("there").status;
+    bench.applied(ROUTE).await;
+    let said = status("HTTPRoute", "web").await;
+    for part in ["there is no Service web of namespace shop", "there is no v2.shop:80"] {
+        assert!(said.contains(part), "{said} lacks {part}");
+    }
+    bench.applied(&format!("{WEB}{}", service("v2", "10.0.0.8", 80))).await;
+    assert_eq!(status("HTTPRoute", "web").await, "accepted");
+    assert_eq!(status("Service", "web").await, "");
+    bench.applied(&format!("{}{}", policy("a", ""), policy("b", ""))).await;
+    let listed = bench.list("TrafficPolicy", "shop").await.expect("a list");
+    let said: Vec<&str> = listed.iter().map(|each| each.status.as_str()).collect();
+    assert_eq!(said[0], "accepted");
+    assert!(said[1].contains("the older shop/a wins"), "{said:?}");
+    let keys = vec![key("Service", "shop", "v2")];
+    let gone = v1::DeleteRequest { keys, ..v1::DeleteRequest::default() };
+    assert_eq!(bench.delete(gone).await.expect("it may go").faults, []);
+    assert!(status("HTTPRoute", "web").await.contains("no v2.shop:80"));
+}

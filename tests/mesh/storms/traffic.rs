@@ -1,0 +1,114 @@
+//! Callers that ask at their pace, whatever becomes of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Broken, Message, Wire};
+
+/// Each asks one thing after the other; enough that a slow answer holds up few of the others.
+const CALLERS: u32 = 16;
+
+/// They belong to a trace, as an edge would begin it.
+const TRACED: &str = "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+
+/// GETs by Host.
+#[derive(Clone, Copy)]
+pub struct Traffic {
+    pub to: SocketAddr,
+    pub host: &'static str,
+    pub per_second: u32,
+}
+
+/// What became of all requests.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub requests: usize,
+    /// By status, by the sidecar's reason where it answered itself, or by how the answer broke.
+    pub ends: BTreeMap<String, usize>,
+    tooks: Vec<Duration>,
+}
+
+impl Traffic {
+    pub fn run(self, time: Duration) -> Told {
+        let until = Instant::now() + time;
+        let callers: Vec<_> =
+            (0..CALLERS).map(|number| thread::spawn(move || self.one(number, until))).collect();
+        let mut told = Told::default();
+        for caller in callers {
+            for (end, took) in caller.join().expect("a caller runs to its end") {
+                told.requests += 1;
+                *told.ends.entry(end).or_default() += 1;
+                told.tooks.push(took);
+            }
+        }
+        told.tooks.sort();
+        told
+    }
+
+    fn one(self, number: u32, until: Instant) -> Vec<(String, Duration)> {
+        let gap = Duration::from_secs(1) * CALLERS / self.per_second;
+        let request = format!("GET /storm HTTP/1.1\r\nHost: {}\r\n{TRACED}\r\n", self.host);
+        let mut wire = Wire::connect(self.to);
+        let mut next = Instant::now() + gap * number / CALLERS;
+        let mut ends = Vec::new();
+        loop {
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            if Instant::now() >= until {
+                return ends;
+            }
+            let asked = Instant::now();
+            let sent = wire.try_send(&request).map_err(Broken::from);
+            let answer = sent.and_then(|()| wire.message(false));
+            ends.push((end_of(&answer), asked.elapsed()));
+            if answer.map_or(true, |answer| answer.closes()) {
+                wire = Wire::connect(self.to);
+            }
+            next = (next + gap).max(Instant::now());
+        }
+    }
+}
+
+fn end_of(answer: &Result<Message, Broken>) -> String {
+    match answer {
+        Ok(answer) => answer.reason().map_or_else(|| answer.status().to_string(), str::to_owned),
+        Err(broken) => format!("{broken:?}"),
+    }
+}
+
+impl Told {
+    pub fn count(&self, end: &str) -> usize {
+        self.ends.get(end).copied().unwrap_or(0)
+    }
+
+    fn percent(&self) -> f64 {
+        100.0 * self.count("200") as f64 / self.requests as f64
+    }
+
+    fn p99(&self) -> Duration {
+        self.tooks.get(self.tooks.len() * 99 / 100).copied().unwrap_or_default()
+    }
+
+    /// At least so many in a hundred were answered 200.
+    #[track_caller]
+    pub fn succeeded(&self, percent: f64) -> &Self {
+        assert!(self.requests > 0 && self.percent() >= percent, "not {percent} %: {self}");
+        self
+    }
+
+    /// Ninety-nine of a hundred took no longer.
+    #[track_caller]
+    pub fn within(&self, limit: Duration) -> &Self {
+        assert!(self.p99() <= limit, "not within {limit:?}: {self}");
+        self
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests, {:.1} % well, ", self.requests, self.percent())?;
+        write!(f, "p99 {:.0} ms, {:?}", self.p99().as_secs_f64() * 1e3, self.ends)
+    }
+}
