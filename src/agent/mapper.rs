@@ -153,9 +153,10 @@ impl Mapper {
         };
         let had_endpoints = !endpoints.is_empty();
         let (name, protocol) = (name.clone(), *protocol);
-        let Attached { policy, rules: routes } = attached.clone();
-        let service = Service { name: name.clone(), protocol, endpoints, policy, routes };
-        mesh.services.insert(name.clone(), Arc::new(service));
+        let Attached { policy, rules: routes, conflicts } = attached.clone();
+        let named = name.clone();
+        let service = Service { name: named, protocol, endpoints, policy, routes, conflicts };
+        mesh.services.insert(service.name.clone(), Arc::new(service));
         self.services.insert(name, Mapped { bound: Arc::clone(bound), attached, had_endpoints });
     }
 

@@ -60,7 +60,7 @@ pub enum Transition {
 }
 
 /// True when the circuit lets everything through.
-pub fn is_closed(health: &EndpointHealth) -> bool {
+fn is_closed(health: &EndpointHealth) -> bool {
     word::is_closed(health.circuit.load(Relaxed))
 }
 

@@ -27,4 +27,4 @@ pub use route::{
     Backend, Cors, Filter, HeaderEdit, HeaderMatch, Hostname, Match, Mirror, PathChange, PathMatch,
     QueryMatch, Redirect, Rewrite, RouteKind, Rule, ValueMatch,
 };
-pub use service::{Coverage, Instance, Mesh, Service};
+pub use service::{Conflict, Coverage, Instance, Mesh, Service};

@@ -16,6 +16,17 @@ pub struct Service {
     /// Rules of the routes that hold for this sidecar's workload, the oldest route first; empty:
     /// everything goes to the service's own endpoints.
     pub routes: Vec<Arc<Rule>>,
+    /// Policies that don't count, for the pages.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A policy that an older one about the same thing stands before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// As `TrafficPolicy namespace/name`.
+    pub resource: Arc<str>,
+    /// The one that counts.
+    pub with: Arc<str>,
 }
 
 /// One port of a workload, reached by the workload's own address.

@@ -19,7 +19,7 @@ use super::fault::Injected;
 use super::mirror;
 use super::prepare::{Prepared, prepare};
 use super::source::Source;
-use super::target::Rule;
+use super::target::{Rule, Target};
 use super::worker::{Outbound, Resolved};
 use crate::balance::{self, Key};
 use crate::http::headers::Seen;
@@ -62,7 +62,7 @@ pub fn admit(
     // By the headers as they were sent; the log knows the request even if no rule does.
     let found = target.table.find(&Head::of(&parts, is_grpc));
     let Prepared { upgrade, deadline, is_repeat } = prepare(worker, exchange, &mut parts, seen);
-    let found = found.ok_or_else(|| no_route(&resolved, &parts))?;
+    let found = found.ok_or_else(|| no_route(target, &parts))?;
     let rule = &target.rules[found.rule];
     exchange.set_meter(Rc::clone(&resolved.meters[found.rule]));
     let until = until(rule, deadline)?;
@@ -111,8 +111,9 @@ pub fn admit(
     Ok(Admitted::Call(Box::new(call)))
 }
 
-fn no_route(resolved: &Resolved, parts: &Parts) -> Failure {
-    let (service, path) = (&resolved.target.backend.label, parts.uri.path());
+/// No rule of the target takes the request.
+pub fn no_route(target: &Target, parts: &Parts) -> Failure {
+    let (service, path) = (&target.backend.label, parts.uri.path());
     let path: String = path.chars().take(100).collect();
     let sentence = format!("no route of {service} matches {} {path}", parts.method);
     Failure::new(Reason::NoRoute, sentence)

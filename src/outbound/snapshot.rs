@@ -84,6 +84,7 @@ fn instance(address: SocketAddr, of: &Instance, owner: Option<&Service>) -> Serv
         endpoints: vec![Arc::clone(&of.endpoint)],
         policy: owner.map_or_else(Arc::default, |owner| Arc::clone(&owner.policy)),
         routes: Vec::new(),
+        conflicts: Vec::new(),
     }
 }
 
@@ -104,6 +105,7 @@ mod tests {
             endpoints: vec![endpoint(1, "a"), endpoint(2, "b"), endpoint(3, "b")],
             policy: Arc::new(Policy { limits, ..Policy::default() }),
             routes: Vec::new(),
+            conflicts: Vec::new(),
         };
         let services = HashMap::from([(name, Arc::new(service))]);
         Arc::new(Mesh { version, services, ..Mesh::default() })

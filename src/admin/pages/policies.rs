@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{targets, told, written};
 use crate::admin::view::View;
-use crate::model::{Part, Policy};
+use crate::model::{Conflict, Part, Policy};
 use crate::outbound::explain::is_panicking;
 use crate::outbound::{Backend, Rule, Snapshot, Target};
 use crate::retry::{Budget, BudgetFacts};
@@ -23,6 +23,7 @@ pub(super) fn policies_of(snapshot: &Snapshot, now_us: u64) -> Value {
         let service = json!({
             "service": &*target.backend.label,
             "rule": null,
+            "conflicts": target.backend.service.conflicts.iter().map(conflict).collect::<Vec<_>>(),
             "parts": written::parts(target.backend.policy(), &Part::ALL),
             "now": {
                 "retryBudget": budget(&target.budget, now_us),
@@ -34,6 +35,10 @@ pub(super) fn policies_of(snapshot: &Snapshot, now_us: u64) -> Value {
     };
     let policies: Vec<Value> = targets(snapshot).into_iter().flat_map(of).collect();
     json!({"version": snapshot.version, "policies": policies})
+}
+
+fn conflict(Conflict { resource, with }: &Conflict) -> Value {
+    json!({"resource": &**resource, "status": "Conflicted", "with": &**with})
 }
 
 /// What differs from the service's, if anything does.

@@ -70,7 +70,10 @@ fn snapshot() -> Snapshot {
         let name = name(text);
         let policy = Arc::clone(policy);
         let protocol = Protocol::Auto;
-        (name.clone(), Arc::new(Service { name, protocol, endpoints, policy, routes }))
+        (
+            name.clone(),
+            Arc::new(Service { name, protocol, endpoints, policy, routes, conflicts: Vec::new() }),
+        )
     };
     let both = vec![endpoint(1, Some("a")), endpoint(2, None)];
     let services = HashMap::from([

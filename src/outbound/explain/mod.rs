@@ -18,6 +18,7 @@ use http::{HeaderMap, StatusCode};
 pub use considered::{Considered, Lack, considered};
 pub use takers::{Took, is_panicking};
 
+use super::admit;
 use super::fault;
 use super::prepare::strip_ours;
 use super::snapshot::Snapshot;
@@ -106,7 +107,7 @@ pub fn explain(
 ) -> Explained {
     let is_grpc = classify::is_grpc(&parts.headers);
     let Some((found, nth)) = target.table.find_match(&Head::of(parts, is_grpc)) else {
-        let outcome = Outcome::Refused(Failure::plain(Reason::NoRoute).into());
+        let outcome = Outcome::Refused(admit::no_route(target, parts).into());
         return Explained { is_grpc, rule: None, outcome };
     };
     let rule = &target.rules[found.rule];

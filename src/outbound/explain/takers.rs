@@ -16,7 +16,7 @@ use crate::model::{Endpoint, HashOn, Reason, ServiceName};
 use crate::outbound::backend::Backend;
 use crate::outbound::snapshot::Snapshot;
 use crate::outbound::target::{Rule, Taker};
-use crate::retry;
+use crate::retry::{self, Asked};
 use crate::runtime::clock::Rng;
 
 /// Draws by which an endpoint's chance is found: half a percent of error, for a few milliseconds.
@@ -63,6 +63,10 @@ pub(super) fn takers(
     let shared = rule.policy.balancing.policy.hash_on().filter(|_| rule.takers.len() > 1);
     let fixed = hash(shared, parts, client).map(|hash| rule.share_of(hash));
     let total = rule.weights.total().max(1) as f64;
+    let (method, is_grpc) = (&parts.method, classify::is_grpc(&parts.headers));
+    let asked = Asked { method, path: parts.uri.path(), is_grpc };
+    let twice = retry::may_send_twice(&rule.policy.retry.methods, asked);
+    let probes = twice || classify::is_idempotent(method);
     let took = |(index, taker): (usize, &Taker)| {
         let share = match fixed {
             Some(taken) => f64::from(u8::from(taken == Some(index))) * 100.0,
@@ -71,7 +75,7 @@ pub(super) fn takers(
         let key = taker.backend.as_ref().and_then(|b| hash(b.balancer.hash_on(), parts, client));
         let own = taker.backend.as_ref().map(|backend| {
             let ask = Ask { tried: &[], hash: key, now_us };
-            chances(snapshot, backend, ask, classify::is_idempotent(&parts.method))
+            chances(snapshot, backend, ask, probes)
         });
         let (chances, refused) = own.unwrap_or_else(|| (Vec::new(), Some(missing(rule, taker))));
         let mut changed = headers::copy(parts);
@@ -111,20 +115,21 @@ fn chances(
     snapshot: &Snapshot,
     backend: &Backend,
     ask: Ask<'_>,
-    safe: bool,
+    probes: bool,
 ) -> (Vec<f64>, Option<Refused>) {
     let endpoints = &backend.service.endpoints;
     let policy = &backend.policy().circuit;
     let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, ask.now_us);
-    let is_closed = |e: &Endpoint| circuit::is_closed(&e.health);
+    let is_trusted = |e: &Endpoint| circuit::is_trusted(&e.health, policy, ask.now_us);
     let balancing = &backend.policy().balancing;
     let balancer = Balancer::compile(balancing, endpoints, snapshot.zone.as_deref(), None);
     let mut rng = Rng::seeded(ask.now_us);
     let mut drawn = vec![0u32; endpoints.len()];
     for _ in 0..DRAWS {
-        let closed = if safe { None } else { balancer.pick(endpoints, ask, is_closed, &mut rng) };
+        let trusted =
+            if probes { None } else { balancer.pick(endpoints, ask, is_trusted, &mut rng) };
         let picked =
-            closed.or_else(|| balancer.pick(endpoints, ask, is_ready, &mut rng)).or_else(|| {
+            trusted.or_else(|| balancer.pick(endpoints, ask, is_ready, &mut rng)).or_else(|| {
                 circuit::floor(endpoints, policy)?;
                 balancer.pick(endpoints, ask, |_| true, &mut rng)
             });

@@ -3,15 +3,17 @@
 //! A part is taken whole from the nearest policy that has it, with its name, so that a page can say
 //! who said what. Only a route's own time limits and retries are finer: they change single fields.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{by_age, with_port};
 use crate::model::{
-    Backoff, CONTROL_PLANE_NAMESPACE, Fallback, GrpcCodes, Part, Policy, ServiceName,
+    Backoff, CONTROL_PLANE_NAMESPACE, Conflict, Fallback, GrpcCodes, Part, Policy, ServiceName,
 };
 use crate::resources::{
-    FallbackSpec, Resource, RouteRetry, RouteTimeouts, TargetKind, TrafficPolicy,
+    FallbackSpec, Metadata, Resource, RouteRetry, RouteTimeouts, TargetKind, TargetRef,
+    TrafficPolicy,
 };
 
 /// Something that a policy can be about, or one rule or port of it.
@@ -38,6 +40,26 @@ impl<'a> Levels<'a> {
         let mut policies: Vec<&TrafficPolicy> = policies.collect();
         policies.sort_by(|a, b| by_age(&a.metadata, &b.metadata));
         Self { policies, service }
+    }
+
+    /// Those that an older one about the same thing stands before, in the order of their age.
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        let mut first: HashMap<(&str, Option<&TargetRef>), &TrafficPolicy> = HashMap::new();
+        let mut conflicts = Vec::new();
+        for &policy in &self.policies {
+            let targets = policy.targets.iter().map(Some);
+            let all = targets.chain(policy.targets.is_empty().then_some(None));
+            for target in all {
+                let counts =
+                    *first.entry((policy.metadata.namespace.as_str(), target)).or_insert(policy);
+                if !std::ptr::eq(counts, policy) {
+                    let (resource, with) = (origin(&policy.metadata), origin(&counts.metadata));
+                    conflicts.push(Conflict { resource, with });
+                }
+            }
+        }
+        conflicts.dedup();
+        conflicts
     }
 
     /// What holds for the service itself.
@@ -112,12 +134,17 @@ fn apply(policy: &mut Policy, said: &TrafficPolicy, port: u16) {
         (Part::HeaderCase, replace(&mut policy.keeps_header_case, *keeps_header_case)),
         (Part::Tls, replace(&mut policy.tls, tls.clone())),
     ];
-    let origin: Arc<str> = format!("TrafficPolicy {}/{}", metadata.namespace, metadata.name).into();
+    let origin = origin(metadata);
     for (part, is_said) in parts {
         if is_said {
             policy.origins.set(part, Arc::clone(&origin));
         }
     }
+}
+
+/// As pages name it.
+fn origin(metadata: &Metadata) -> Arc<str> {
+    format!("TrafficPolicy {}/{}", metadata.namespace, metadata.name).into()
 }
 
 fn replace<T>(place: &mut T, said: Option<T>) -> bool {

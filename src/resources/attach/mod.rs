@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::metadata::Metadata;
 use super::{DraftRule, FallbackSpec, Resource, TargetKind, grpc_rules, http_rules};
-use crate::model::{Filter, Policy, Rule, ServiceName};
+use crate::model::{Conflict, Filter, Policy, Rule, ServiceName};
 use levels::{Level, Levels};
 use select::names;
 
@@ -33,6 +33,7 @@ pub struct Attached {
     pub policy: Arc<Policy>,
     /// The oldest route first; empty when no route names the service.
     pub rules: Vec<Arc<Rule>>,
+    pub conflicts: Vec<Conflict>,
 }
 
 /// What `attachments` (as [`select`] finds them) come to for callers in `namespace`. Their order
@@ -44,7 +45,7 @@ pub fn attach(service: &ServiceName, attachments: &[Arc<Resource>], namespace: &
         .into_iter()
         .flat_map(|route| rules(route, &policy, &levels))
         .collect();
-    Attached { policy, rules }
+    Attached { policy, rules, conflicts: levels.conflicts() }
 }
 
 /// The routes that hold for callers in `namespace`, the oldest first.

@@ -12,7 +12,7 @@ use crate::resources::node::Node;
 use crate::resources::scalar::{choice, text};
 
 /// Something of the policy's own namespace that it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TargetRef {
     pub kind: TargetKind,
     pub name: String,
