@@ -27,7 +27,25 @@ pub struct Far<'a> {
     pub keeps_case: bool,
 }
 
+/// How a connection is secured: one may serve a request only if it would be made so today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secured {
+    Plain,
+    /// Mutual TLS; the pool's endpoint says with whom.
+    Mesh,
+    /// TLS of the server's own, verified as one [`Origination`] says.
+    Originated(u64),
+}
+
 impl<'a> Far<'a> {
+    pub fn secured(&self) -> Secured {
+        match (self.identity, self.origination) {
+            (Some(_), _) => Secured::Mesh,
+            (None, Some(origination)) => Secured::Originated(origination.id()),
+            (None, None) => Secured::Plain,
+        }
+    }
+
     /// In plaintext.
     pub fn plain(address: SocketAddr, connect_timeout: Duration, keeps_case: bool) -> Far<'a> {
         Far { address, identity: None, origination: None, host: None, connect_timeout, keeps_case }

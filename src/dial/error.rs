@@ -57,12 +57,14 @@ pub struct SendError {
 }
 
 impl SendError {
+    /// `is_fresh`: nothing was ever answered on the connection.
     pub(super) fn from_hyper(
         error: &hyper::Error,
         unsent: Option<http::Request<Body>>,
+        is_fresh: bool,
     ) -> SendError {
         let of_stream = cause::<h2::Error>(error);
-        let refused = cause::<io::Error>(error).and_then(refused_by_peer);
+        let refused = cause::<io::Error>(error).and_then(refused_by_peer).filter(|_| is_fresh);
         Self::new(error, refused, unsent, || match of_stream {
             Some(error) => judge_stream(error),
             None => judge(error),

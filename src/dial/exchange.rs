@@ -64,7 +64,7 @@ impl Dialer {
         bulkhead: Option<&Bulkhead>,
     ) -> Result<(Response<Body>, Via), Missed> {
         let request = framed(request);
-        let Some(idle) = self.idle_h1(pool, far.keeps_case, safe, now_us, bulkhead) else {
+        let Some(idle) = self.idle_h1(pool, far, safe, now_us, bulkhead) else {
             return Box::pin(self.fresh_http1(pool, far, request, safe, bulkhead)).await;
         };
         let error = match idle.send(request, pool).await {
@@ -146,7 +146,7 @@ impl Dialer {
             return Ok(Switched::Refused(response.map(read)));
         }
         let tunnel = hyper::upgrade::on(&mut response).await;
-        let tunnel = tunnel.map_err(|e| Missed::Send(SendError::from_hyper(&e, None)))?;
+        let tunnel = tunnel.map_err(|e| Missed::Send(SendError::from_hyper(&e, None, true)))?;
         Ok(Switched::Granted(response.map(drop), Tokio(tunnel)))
     }
 }

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 
-use super::connect::Stream;
+use super::connect::{Far, Secured, Stream};
 use super::{DialError, Pool, SendError};
 use crate::http::Body;
 use crate::limit::{Bulkhead, ConnectionTicket};
@@ -27,6 +27,7 @@ pub struct H1 {
     /// `None` once it is over: what hyper still holds must come back to whoever waits for it.
     connection: Option<Connection<HyperIo<Stream>, Body>>,
     pub(super) keeps_case: bool,
+    pub(super) secured: Secured,
     born_us: u64,
     pub(super) served: u32,
     pub(super) idle_since_us: u64,
@@ -43,16 +44,17 @@ impl H1 {
     pub(super) async fn start(
         stream: Stream,
         ticket: Option<ConnectionTicket>,
-        keeps_case: bool,
+        far: Far<'_>,
     ) -> Result<Box<Self>, DialError> {
         let mut builder = Builder::new();
-        builder.preserve_header_case(keeps_case);
+        builder.preserve_header_case(far.keeps_case);
         let (sender, connection) =
             builder.handshake(HyperIo(stream)).await.map_err(DialError::Http1)?;
         Ok(Box::new(Self {
             sender,
             connection: Some(connection),
-            keeps_case,
+            keeps_case: far.keeps_case,
+            secured: far.secured(),
             born_us: clock::now_us(),
             served: 0,
             idle_since_us: 0,
@@ -102,7 +104,7 @@ impl H1 {
             Ok(response) => Ok((response, Lease { h1: Some(self), pool: Rc::clone(pool) })),
             Err(mut error) => {
                 let unsent = error.take_message();
-                Err(SendError::from_hyper(&error.into_error(), unsent))
+                Err(SendError::from_hyper(&error.into_error(), unsent, self.served == 0))
             }
         }
     }
@@ -126,7 +128,10 @@ impl H1 {
             }
             drop(ticket);
         });
-        sender.send_request(request).await.map_err(|error| SendError::from_hyper(&error, None))
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| SendError::from_hyper(&error, None, true))
     }
 }
 

@@ -19,7 +19,7 @@ use http_body::Body as _;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::connect::Stream;
+use super::connect::{Secured, Stream};
 use super::{DialError, SendError};
 use crate::http::Body;
 use crate::limit::{Bulkhead, ConnectionTicket};
@@ -43,6 +43,7 @@ const RENEW_US: u64 = 3_600_000_000;
 pub struct H2 {
     sender: SendRequest<Bytes>,
     closed: Rc<Cell<bool>>,
+    secured: Secured,
     /// Held with the connection's own task.
     ticket: Option<Rc<ConnectionTicket>>,
     streams: Cell<u32>,
@@ -63,6 +64,7 @@ impl H2 {
     pub(super) async fn start(
         stream: Stream,
         ticket: Option<ConnectionTicket>,
+        secured: Secured,
         rng: &mut Rng,
     ) -> Result<Rc<Self>, DialError> {
         let (sender, connection) = Builder::new()
@@ -81,6 +83,7 @@ impl H2 {
         Ok(Rc::new(Self {
             sender,
             closed,
+            secured,
             ticket,
             streams: Cell::new(0),
             served: Cell::new(0),
@@ -91,13 +94,21 @@ impl H2 {
     }
 
     /// True when it takes another stream now.
-    pub(super) fn has_room(&self, max_requests: u32, now_us: u64) -> bool {
+    pub(super) fn has_room(&self, secured: Secured, max_requests: u32, now_us: u64) -> bool {
         let allowed = u32::try_from(self.sender.current_max_send_streams()).unwrap_or(STREAMS);
-        self.streams.get() < allowed.clamp(1, STREAMS) && self.may_stay(max_requests, now_us)
+        self.secured == secured
+            && self.streams.get() < allowed.clamp(1, STREAMS)
+            && self.may_stay(max_requests, now_us)
     }
 
     pub(super) fn may_stay(&self, max_requests: u32, now_us: u64) -> bool {
         !self.closed.get() && self.served.get() < max_requests && now_us < self.renew_at_us
+    }
+
+    /// Whether it takes no more requests, or its place is wanted and it has nothing to do.
+    pub(super) fn should_leave(&self, max_requests: u32) -> bool {
+        let is_wanted = || self.ticket.as_ref().is_some_and(|ticket| ticket.is_wanted());
+        self.served.get() >= max_requests || self.is_idle() && is_wanted()
     }
 
     pub(super) fn is_idle(&self) -> bool {

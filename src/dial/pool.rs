@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::DialError;
-use super::connect::{Far, Stream, connect};
+use super::connect::{Far, Secured, Stream, connect};
 use super::h1::H1;
 use super::h2::{H2, StreamLease};
 use crate::limit::{Bulkhead, ConnectionTicket};
@@ -86,13 +86,13 @@ impl Dialer {
     pub(super) fn idle_h1(
         &self,
         pool: &Pool,
-        keeps_case: bool,
+        far: Far<'_>,
         safe: bool,
         now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Option<Box<H1>> {
         let max = bulkhead.map_or(u32::MAX, Bulkhead::max_requests_per_connection);
-        pool.take_h1(keeps_case, safe, max, now_us)
+        pool.take_h1(far, safe, max, now_us)
     }
 
     /// A new HTTP/1 connection.
@@ -122,7 +122,7 @@ impl Dialer {
         let ticket = match bulkhead.map(Bulkhead::try_connect) {
             Some(Err(_)) => tokio::select! {
                 biased;
-                h1 = pool.returned(far.keeps_case, safe, bulkhead) => return Ok(h1),
+                h1 = pool.returned(far, safe, bulkhead) => return Ok(h1),
                 ticket = self.place(bulkhead) => ticket?,
             },
             place => place.and_then(Result::ok),
@@ -136,7 +136,7 @@ impl Dialer {
         ticket: Option<ConnectionTicket>,
     ) -> Result<Box<H1>, DialError> {
         let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H1).await?;
-        H1::start(stream, ticket, far.keeps_case).await
+        H1::start(stream, ticket, far).await
     }
 
     /// A place for a connection; where all are taken, one that does nothing makes room.
@@ -176,7 +176,7 @@ impl Dialer {
         let max = bulkhead.map_or(u32::MAX, Bulkhead::max_requests_per_connection);
         let mut patience = None;
         loop {
-            if let Some(stream) = pool.take_h2(max, now_us) {
+            if let Some(stream) = pool.take_h2(far.secured(), max, now_us) {
                 return Ok(stream);
             }
             if pool.dialing.get() {
@@ -212,7 +212,7 @@ impl Dialer {
         let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H2).await?;
         let mut rng = self.rng.borrow().clone();
         self.rng.borrow_mut().next_u64();
-        H2::start(stream, ticket, &mut rng).await
+        H2::start(stream, ticket, far.secured(), &mut rng).await
     }
 
     /// Lets go of what has been idle for too long, and of all that belongs to endpoints that are
@@ -241,25 +241,22 @@ impl Dialer {
 }
 
 impl Pool {
-    fn take_h1(
-        &self,
-        keeps_case: bool,
-        safe: bool,
-        max_requests: u32,
-        now_us: u64,
-    ) -> Option<Box<H1>> {
+    /// The connection that was used last of those that fit.
+    fn take_h1(&self, far: Far<'_>, safe: bool, max: u32, now_us: u64) -> Option<Box<H1>> {
         let longest = if safe { H1_IDLE_US } else { H1_UNSAFE_IDLE_US };
-        loop {
-            let h1 = self.h1.borrow_mut().pop()?;
-            if now_us.saturating_sub(h1.idle_since_us) > longest {
-                // The others have been idle for even longer; a safe method may still take them.
-                self.h1.borrow_mut().push(h1);
+        let fits = |h1: &H1| h1.secured == far.secured() && (h1.keeps_case || !far.keeps_case);
+        let mut idle = self.h1.borrow_mut();
+        while let Some(at) = idle.iter().rposition(|h1| fits(h1)) {
+            // The others have been idle for even longer; a safe method may still take them.
+            if now_us.saturating_sub(idle[at].idle_since_us) > longest {
                 return None;
             }
-            if (h1.keeps_case || !keeps_case) && h1.served < max_requests && h1.is_ready() {
+            let h1 = idle.remove(at);
+            if h1.served < max && h1.is_ready() {
                 return Some(h1);
             }
         }
+        None
     }
 
     pub(super) fn give_back(&self, h1: Box<H1>) {
@@ -276,11 +273,11 @@ impl Pool {
     }
 
     /// A connection that comes back; never ready where none does.
-    async fn returned(&self, keeps_case: bool, safe: bool, bulkhead: Option<&Bulkhead>) -> Box<H1> {
+    async fn returned(&self, far: Far<'_>, safe: bool, bulkhead: Option<&Bulkhead>) -> Box<H1> {
         let _waiting = Waiting::begin(&self.waiting);
         let max = bulkhead.map_or(u32::MAX, Bulkhead::max_requests_per_connection);
         loop {
-            if let Some(h1) = self.take_h1(keeps_case, safe, max, clock::now_us()) {
+            if let Some(h1) = self.take_h1(far, safe, max, clock::now_us()) {
                 return h1;
             }
             self.returned.notified().await;
@@ -299,18 +296,22 @@ impl Pool {
         at.inspect(|&at| drop(h2.swap_remove(at))).is_some()
     }
 
-    fn take_h2(&self, max_requests: u32, now_us: u64) -> Option<StreamLease> {
-        let connections = self.h2.borrow();
-        connections.iter().find(|h2| h2.has_room(max_requests, now_us)).map(H2::take_stream)
+    fn take_h2(&self, secured: Secured, max: u32, now_us: u64) -> Option<StreamLease> {
+        let mut connections = self.h2.borrow_mut();
+        // Requests under way on one that is used up keep it.
+        connections.retain(|h2| !h2.should_leave(max));
+        connections.iter().find(|h2| h2.has_room(secured, max, now_us)).map(H2::take_stream)
     }
 
     fn sweep(&self, now_us: u64) {
         let fresh =
             |h1: &H1| now_us.saturating_sub(h1.idle_since_us) <= H1_IDLE_US && !h1.is_wanted();
         self.h1.borrow_mut().retain(|h1| fresh(h1));
-        self.h2
-            .borrow_mut()
-            .retain(|h2| h2.may_stay(u32::MAX, now_us) && !h2.is_idle_since(now_us, H2_IDLE_US));
+        self.h2.borrow_mut().retain(|h2| {
+            h2.may_stay(u32::MAX, now_us)
+                && !h2.is_idle_since(now_us, H2_IDLE_US)
+                && !h2.should_leave(u32::MAX)
+        });
     }
 }
 

@@ -60,7 +60,16 @@ pub struct Conn {
     pub tunnels: Tunnels,
 }
 
+/// The caller's sidecar has its own limit, which its policy says; this one only sees that nothing
+/// stays for ever.
+const MESHED_IDLE: Duration = Duration::from_secs(86_400);
+
 impl Caller {
+    /// How long nothing may move.
+    pub fn idle(&self) -> Duration {
+        if self.peer.is_some() { MESHED_IDLE } else { self.port.timeouts.idle }
+    }
+
     /// `mtls` or `none`, as logs and metrics have it.
     pub fn secured(&self) -> &'static str {
         if self.peer.is_some() { "mtls" } else { "none" }

@@ -232,7 +232,7 @@ fn request_body(conn: &Conn, exchange: &Rc<Exchange>, body: Body) -> Body {
     if body.is_empty() {
         return body;
     }
-    let patience = Patience::new(conn.caller.port.timeouts.idle);
+    let patience = Patience::new(conn.caller.idle());
     body.with_tail(Box::new(RequestTail { exchange: Rc::clone(exchange), patience }))
 }
 
@@ -305,7 +305,7 @@ fn answer(
     exchange.status.set(parts.status.as_u16());
     clean_answer(exchange, &mut parts.headers);
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    let patience = Patience::new(conn.caller.port.timeouts.idle);
+    let patience = Patience::new(conn.caller.idle());
     let mut tail = ResponseTail::new(exchange, via, patience, under_way);
     if body.is_empty() {
         tail.end(None);

@@ -96,7 +96,7 @@ pub async fn opaque(
     let exchange = record(worker, &caller);
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(caller.port.app.address));
-    let idle = Some(caller.port.timeouts.idle);
+    let idle = Some(caller.idle());
     let end = tokio::select! {
         end = relay(near, &mut far, first, &entry.bytes, idle) => Some(end),
         () = open.reached(Phase::Closing) => None,
@@ -155,7 +155,7 @@ pub async fn switching(
     clean_answer(exchange, &mut head.headers);
     switch::write_granted(&mut head.headers, &mut head.status, switch, protocol);
     head.extensions.clear();
-    conn.tunnels.open(stream, tunnel, Box::new(Held(Rc::clone(exchange))));
+    conn.tunnels.open(stream, tunnel, conn.caller.idle(), Box::new(Held(Rc::clone(exchange))));
     Ok(Response::from_parts(head, Body::empty()))
 }
 

@@ -117,6 +117,11 @@ impl Bulkhead {
         ticket.map_err(|_| Reason::QueueTimeout)
     }
 
+    /// Whether every place for a connection is taken.
+    pub fn is_full(&self) -> bool {
+        self.connections.taken() >= self.max_connections.load(Relaxed)
+    }
+
     /// Whether a connection has its place here.
     pub fn gave(&self, ticket: &ConnectionTicket) -> bool {
         ticket.is_of(&self.connections)

@@ -29,6 +29,7 @@ use crate::limit::RequestTicket;
 use crate::model::{HashOn, Reason};
 use crate::retry::{self, Asked};
 use crate::route::{Found, Head};
+use crate::runtime::clock;
 use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::traffic::Spoken;
@@ -65,7 +66,7 @@ pub fn admit(
     let found = found.ok_or_else(|| no_route(target, &parts))?;
     let rule = &target.rules[found.rule];
     exchange.set_meter(Rc::clone(&resolved.meters[found.rule]));
-    let until = until(rule, deadline)?;
+    let until = until(rule, deadline, exchange.started_us)?;
     if let Some(answer) = rule.filters.answer(&parts, found.prefix, "http") {
         exchange.status.set(answer.status().as_u16());
         return Ok(Admitted::Answer(answer.map(|()| Body::empty())));
@@ -87,13 +88,15 @@ pub fn admit(
     }
     let policy = &rule.policy.retry;
     let path = parts.uri.path();
+    let safe = classify::is_idempotent(&parts.method);
     let asked = Asked { method: &parts.method, path, is_grpc };
     let plan = Plan {
         rule: found.rule,
         taker,
-        safe: classify::is_idempotent(&parts.method),
+        safe,
         twice: retry::may_send_twice(&policy.methods, asked),
         max_retries: if is_repeat { 0 } else { policy.max_retries },
+        hedges: safe && !is_repeat && rule.policy.hedge.is_some(),
         delay,
         abort,
         until,
@@ -103,7 +106,7 @@ pub fn admit(
     };
     let body = Body::incoming(incoming, parts.version);
     let body = change(worker, rule, taker, found, &mut parts, body);
-    let keeps = plan.max_retries > 0 || rule.fallback.is_some();
+    let keeps = plan.max_retries > 0 || plan.hedges || rule.fallback.is_some();
     let limit_bytes = keeps.then_some(policy.body_limit_bytes);
     let body = Source::new(exchange, body, rule.policy.timeouts.idle, limit_bytes);
     let under_way = UnderWay::begin(&conn.tunnels.entry, exchange);
@@ -120,7 +123,7 @@ pub fn no_route(target: &Target, parts: &Parts) -> Failure {
 }
 
 /// When all of it must be through: as the caller says, or the rule, whichever is sooner.
-fn until(rule: &Rule, deadline: Option<Duration>) -> Result<Limit, Failure> {
+fn until(rule: &Rule, deadline: Option<Duration>, started_us: u64) -> Result<Limit, Failure> {
     let request = rule.policy.timeouts.request;
     if (deadline, request) == (None, None) {
         return Ok(None);
@@ -128,8 +131,10 @@ fn until(rule: &Rule, deadline: Option<Duration>) -> Result<Limit, Failure> {
     if deadline == Some(Duration::ZERO) {
         return Err(Failure::plain(Reason::DeadlinePassed));
     }
-    let now = Instant::now();
-    let at = |limit: Option<Duration>, reason| limit.map(|limit| (now + limit, reason));
+    // From when it came, also if it had to be held.
+    let spent = Duration::from_micros(clock::now_us().saturating_sub(started_us));
+    let begun = Instant::now().checked_sub(spent).unwrap_or_else(Instant::now);
+    let at = |limit: Option<Duration>, reason| limit.map(|limit| (begun + limit, reason));
     Ok(earlier(at(deadline, Reason::DeadlinePassed), at(request, Reason::RequestTimeout)))
 }
 
@@ -145,7 +150,7 @@ fn choose_taker(
     resolved: &Resolved,
     index: usize,
     parts: &Parts,
-) -> Result<(usize, Key), Failure> {
+) -> Result<(Option<usize>, Key), Failure> {
     let rule = &resolved.target.rules[index];
     let key = |on: Option<&HashOn>| match on {
         Some(on) => balance::key(on, parts, conn.client, &mut worker.rng.borrow_mut()),
@@ -159,11 +164,14 @@ fn choose_taker(
     };
     let none =
         || Failure::new(Reason::NoBackends, format!("the route {} has no backend", rule.name));
-    let taker = taker.ok_or_else(none)?;
+    let Some(taker) = taker else {
+        // Something stands in for it, if anything does.
+        return rule.fallback.as_ref().map(|_| (None, key(None))).ok_or_else(none);
+    };
     let to = &rule.takers[taker];
     let Some(backend) = &to.backend else {
         if rule.fallback.is_some() {
-            return Ok((taker, key(None)));
+            return Ok((Some(taker), key(None)));
         }
         let sentence = format!(
             "the route {} sends to {}, which is no service of the mesh",
@@ -172,17 +180,18 @@ fn choose_taker(
         return Err(Failure::new(Reason::NoBackends, sentence));
     };
     let own = backend.balancer.hash_on();
-    if own == shared && own.is_some() { Ok((taker, shared_key)) } else { Ok((taker, key(own))) }
+    let own = if own == shared && own.is_some() { shared_key } else { key(own) };
+    Ok((Some(taker), own))
 }
 
 /// A place at the backend. Where something comes before it, or would stand in for it, it is taken
 /// later.
 fn place(
     rule: &Rule,
-    taker: usize,
+    taker: Option<usize>,
     later: Option<Duration>,
 ) -> Result<Option<RequestTicket>, Failure> {
-    match &rule.takers[taker].backend {
+    match taker.and_then(|taker| rule.takers[taker].backend.as_ref()) {
         Some(backend) if later.is_none() && rule.fallback.is_none() => backend.admit().map(Some),
         _ => Ok(None),
     }
@@ -192,16 +201,17 @@ fn place(
 fn change(
     worker: &Rc<Outbound>,
     rule: &Rule,
-    taker: usize,
+    taker: Option<usize>,
     found: Found,
     parts: &mut Parts,
     body: Body,
 ) -> Body {
-    let taker = &rule.takers[taker];
     let mut copies = Vec::new();
     rule.filters.request(parts, found.prefix);
     mirror::draw(worker, &rule.mirrors, parts, &mut copies);
-    taker.filters.request(parts, found.prefix);
-    mirror::draw(worker, &taker.mirrors, parts, &mut copies);
+    if let Some(taker) = taker.map(|taker| &rule.takers[taker]) {
+        taker.filters.request(parts, found.prefix);
+        mirror::draw(worker, &taker.mirrors, parts, &mut copies);
+    }
     if copies.is_empty() { body } else { mirror::send(worker, copies, body) }
 }

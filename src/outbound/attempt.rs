@@ -1,6 +1,7 @@
 //! One attempt: an endpoint, its circuit's leave, a connection, the request, the head of an answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response, Version};
 use tokio::time::{Instant, timeout_at};
@@ -17,6 +18,7 @@ use crate::http::{Body, carriage};
 use crate::model::{Endpoint, Protocol, Reason};
 use crate::retry::Failed;
 use crate::runtime::clock;
+use crate::tls::PeerError;
 
 /// An attempt that was not answered.
 pub struct Unanswered {
@@ -51,6 +53,7 @@ pub struct Sending<'a> {
     pub request: Request<Body>,
     /// Sending it twice does no harm.
     pub safe: bool,
+    pub connect_timeout: Duration,
     pub begun_us: u64,
     /// For the answer's head.
     pub head_by: Option<(Instant, Reason)>,
@@ -71,6 +74,7 @@ pub fn choose(
     backend: &Arc<Backend>,
     ask: Ask<'_>,
     twice: bool,
+    only_lost: bool,
 ) -> Result<Trial, Failure> {
     let endpoints = &backend.service.endpoints;
     if endpoints.is_empty() {
@@ -81,7 +85,8 @@ pub fn choose(
     let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, ask.now_us);
     let is_trusted = |e: &Endpoint| circuit::is_trusted(&e.health, policy, ask.now_us);
     let rng = &mut worker.rng.borrow_mut();
-    if circuit::may_go_beyond(endpoints, ask.tried, policy, ask.now_us)
+    if only_lost
+        && circuit::may_go_beyond(endpoints, ask.tried, policy, ask.now_us)
         && let Some(endpoint) = backend.balancer.pick(endpoints, ask, |_| true, rng)
     {
         return Ok(Trial::begin(backend, endpoint, Pass::Needed));
@@ -177,9 +182,9 @@ async fn exchange(
     endpoint: &Endpoint,
     sending: Sending<'_>,
 ) -> Result<(Response<Body>, Via), (Option<Failed>, Failure)> {
-    let Sending { request, safe, begun_us, again, .. } = sending;
+    let Sending { request, safe, connect_timeout, begun_us, again, .. } = sending;
     let pool = worker.dialer.pool(endpoint.slot);
-    let far = backend.far(endpoint);
+    let far = backend.far(endpoint, connect_timeout);
     let meshed = far.identity.is_some();
     let bulkhead = Some(&*backend.bulkhead);
     let (mut parts, body) = request.into_parts();
@@ -244,7 +249,14 @@ pub fn explain(backend: &Backend, endpoint: &Endpoint, missed: Missed) -> (Faile
 /// The failure of an endpoint that could not be reached.
 pub fn not_dialled(backend: &Backend, endpoint: &Endpoint, error: &DialError) -> (Failed, Failure) {
     let reason = error.reason();
-    let failed = if matches!(error, DialError::Limit(_)) { Failed::Other } else { Failed::Connect };
+    // Our own limits and settings say nothing about the endpoint.
+    let ours = matches!(
+        error,
+        DialError::Limit(_)
+            | DialError::Ended
+            | DialError::Tls(PeerError::NoRoots(_) | PeerError::NoServerName)
+    );
+    let failed = if ours { Failed::Other } else { Failed::Connect };
     let sentence = format!(
         "{} ({}, {}) could not be reached: {error}",
         backend.label, endpoint.workload, endpoint.address

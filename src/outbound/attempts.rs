@@ -38,7 +38,7 @@ pub async fn attempts(
 ) -> Result<Answered, Failure> {
     let mut before: Option<Sent> = None;
     for retries in 0.. {
-        let may_follow = retries < call.max_retries && call.body.can_repeat();
+        let may_follow = retries < call.plan.max_retries && call.body.can_repeat();
         let sent = round(worker, exchange, call, backend, may_follow).await;
         let wait = match wish(call, &sent) {
             Some(hint) => permit(worker, exchange, call, hint, retries, may_follow),
@@ -54,6 +54,10 @@ pub async fn attempts(
         if is_real(&sent) || !before.as_ref().is_some_and(is_real) {
             before = Some(sent);
         }
+        // Its connection may be the one that the next attempt would wait for.
+        if backend.bulkhead.is_full() && matches!(before, Some(Ok(_))) {
+            before = None;
+        }
         sleep(wait).await;
         if !call.body.can_repeat() {
             let broken = Failure::plain(Reason::UpstreamReset);
@@ -66,6 +70,26 @@ pub async fn attempts(
 /// Whether an app answered, not a sidecar in its place.
 fn is_real(sent: &Sent) -> bool {
     sent.as_ref().is_ok_and(|answered| answered.failed.is_none())
+}
+
+/// Whether surely no app saw it.
+fn was_unsent(sent: &Sent) -> bool {
+    use retry::Failed::{Connect, NeverSent, Refused};
+    let failed = match sent {
+        Ok(answered) => answered.failed,
+        Err(unanswered) => unanswered.failed,
+    };
+    matches!(failed, Some(Connect | NeverSent | Refused))
+}
+
+/// Whether nobody answered: the endpoint is gone, not slow or unhappy.
+fn was_lost(sent: &Sent) -> bool {
+    use retry::Failed::{Connect, NeverSent, Refused, Reset};
+    let failed = match sent {
+        Ok(answered) => answered.failed,
+        Err(unanswered) => unanswered.failed,
+    };
+    matches!(failed, Some(Connect | NeverSent | Refused | Reset))
 }
 
 /// What the caller gets.
@@ -103,7 +127,7 @@ fn last(
 
 /// Whether the policy repeats what ended so, and what the answer says about when.
 fn wish(call: &Call, sent: &Sent) -> Option<Hint> {
-    let (policy, twice) = (&call.policy().retry, call.twice);
+    let (policy, twice) = (&call.policy().retry, call.plan.twice);
     let repeats = |failed| retry::repeats_failure(failed, twice, policy);
     match sent {
         Err(unanswered) => repeats(unanswered.failed?).then_some(Hint::None),
@@ -133,7 +157,7 @@ fn permit(
         return None;
     }
     let pause = retry::pause(retries + 1, rule.policy.retry.backoff, &mut worker.rng.borrow_mut());
-    let left = call.until.map(|(until, _)| until.saturating_duration_since(Instant::now()));
+    let left = call.plan.until.map(|(until, _)| until.saturating_duration_since(Instant::now()));
     let Some(wait) = retry::wait(pause, hint, left) else {
         meter.inspect(|meter| meter.not_allowed.inc());
         return None;
@@ -155,7 +179,7 @@ async fn round(
     may_follow: bool,
 ) -> Sent {
     if let Some(hedge) =
-        call.policy().hedge.as_ref().filter(|_| call.twice && call.body.can_repeat())
+        call.policy().hedge.as_ref().filter(|_| call.plan.hedges && call.body.can_repeat())
         && let Some(after) = retry::hedge_after(hedge, &backend.latency, clock::now_us())
     {
         let hedged = hedged(worker, exchange, call, backend, may_follow, after, hedge.max_extra);
@@ -172,11 +196,12 @@ async fn one(
     backend: &Arc<Backend>,
     may_follow: bool,
 ) -> Sent {
-    let is_first = call.sent.get() == 0 && call.delay.is_none();
+    let is_first = call.sent.get() == 0 && call.plan.delay.is_none();
     let begun_us = if is_first { exchange.started_us } else { clock::now_us() };
     let tried = call.tried();
-    let ask = Ask { tried: tried.slots(), hash: call.hash, now_us: begun_us };
-    let trial = attempt::choose(worker, backend, ask, call.safe || call.twice)?;
+    let ask = Ask { tried: tried.slots(), hash: call.plan.hash, now_us: begun_us };
+    let twice = call.plan.safe || call.plan.twice;
+    let trial = attempt::choose(worker, backend, ask, twice, call.has_only_lost())?;
     let number = call.try_on(trial.endpoint.slot);
     let Some(request) = call.request(number) else {
         return Err(Failure::plain(Reason::Internal).into());
@@ -184,8 +209,22 @@ async fn one(
     note(exchange, &trial.endpoint, number);
     let (head_by, until) = call.limits(may_follow);
     let again = || call.again(number);
-    let sending = Sending { request, safe: call.safe, begun_us, head_by, until, again: &again };
+    let sending = Sending {
+        request,
+        safe: call.plan.safe,
+        connect_timeout: call.policy().timeouts.connect,
+        begun_us,
+        head_by,
+        until,
+        again: &again,
+    };
     let sent = attempt::send(worker, trial, sending).await;
+    if !was_unsent(&sent) {
+        call.reach();
+    }
+    if was_lost(&sent) {
+        call.lose();
+    }
     if let Ok(answered) = &sent
         && call.policy().hedge.is_some()
     {
@@ -224,8 +263,11 @@ async fn hedged(
                 if sent.is_ok() && wish(call, &sent).is_none() {
                     return Poll::Ready(sent);
                 }
-                // A real answer is worth more than none.
-                if sent.is_ok() || worst.is_none() {
+                // A real answer is worth more than none, and what may be repeated more than what not.
+                if sent.is_ok()
+                    || !matches!(worst, Some(Ok(_))) && wish(call, &sent).is_some()
+                    || worst.is_none()
+                {
                     worst = Some(sent);
                 }
             }

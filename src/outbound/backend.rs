@@ -5,6 +5,7 @@
 //! an update resets nothing; circuits live in the endpoints.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::uri::Authority;
 
@@ -51,7 +52,10 @@ impl Backend {
             bulkhead,
             latency: before.map_or_else(Arc::default, |before| Arc::clone(&before.latency)),
             origination: match &policy.tls {
-                Tls::Originate(originate) => Some(Origination::load(originate)),
+                Tls::Originate(originate) => {
+                    let before = before.and_then(|before| before.origination.as_ref());
+                    Some(Origination::load(originate, before))
+                }
                 Tls::Mesh | Tls::Off => None,
             },
             service: Arc::clone(service),
@@ -91,14 +95,14 @@ impl Backend {
     }
 
     /// Where an endpoint is, and how it is reached.
-    pub fn far<'a>(&'a self, endpoint: &'a Endpoint) -> Far<'a> {
+    pub fn far<'a>(&'a self, endpoint: &'a Endpoint, connect_timeout: Duration) -> Far<'a> {
         let meshed = self.meshes(endpoint);
         Far {
             address: endpoint.address,
             identity: endpoint.identity.as_ref().filter(|_| meshed),
             origination: self.origination.as_ref(),
             host: endpoint.host.as_deref(),
-            connect_timeout: self.policy().timeouts.connect,
+            connect_timeout,
             keeps_case: !meshed || self.policy().keeps_header_case,
         }
     }

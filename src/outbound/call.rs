@@ -28,8 +28,7 @@ const TRIED: usize = 16;
 /// A request that may go out. Boxed, so that the futures that pass it on stay small.
 pub struct Call {
     pub resolved: Rc<Resolved>,
-    pub rule: usize,
-    pub taker: usize,
+    pub plan: Plan,
     /// For the first attempt, with what hyper attached to it.
     pub head: Cell<Option<Parts>>,
     /// For further attempts, where there may be any.
@@ -38,23 +37,13 @@ pub struct Call {
     pub body: Source,
     pub place: Option<RequestTicket>,
     pub under_way: UnderWay,
-    /// Its method is idempotent.
-    pub safe: bool,
-    /// Its rule allows it to be sent again although the first may have had its effect.
-    pub twice: bool,
-    pub max_retries: u32,
     pub switch: Option<Switch>,
-    /// It waits for so long before anything is sent, on purpose.
-    pub delay: Option<Duration>,
-    /// It is not sent at all, on purpose.
-    pub abort: Option<AbortWith>,
-    pub until: Limit,
-    pub hash: Option<u64>,
-    /// What its answer says besides.
-    pub cookie: Option<HeaderValue>,
-    pub cors: Option<CorsGrant>,
     pub sent: Cell<u32>,
     tried: Cell<Tried>,
+    /// Attempts that ended without any answer.
+    lost: Cell<usize>,
+    /// Attempts that may have reached an app.
+    reached: Cell<bool>,
 }
 
 /// Slots of endpoints that a request was sent to.
@@ -77,16 +66,23 @@ impl Tried {
 
 /// What is decided about a call before anything of it is sent.
 pub struct Plan {
+    /// Its rule and the rule's backend, by index; none where something stands in for it.
     pub rule: usize,
-    pub taker: usize,
+    pub taker: Option<usize>,
+    /// Its method is idempotent.
     pub safe: bool,
+    /// Its rule allows it to be sent again although the first may have had its effect.
     pub twice: bool,
     pub max_retries: u32,
+    /// Others may begin beside an attempt that takes long.
+    pub hedges: bool,
+    /// It waits for so long before anything is sent, on purpose.
     pub delay: Option<Duration>,
     /// It is not sent at all, on purpose.
     pub abort: Option<AbortWith>,
     pub until: Limit,
     pub hash: Option<u64>,
+    /// What its answer says besides.
     pub cookie: Option<HeaderValue>,
     pub cors: Option<CorsGrant>,
 }
@@ -102,50 +98,42 @@ impl Call {
         under_way: UnderWay,
         switch: Option<Switch>,
     ) -> Self {
-        let Plan { rule, taker, safe, twice, max_retries, delay, abort, until, hash, cookie, cors } =
-            plan;
-        let has_fallback = resolved.target.rules[rule].fallback.is_some();
-        let repeatable = switch.is_none() && (max_retries > 0 || safe || has_fallback);
+        let has_fallback = resolved.target.rules[plan.rule].fallback.is_some();
+        let may_follow = plan.max_retries > 0 || plan.safe || plan.hedges || has_fallback;
+        let repeatable = switch.is_none() && may_follow;
         Self {
             spare: repeatable.then(|| headers::copy(&parts)),
             head: Cell::new(Some(parts)),
             resolved,
-            rule,
-            taker,
+            plan,
             seen,
             body,
             place,
             under_way,
-            safe,
-            twice,
-            max_retries,
             switch,
-            delay,
-            abort,
-            until,
-            hash,
-            cookie,
-            cors,
             sent: Cell::new(0),
             tried: Cell::default(),
+            lost: Cell::new(0),
+            reached: Cell::new(false),
         }
     }
 
     pub fn rule(&self) -> &Rule {
-        &self.resolved.target.rules[self.rule]
+        &self.resolved.target.rules[self.plan.rule]
     }
 
     pub fn policy(&self) -> &Policy {
         &self.rule().policy
     }
 
-    pub fn taker(&self) -> &Taker {
-        &self.rule().takers[self.taker]
+    /// Absent: the rule has no backend.
+    pub fn taker(&self) -> Option<&Taker> {
+        self.rule().takers.get(self.plan.taker?)
     }
 
     /// Where it goes; absent: the mesh has no such service.
     pub fn backend(&self) -> Option<&Arc<Backend>> {
-        self.taker().backend.as_ref()
+        self.taker()?.backend.as_ref()
     }
 
     pub fn tried(&self) -> Tried {
@@ -161,9 +149,30 @@ impl Call {
         self.sent.get()
     }
 
+    /// An attempt ended without any answer.
+    pub fn lose(&self) {
+        self.lost.set(self.lost.get() + 1);
+    }
+
+    /// An attempt may have reached an app.
+    pub fn reach(&self) {
+        self.reached.set(true);
+    }
+
+    /// Whether surely no app has seen it.
+    pub fn has_only_unsent(&self) -> bool {
+        !self.reached.get()
+    }
+
+    /// Whether no attempt so far had an answer, and none is under way.
+    pub fn has_only_lost(&self) -> bool {
+        self.lost.get() == self.tried.get().count
+    }
+
     /// Another service is asked instead.
     pub fn forget_tried(&self) {
         self.tried.set(Tried::default());
+        self.lost.set(0);
     }
 
     /// The request as one attempt sends it; `None` when it can't be sent again.
@@ -173,23 +182,23 @@ impl Call {
         Some(Request::from_parts(head, self.body.attempt()))
     }
 
-    /// The same once more, where its body is empty.
+    /// The same once more, where all of its body is still here.
     pub fn again(&self, attempt: u32) -> Option<Request<Body>> {
-        let spare = self.spare.as_ref().filter(|_| matches!(self.body, Source::Empty))?;
+        let spare = self.spare.as_ref().filter(|_| self.body.can_repeat())?;
         let mut head = headers::copy(spare);
         self.write_attempt(&mut head, attempt);
-        Some(Request::from_parts(head, Body::empty()))
+        Some(Request::from_parts(head, self.body.attempt()))
     }
 
     /// What only this attempt says.
-    fn write_attempt(&self, head: &mut Parts, attempt: u32) {
+    pub fn write_attempt(&self, head: &mut Parts, attempt: u32) {
         if attempt > 1 {
             head.headers.insert(ATTEMPT, HeaderValue::from(attempt));
             if head.headers.contains_key("traceparent") {
                 trace_context::set_attempt(&mut head.headers, attempt);
             }
         }
-        if let Some((until, _)) = self.until {
+        if let Some((until, _)) = self.plan.until {
             let left = until.saturating_duration_since(Instant::now());
             deadline::write(&mut head.headers, self.seen, left);
         }
@@ -200,14 +209,14 @@ impl Call {
     pub fn limits(&self, may_follow: bool) -> (Limit, Limit) {
         let policy = self.policy();
         let timeouts = &policy.timeouts;
-        let per_try = policy.retry.per_try_timeout.filter(|_| may_follow && self.twice);
+        let per_try = policy.retry.per_try_timeout.filter(|_| may_follow && self.plan.twice);
         let of_attempt = (timeouts.backend_request, timeouts.response_headers, per_try);
         if of_attempt == (None, None, None) {
-            return (self.until, self.until);
+            return (self.plan.until, self.plan.until);
         }
         let now = Instant::now();
         let at = |limit: Option<Duration>, reason| limit.map(|limit| (now + limit, reason));
-        let whole = earlier(self.until, at(timeouts.backend_request, Reason::PerTryTimeout));
+        let whole = earlier(self.plan.until, at(timeouts.backend_request, Reason::PerTryTimeout));
         let head = earlier(whole, at(timeouts.response_headers, Reason::ResponseTimeout));
         (earlier(head, at(per_try, Reason::PerTryTimeout)), whole)
     }

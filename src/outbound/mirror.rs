@@ -20,6 +20,7 @@ use super::backend::Backend;
 use super::target::Mirror;
 use super::worker::Outbound;
 use crate::balance::Ask;
+use crate::circuit::Verdict;
 use crate::http::headers;
 use crate::http::tail::Carrier;
 use crate::http::tee::tee;
@@ -80,11 +81,24 @@ async fn carry(worker: &Outbound, copy: Copy, body: Body) -> Option<()> {
     let begun_us = clock::now_us();
     let safe = classify::is_idempotent(&head.method);
     let ask = Ask { tried: &[], hash: None, now_us: begun_us };
-    let trial = attempt::choose(worker, &backend, ask, safe).ok()?;
+    let trial = attempt::choose(worker, &backend, ask, safe, false).ok()?;
     let request = Request::from_parts(head, body);
     let again = || None;
-    let sending = Sending { request, safe, begun_us, head_by: None, until: None, again: &again };
-    let answered = attempt::send(worker, trial, sending).await.ok()?;
+    let connect_timeout = backend.policy().timeouts.connect;
+    let sending = Sending {
+        request,
+        safe,
+        connect_timeout,
+        begun_us,
+        head_by: None,
+        until: None,
+        again: &again,
+    };
+    let mut answered = attempt::send(worker, trial, sending).await.ok()?;
+    if answered.unsettled {
+        let took_us = Some(answered.took_us);
+        answered.trial.settle(worker, Verdict::Success, took_us, clock::now_us());
+    }
     let (mut via, mut body) = (answered.via, answered.response.into_body());
     let mut room = READ;
     poll_fn(|cx| {

@@ -143,7 +143,7 @@ async fn forward(
     exchange: &Rc<Exchange>,
     mut call: Box<Call>,
 ) -> Result<Response<Body>, Failure> {
-    if call.delay.is_some() || call.abort.is_some() {
+    if call.plan.delay.is_some() || call.plan.abort.is_some() {
         Box::pin(inject(&call)).await?;
     }
     if call.switch.is_some() {
@@ -154,7 +154,10 @@ async fn forward(
         let stood_in = stand_in::answer(worker, exchange, &mut call, attempted);
         match Box::pin(stood_in).await? {
             stand_in::Stood::Answered(answered) => answered,
-            stand_in::Stood::Fixed(response) => return Ok(response),
+            stand_in::Stood::Fixed(mut response) => {
+                change_answer(&call, response.headers_mut());
+                return Ok(response);
+            }
         }
     } else {
         attempted?
@@ -168,8 +171,8 @@ async fn forward(
 
 /// Failures on purpose: waits, then goes on or not.
 async fn inject(call: &Call) -> Result<(), Failure> {
-    if let Some(delay) = call.delay {
-        match call.until {
+    if let Some(delay) = call.plan.delay {
+        match call.plan.until {
             None => sleep(delay).await,
             Some((until, reason)) => {
                 tokio::select! {
@@ -179,7 +182,7 @@ async fn inject(call: &Call) -> Result<(), Failure> {
             }
         }
     }
-    call.abort.map_or(Ok(()), |abort| Err(fault::failure(abort)))
+    call.plan.abort.map_or(Ok(()), |abort| Err(fault::failure(abort)))
 }
 
 /// Takes a place, where that was left for now, and attempts.
@@ -189,7 +192,10 @@ async fn send(
     call: &mut Call,
 ) -> Result<Answered, Failure> {
     let Some(backend) = call.backend().map(Arc::clone) else {
-        let sentence = format!("{} is no service of the mesh", call.taker().name);
+        let sentence = match call.taker() {
+            Some(taker) => format!("{} is no service of the mesh", taker.name),
+            None => format!("the route {} has no backend", call.rule().name),
+        };
         return Err(Failure::new(Reason::NoBackends, sentence));
     };
     if call.place.is_none() {
@@ -242,9 +248,11 @@ pub fn clean_answer(exchange: &Exchange, headers: &mut http::HeaderMap, meshed: 
 
 /// What the rule, its backend and the balancer change in an answer.
 pub fn change_answer(call: &Call, headers: &mut http::HeaderMap) {
-    call.taker().filters.response(headers, None);
-    call.rule().filters.response(headers, call.cors.as_ref());
-    if let Some(cookie) = &call.cookie {
+    if let Some(taker) = call.taker() {
+        taker.filters.response(headers, None);
+    }
+    call.rule().filters.response(headers, call.plan.cors.as_ref());
+    if let Some(cookie) = &call.plan.cookie {
         headers.append(header::SET_COOKIE, cookie.clone());
     }
 }

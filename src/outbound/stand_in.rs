@@ -16,7 +16,11 @@ use crate::http::headers::REASON;
 use crate::http::respond::Failure;
 use crate::http::{Body, classify};
 use crate::model::{self, Reason};
+use crate::retry::Failed;
 use crate::telemetry::exchange::Exchange;
+
+/// gRPC's code for a service that can't be reached.
+const UNAVAILABLE: u8 = 14;
 
 /// What stood in.
 pub enum Stood {
@@ -27,7 +31,13 @@ pub enum Stood {
 /// Whether what came of the attempts calls for the fallback.
 pub fn is_needed(attempted: &Result<Answered, Failure>) -> bool {
     match attempted {
-        Ok(answered) => classify::is_gateway_error(answered.response.status()),
+        Ok(answered) => {
+            let head = &answered.response;
+            let grpc = classify::grpc_status(head.headers());
+            answered.failed.is_some()
+                || classify::is_gateway_error(head.status())
+                || grpc == Some(UNAVAILABLE)
+        }
         Err(failure) => !matches!(
             failure.reason,
             Reason::BadRequest
@@ -38,6 +48,33 @@ pub fn is_needed(attempted: &Result<Answered, Failure>) -> bool {
                 | Reason::Internal
         ),
     }
+}
+
+/// Whether another service may be asked: sending the request again does no harm, or no app saw it.
+fn may_ask(call: &Call, attempted: &Result<Answered, Failure>) -> bool {
+    use Reason::{
+        CircuitOpen, ConnectFailure, NoBackends, NoEndpoints, NotReady, OverflowConnections,
+        OverflowPending, OverflowRequests, PeerIdentityRefused, QueueTimeout, UpstreamTlsFailure,
+    };
+    let never_sent = match attempted {
+        Ok(answered) => answered.failed == Some(Failed::NeverSent),
+        Err(failure) => matches!(
+            failure.reason,
+            CircuitOpen
+                | ConnectFailure
+                | NoBackends
+                | NoEndpoints
+                | NotReady
+                | OverflowConnections
+                | OverflowPending
+                | OverflowRequests
+                | PeerIdentityRefused
+                | QueueTimeout
+                | UpstreamTlsFailure
+        ),
+    };
+    // What the last attempt ended with says nothing about those before it.
+    call.body.can_repeat() && (call.plan.twice || never_sent && call.has_only_unsent())
 }
 
 /// Answers in the place of the backends, after what came of the attempts.
@@ -51,11 +88,11 @@ pub async fn answer(
     attempted: Result<Answered, Failure>,
 ) -> Result<Stood, Failure> {
     let resolved = Rc::clone(&call.resolved);
-    let backend = match &resolved.target.rules[call.rule].fallback {
+    let backend = match &resolved.target.rules[call.plan.rule].fallback {
         Some(Fallback::Response(fixed)) => {
             return Ok(Stood::Fixed(response(exchange, fixed, reason(&attempted))));
         }
-        Some(Fallback::Service(Some(backend))) if call.body.can_repeat() => backend,
+        Some(Fallback::Service(Some(backend))) if may_ask(call, &attempted) => backend,
         _ => return attempted.map(Stood::Answered),
     };
     let Ok(place) = backend.admit() else {
@@ -93,6 +130,7 @@ fn response(
     for (name, value) in headers.iter() {
         response.headers_mut().append(name, value.clone());
     }
+    response.headers_mut().remove(REASON);
     if let Some(reason) = reason {
         exchange.blame(reason);
         response.headers_mut().insert(REASON, HeaderValue::from_static(reason.as_str()));

@@ -77,14 +77,15 @@ pub async fn dial(
     resolved.target.touch();
     let place = backend.bulkhead.try_connect().map_err(Failure::plain)?;
     let hash = backend.balancer.hash_on().and_then(|on| balance::connection_key(on, client));
+    let connect = backend.policy().timeouts.connect;
     let (mut tried, mut last) = (Vec::new(), None);
     for _ in 0..=backend.policy().retry.max_retries {
         let ask = Ask { tried: &tried, hash, now_us: clock::now_us() };
-        let mut trial = match choose(worker, backend, ask, true) {
+        let mut trial = match choose(worker, backend, ask, true, true) {
             Ok(trial) => trial,
             Err(failure) => return Err(last.unwrap_or(failure)),
         };
-        match worker.dialer.tcp(backend.far(&trial.endpoint)).await {
+        match worker.dialer.tcp(backend.far(&trial.endpoint, connect)).await {
             Ok(stream) => {
                 return Ok(FarEnd { stream, trial, _place: place });
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::upgrade::OnUpgrade;
-use tokio::time::timeout_at;
+use tokio::time::{sleep, timeout_at};
 
 use super::attempt::{self, choose};
 use super::backend::Backend;
@@ -21,12 +21,13 @@ use super::verdict;
 use super::worker::Outbound;
 use crate::balance::Ask;
 use crate::circuit::Verdict;
-use crate::dial::{Missed, Switched};
+use crate::dial::Switched;
 use crate::http::respond::Failure;
 use crate::http::switch::{self, Switch};
 use crate::http::{Body, headers};
 use crate::limit::RequestTicket;
 use crate::model::Reason;
+use crate::retry::{self, Failed};
 use crate::runtime::clock;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::traffic::Spoken;
@@ -56,6 +57,7 @@ pub async fn switching(
     switch::write_request(&mut parts, &switch, key);
     let (trial, switched) = ask(worker, exchange, &call, &backend, &parts, &switch).await?;
     let meshed = backend.meshes(&trial.endpoint);
+    let idle = call.policy().timeouts.idle;
     let held = Held { _trial: trial, _place: place, exchange: Rc::clone(exchange) };
     let (head, tunnel) = match switched {
         Switched::Refused(response) => {
@@ -74,7 +76,7 @@ pub async fn switching(
     change_answer(&call, &mut head.headers);
     switch::write_granted(&mut head.headers, &mut head.status, &switch, protocol);
     head.extensions.clear();
-    conn.tunnels.open(near_upgrade, tunnel, Box::new(held));
+    conn.tunnels.open(near_upgrade, tunnel, idle, Box::new(held));
     Ok(Response::from_parts(head, Body::empty()))
 }
 
@@ -89,43 +91,63 @@ async fn ask(
 ) -> Result<(Trial, Switched), Failure> {
     loop {
         let tried = call.tried();
-        let ask = Ask { tried: tried.slots(), hash: call.hash, now_us: clock::now_us() };
-        let mut trial = choose(worker, backend, ask, call.safe || call.twice)?;
+        let ask = Ask { tried: tried.slots(), hash: call.plan.hash, now_us: clock::now_us() };
+        let mut trial = choose(worker, backend, ask, call.plan.safe || call.plan.twice, false)?;
         let number = call.try_on(trial.endpoint.slot);
         exchange.attempts.set(number);
         exchange.endpoint.set(Some(trial.endpoint.address));
         exchange.peer.replace(trial.endpoint.identity.clone());
-        let request = Request::from_parts(headers::copy(parts), Body::empty());
-        let (head_by, _) = call.limits(number <= call.max_retries);
+        let mut head = headers::copy(parts);
+        call.write_attempt(&mut head, number);
+        let request = Request::from_parts(head, Body::empty());
+        // No attempt of its own time: another may follow only where nothing was sent.
+        let (head_by, _) = call.limits(false);
         let endpoint = Arc::clone(&trial.endpoint);
-        let far = backend.far(&endpoint);
+        let far = backend.far(&endpoint, call.policy().timeouts.connect);
+        let begun_us = clock::now_us();
         let sent = worker.dialer.switching(far, request, switch, Some(&backend.bulkhead));
         let sent = match head_by {
-            None => sent.await,
+            None => sent.await.map_err(|missed| attempt::explain(backend, &endpoint, missed)),
             Some((at, reason)) => match timeout_at(at, sent).await {
-                Ok(sent) => sent,
-                Err(_) => return Err(Failure::plain(reason)),
+                Ok(sent) => sent.map_err(|missed| attempt::explain(backend, &endpoint, missed)),
+                Err(_) => Err((Failed::Timeout, Failure::plain(reason))),
             },
         };
-        match sent {
-            Ok(switched) => {
-                trial.settle(worker, Verdict::Success, None, clock::now_us());
-                return Ok((trial, switched));
-            }
-            Err(missed) => {
-                let never_sent = matches!(missed, Missed::Dial(_));
-                let (failed, failure) = attempt::explain(backend, &endpoint, missed);
-                let verdict = verdict::of_failure(backend, Some(failed), failure.reason);
-                trial.settle(worker, verdict, None, clock::now_us());
-                trial.note_error(failure.reason, failure.sentence(), clock::now_us());
-                let rule = call.rule();
-                let may_follow = never_sent && number <= call.max_retries;
-                if !may_follow || !rule.budget.try_withdraw(clock::now_us()) {
-                    return Err(failure);
+        let now_us = clock::now_us();
+        let (failed, failure) = match sent {
+            Ok(Switched::Refused(response)) => {
+                let judged = verdict::of_answer(backend, &endpoint, &response);
+                let verdict = judged.verdict.unwrap_or(Verdict::Success);
+                trial.settle(worker, verdict, Some(now_us - begun_us), now_us);
+                if judged.failed != Some(Failed::NeverSent) || !repeats(call, Failed::NeverSent) {
+                    return Ok((trial, Switched::Refused(response)));
                 }
+                (Failed::NeverSent, None)
             }
+            Ok(granted) => {
+                trial.settle(worker, Verdict::Success, Some(now_us - begun_us), now_us);
+                return Ok((trial, granted));
+            }
+            Err((failed, failure)) => {
+                let verdict = verdict::of_failure(backend, Some(failed), failure.reason);
+                trial.settle(worker, verdict, None, now_us);
+                trial.note_error(failure.reason, failure.sentence(), now_us);
+                (failed, Some(failure))
+            }
+        };
+        let unsent = matches!(failed, Failed::Connect | Failed::NeverSent);
+        let may_follow = unsent && repeats(call, failed) && number <= call.plan.max_retries;
+        if !may_follow || !call.rule().budget.try_withdraw(now_us) {
+            return Err(failure.unwrap_or_else(|| Failure::plain(Reason::ConnectFailure)));
         }
+        exchange.meter().inspect(|meter| meter.retried.inc());
+        let backoff = call.policy().retry.backoff;
+        sleep(retry::pause(number, backoff, &mut worker.rng.borrow_mut())).await;
     }
+}
+
+fn repeats(call: &Call, failed: Failed) -> bool {
+    retry::repeats_failure(failed, call.plan.twice, &call.policy().retry)
 }
 
 /// Keeps the places of a switch while its answer, or its tunnel, goes by.

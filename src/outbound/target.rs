@@ -42,7 +42,7 @@ pub struct Rule {
     pub takers: Vec<Taker>,
     pub budget: Arc<Budget>,
     pub fallback: Option<Fallback>,
-    pub faults: Option<Faults>,
+    pub faults: Option<Arc<Faults>>,
 }
 
 /// A backend that takes a share of a rule's requests.
@@ -87,20 +87,26 @@ impl Target {
                     before.and_then(|b| b.own_budget(&rule.name)),
                 )
             };
-            Rule::compile(rule, backends, of_rule)
+            Rule::compile(rule, backends, of_rule, before.and_then(|b| b.rule(&rule.name)))
         };
         let rules = match routes[..] {
-            [] => vec![Rule::own(backend, backends, Arc::clone(&budget))],
+            [] => {
+                let before = before.and_then(|before| before.rule("default"));
+                vec![Rule::own(backend, backends, Arc::clone(&budget), before)]
+            }
             _ => routes.iter().map(compile).collect(),
         };
         let used = AtomicBool::new(before.is_some_and(|before| before.used.load(Relaxed)));
         Self { backend: Arc::clone(backend), table, rules, budget, used }
     }
 
+    fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| *rule.name == *name)
+    }
+
     /// The budget of a rule that doesn't share the service's.
     fn own_budget(&self, name: &str) -> Option<&Arc<Budget>> {
-        let rule = self.rules.iter().find(|rule| *rule.name == *name)?;
-        Some(&rule.budget).filter(|budget| !Arc::ptr_eq(budget, &self.budget))
+        Some(&self.rule(name)?.budget).filter(|budget| !Arc::ptr_eq(budget, &self.budget))
     }
 
     /// Keeps it from being let go as unused.
@@ -114,7 +120,12 @@ impl Target {
 
 impl Rule {
     /// The rule of a service that no route names: everything to its own endpoints.
-    fn own(backend: &Arc<Backend>, backends: &Backends, budget: Arc<Budget>) -> Self {
+    fn own(
+        backend: &Arc<Backend>,
+        backends: &Backends,
+        budget: Arc<Budget>,
+        before: Option<&Rule>,
+    ) -> Self {
         let policy = &backend.service.policy;
         let taker = Taker {
             name: backend.service.name.clone(),
@@ -132,11 +143,16 @@ impl Rule {
             takers: vec![taker],
             budget,
             fallback: fallback(policy, backends),
-            faults: policy.fault.as_ref().and_then(Faults::compile),
+            faults: faults(policy, before),
         }
     }
 
-    fn compile(rule: &model::Rule, backends: &Backends, budget: Arc<Budget>) -> Self {
+    fn compile(
+        rule: &model::Rule,
+        backends: &Backends,
+        budget: Arc<Budget>,
+        before: Option<&Rule>,
+    ) -> Self {
         let filters = Filters::compile(&rule.filters);
         let weights: Vec<u32> = rule.backends.iter().map(|backend| backend.weight).collect();
         Self {
@@ -148,7 +164,7 @@ impl Rule {
             takers: rule.backends.iter().map(|backend| Taker::new(backend, backends)).collect(),
             budget,
             fallback: fallback(&rule.policy, backends),
-            faults: rule.policy.fault.as_ref().and_then(Faults::compile),
+            faults: faults(&rule.policy, before),
         }
     }
 }
@@ -182,6 +198,15 @@ fn budget(wanted: RetryBudget, before: Option<&Arc<Budget>>) -> Arc<Budget> {
             Arc::clone(before)
         }
         None => Arc::new(Budget::new(wanted)),
+    }
+}
+
+/// The same faults are compiled once.
+fn faults(policy: &Policy, before: Option<&Rule>) -> Option<Arc<Faults>> {
+    let same = before.filter(|before| before.policy.fault == policy.fault);
+    match same {
+        Some(before) => before.faults.clone(),
+        None => policy.fault.as_ref().and_then(Faults::compile).map(Arc::new),
     }
 }
 

@@ -56,6 +56,10 @@ pub fn of_end(backend: &Backend, reason: Option<Reason>, grpc: Option<u8>) -> Ve
         (Some(Reason::RequestTimeout | Reason::PerTryTimeout), _) if on.per_try_timeout => {
             Verdict::Failure
         }
+        // The caller went away, or its own time was over.
+        (Some(Reason::ClientClosed | Reason::DeadlinePassed | Reason::IdleTimeout), _) => {
+            Verdict::Neither
+        }
         (_, Some(8)) => Verdict::Overload,
         (_, Some(code)) if on.grpc.has(code) => Verdict::Failure,
         _ => Verdict::Success,

@@ -161,12 +161,10 @@ impl Outbound {
     pub fn sweep(&self) {
         let snapshot = self.snapshot();
         let mut live: Vec<u32> = snapshot
-            .targets
+            .backends
             .values()
-            .chain(snapshot.instances.values())
-            .flat_map(|target| {
-                target.backend.service.endpoints.iter().map(|endpoint| endpoint.slot)
-            })
+            .chain(snapshot.instances.values().map(|target| &target.backend))
+            .flat_map(|backend| backend.service.endpoints.iter().map(|endpoint| endpoint.slot))
             .collect();
         live.sort_unstable();
         self.dialer.sweep(|slot| live.binary_search(&slot).is_ok());

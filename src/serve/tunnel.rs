@@ -7,13 +7,13 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Entry;
 use super::ledger::Speaks;
-use crate::model::Timeouts;
 use crate::runtime::hyper_io::Tokio;
 use crate::runtime::{Open, Phase};
 use crate::tcp;
@@ -30,6 +30,7 @@ pub struct Tunnels {
 #[derive(Debug)]
 pub struct Tunnel {
     far: Tokio<Upgraded>,
+    idle: Duration,
     held: Box<dyn Any>,
 }
 
@@ -40,8 +41,14 @@ impl Tunnels {
 
     /// Opens a tunnel to `far`. `stream` is the near side's, where the near side is a stream of
     /// HTTP/2; else the connection follows when its answer is written.
-    pub fn open(&self, stream: Option<OnUpgrade>, far: Tokio<Upgraded>, held: Box<dyn Any>) {
-        let tunnel = Tunnel { far, held };
+    pub fn open(
+        &self,
+        stream: Option<OnUpgrade>,
+        far: Tokio<Upgraded>,
+        idle: Duration,
+        held: Box<dyn Any>,
+    ) {
+        let tunnel = Tunnel { far, idle, held };
         let Some(stream) = stream else {
             *self.granted.borrow_mut() = Some(tunnel);
             return;
@@ -50,7 +57,7 @@ impl Tunnels {
         tokio::task::spawn_local(async move {
             // A near side that went away before the answer was written needs no tunnel.
             if let Ok(near) = stream.await {
-                let idle = Some(Timeouts::default().idle);
+                let idle = Some(tunnel.idle);
                 tcp::relay(Tokio(near), tunnel.far, &entry.bytes, idle).await;
             }
             drop(tunnel.held);
@@ -72,11 +79,10 @@ impl Tunnel {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let Tunnel { mut far, held } = self;
+        let Tunnel { mut far, idle, held } = self;
         tunnels.entry.set_speaks(Speaks::Tcp);
-        let idle = Some(Timeouts::default().idle);
         tokio::select! {
-            _ = tcp::relay(&mut near, &mut far, &tunnels.entry.bytes, idle) => {}
+            _ = tcp::relay(&mut near, &mut far, &tunnels.entry.bytes, Some(idle)) => {}
             () = open.reached(Phase::Closing) => {}
         }
         drop(held);

@@ -6,6 +6,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -21,32 +23,46 @@ use crate::model::Originate;
 /// How servers of one service are verified.
 #[derive(Clone, Debug)]
 pub struct Origination {
-    sni: Option<Arc<str>>,
-    ca_file: Option<(Arc<Path>, Option<Stamp>)>,
+    policy: Originate,
+    /// Tells connections that were verified in another way.
+    id: u64,
+    seen: Option<Stamp>,
     /// In the order of [`Alpn::ALL`].
     configs: Result<[Arc<ClientConfig>; 3], Arc<str>>,
 }
 
 impl Origination {
-    /// Reads the roots.
-    pub fn load(policy: &Originate) -> Self {
-        let Originate { sni, ca_file } = policy;
+    /// Reads the roots, unless the one before did so and nothing changed. What can't be read leaves
+    /// those of the one before in force.
+    pub fn load(policy: &Originate, before: Option<&Self>) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let before = before.filter(|before| before.policy == *policy);
+        if let Some(before) = before.filter(|before| !before.is_stale()) {
+            return before.clone();
+        }
         // Before it is read: a change meanwhile is seen as one.
-        let seen = ca_file.as_ref().map(|file| (Arc::clone(file), stamp(file)));
-        let roots = match ca_file {
+        let seen = policy.ca_file.as_deref().and_then(stamp);
+        let roots = match &policy.ca_file {
             Some(file) => from_file(file),
             None => from_system(),
         };
         let configs = roots.map(configs).map_err(Arc::from);
         if let Err(why) = &configs {
-            tracing::error!("TLS to a service outside the mesh is not possible: {why}");
+            tracing::error!("TLS to a service outside the mesh: {why}");
+            if let Some(before) = before.filter(|before| before.configs.is_ok()) {
+                return Self { seen, ..before.clone() };
+            }
         }
-        Self { sni: sni.clone(), ca_file: seen, configs }
+        Self { policy: policy.clone(), id: IDS.fetch_add(1, Relaxed), seen, configs }
+    }
+
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Whether the file of the roots has changed since.
     pub fn is_stale(&self) -> bool {
-        self.ca_file.as_ref().is_some_and(|(file, seen)| stamp(file) != *seen)
+        self.policy.ca_file.as_deref().is_some_and(|file| stamp(file) != self.seen)
     }
 
     /// Shakes hands; `host` is the endpoint's own name.
@@ -63,7 +79,7 @@ impl Origination {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let configs = self.configs.as_ref().map_err(|why| PeerError::NoRoots(why.to_string()))?;
-        let name = self.sni.as_deref().or(host).ok_or(PeerError::NoServerName)?;
+        let name = self.policy.sni.as_deref().or(host).ok_or(PeerError::NoServerName)?;
         let name = ServerName::try_from(name.to_owned()).map_err(|_| PeerError::NoServerName)?;
         let connector = TlsConnector::from(Arc::clone(&configs[alpn as usize]));
         let stream = connector.connect(name, io).await.map_err(|e| classify(&e))?;
