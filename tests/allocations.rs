@@ -29,6 +29,8 @@ use outrigger::telemetry::log::{self, LogHandle, Style};
 const HOP: f64 = 25.0;
 /// The same through two, with HTTP/2 over mutual TLS between them: measured 39.0.
 const PAIR: f64 = 41.0;
+/// The hop behind routes and with policies: measured 24.0.
+const POLICIES: f64 = 25.0;
 const REQUESTS: u64 = 2000;
 
 struct Counting;
@@ -130,6 +132,11 @@ fn app() -> SocketAddr {
 
 /// Allocations a request on one connection, after a warm-up.
 fn measure(port: u16) -> f64 {
+    measure_answers(port, "HTTP/1.1 200")
+}
+
+/// The same of answers that have a text in their head.
+fn measure_answers(port: u16, with: &str) -> f64 {
     MINE.with(|mine| mine.set(true));
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
     let mut ask = |times: u64| {
@@ -141,11 +148,8 @@ fn measure(port: u16) -> f64 {
                 assert!(n > 0, "closed after {:?}", String::from_utf8_lossy(&buf[..have]));
                 have += n;
             }
-            assert!(
-                buf.starts_with(b"HTTP/1.1 200"),
-                "{:?}",
-                String::from_utf8_lossy(&buf[..have])
-            );
+            let answer = String::from_utf8_lossy(&buf[..have]);
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(with), "{answer:?}");
         }
     };
     ask(200);
@@ -207,6 +211,45 @@ fn a_hop_allocates_no_more_than_it_did() {
     let counted = measure(port);
     println!("allocations a request, plaintext hop: {counted:.1} (bound {HOP})");
     assert!(counted <= HOP, "{counted:.1} allocations a request");
+}
+
+/// Ten routes above the one that the request falls under, and a policy that has every part.
+fn policies() -> String {
+    let route = |name: &str, path: &str, filters: &str| {
+        format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: {name}}}\n\
+             spec: {{parentRefs: [{{kind: Service, name: app}}], rules: [{{matches: [{{path: {path}}}], \
+             filters: [{filters}], backendRefs: [{{name: app, port: 80}}]}}]}}\n"
+        )
+    };
+    let others = (0..10).map(|nth| match nth % 2 {
+        0 => route(&format!("app-{nth}"), &format!("{{type: Exact, value: /exact-{nth}}}"), ""),
+        _ => {
+            let path = format!("{{type: RegularExpression, value: \"/[a-z]+-{nth}/.*\"}}");
+            route(&format!("app-{nth}"), &path, "")
+        }
+    });
+    let filters = "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-tenant, value: shop}]}}, \
+                   {type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x-served-by, value: mesh}]}}";
+    others.collect::<String>()
+        + &route("app", "{value: /}", filters)
+        + "---\napiVersion: outrigger.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {name: app}\nspec:\n  \
+           targetRefs: [{kind: Service, name: app}]\n  limits: {maxConnections: 100, maxRequests: 100}\n  \
+           circuitBreaker: {failureRate: {threshold: 50}, slowCalls: {threshold: 80, slowerThan: 2s}}\n  \
+           retry: {statusCodes: [503], grpcCodes: [unavailable], budget: {ratio: 20, minPerSecond: 10}}\n  \
+           timeouts: {request: 15s, responseHeaders: 5s}\n"
+}
+
+#[test]
+fn a_hop_with_routes_and_policies_allocates_little_more() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = Folder::new("policies");
+    folder.write("mesh.yaml", &(resources(app().port(), "") + &policies()));
+    let port = free_port();
+    sidecar(&folder.write("client.yaml", &outbound("", port, "mesh.yaml")), port);
+    let counted = measure_answers(port, "x-served-by: mesh");
+    println!("allocations a request, routes and policies: {counted:.1} (bound {POLICIES})");
+    assert!(counted <= POLICIES, "{counted:.1} allocations a request");
 }
 
 #[test]

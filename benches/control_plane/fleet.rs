@@ -242,7 +242,11 @@ impl Sidecar {
                     board.told.borrow_mut().push(now);
                 }
                 self.version.borrow_mut().clone_from(&update.version);
-                Some(Say::Verdict(v1::Verdict { version: update.version, errors: Vec::new() }))
+                Some(Say::Verdict(v1::Verdict {
+                    version: update.version,
+                    errors: Vec::new(),
+                    faults: Vec::new(),
+                }))
             }
             Heard::Registration(v1::RegistrationAnswer { errors }) => {
                 assert!(errors.is_empty(), "{errors:?}");

@@ -58,11 +58,11 @@ impl Tenth {
     }
 
     fn of(self, window: &Window) -> &AtomicU64 {
-        &window[(self.index % BUCKETS as u64) as usize]
+        &window[self.place()]
     }
 
-    fn before(self, age: u64) -> Option<Self> {
-        Some(Self { index: self.index.checked_sub(age)?, ..self })
+    fn place(self) -> usize {
+        (self.index % BUCKETS as u64) as usize
     }
 }
 
@@ -82,10 +82,13 @@ pub(super) fn count(window: &Window, length: Duration, now_us: u64, is_bad: bool
 /// What was taken in within `length`.
 pub(super) fn rate(window: &Window, length: Duration, now_us: u64) -> Rate {
     let newest = Tenth::at(length, now_us);
+    let (tag, place) = (newest.tag(), newest.place());
+    // From the newest back to the oldest; before the first tenth ever there was none.
+    let backwards = window[..=place].iter().rev().chain(window[place + 1..].iter().rev());
     let mut rate = Rate::default();
-    for tenth in (0..BUCKETS as u64).map_while(|age| newest.before(age)) {
-        let bits = tenth.of(window).load(Relaxed);
-        if bits >> 44 == tenth.tag() {
+    for (age, bucket) in (0..=newest.index).zip(backwards) {
+        let bits = bucket.load(Relaxed);
+        if bits >> 44 == tag.wrapping_sub(age) & 0xf_ffff {
             rate.requests += (bits >> 22 & FULL) as u32;
             rate.bad += (bits & FULL) as u32;
         }

@@ -11,6 +11,8 @@ mod exchange;
 mod h1;
 mod h2;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod via;
 
 pub use connect::{Far, Stream};

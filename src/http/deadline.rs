@@ -3,6 +3,7 @@
 //! gRPC says it in `grpc-timeout`, everybody else in `x-outrigger-deadline-ms`; both are relative,
 //! so that clocks need not agree.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
@@ -28,7 +29,22 @@ pub fn write(headers: &mut HeaderMap, seen: Seen, left: Duration) {
         headers.insert(GRPC_TIMEOUT, format_grpc(left));
     }
     let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-    headers.insert(DEADLINE, HeaderValue::from(millis));
+    headers.insert(DEADLINE, decimal(millis));
+}
+
+thread_local! {
+    /// The last one that was written. A rule with a limit says the same to nearly every request:
+    /// what it allows, less the first millisecond.
+    static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static("0"))) };
+}
+
+fn decimal(millis: u64) -> HeaderValue {
+    LAST.with_borrow_mut(|(of, value)| {
+        if *of != millis {
+            (*of, *value) = (millis, HeaderValue::from(millis));
+        }
+        value.clone()
+    })
 }
 
 /// `TimeoutValue TimeoutUnit`: at most eight digits and one of `H M S m u n`.

@@ -1,5 +1,6 @@
 //! One attempt: an endpoint, its circuit's leave, a connection, the request, the head of an answer.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,13 +125,14 @@ pub async fn send(
 ) -> Result<Answered, Unanswered> {
     let (begun_us, until, head_by) = (sending.begun_us, sending.until, sending.head_by);
     let (backend, endpoint) = (Arc::clone(&trial.backend), Arc::clone(&trial.endpoint));
-    let exchanging = exchange(worker, &backend, &endpoint, sending);
-    let sent = match head_by {
-        None => exchanging.await,
-        // Boxed, so that requests without a limit don't carry its room.
-        Some((at, reason)) => timeout_at(at, Box::pin(exchanging))
-            .await
-            .unwrap_or_else(|_| Err(late(&backend, &endpoint, reason))),
+    let sent = {
+        let exchanging = pin!(exchange(worker, &backend, &endpoint, sending));
+        match head_by {
+            None => exchanging.await,
+            Some((at, reason)) => timeout_at(at, exchanging)
+                .await
+                .unwrap_or_else(|_| Err(late(&backend, &endpoint, reason))),
+        }
     };
     let now_us = clock::now_us();
     match sent {

@@ -23,6 +23,10 @@ pub struct Prepared {
     pub is_repeat: bool,
 }
 
+/// Headers that a request usually gets on its way: its id, a deadline, what a filter sets. Room for
+/// them is made at once, where a small map would grow twice.
+const ADDED: usize = 4;
+
 /// Cleans the head, carries request id and trace context on, and notes what the log wants.
 pub fn prepare(worker: &Outbound, exchange: &Exchange, parts: &mut Parts, seen: Seen) -> Prepared {
     let logged = exchange.is_logged().then(|| Detail {
@@ -36,6 +40,7 @@ pub fn prepare(worker: &Outbound, exchange: &Exchange, parts: &mut Parts, seen: 
     });
     let upgrade = headers::strip_hop_by_hop(&mut parts.headers, seen);
     strip_ours(parts, seen);
+    parts.headers.reserve(ADDED);
     let is_repeat = seen.has(Seen::ATTEMPT)
         || seen.has(Seen::TRACE_STATE) && trace_context::attempt(&parts.headers).is_some();
     let request_id = ensure_id(worker, exchange, parts);

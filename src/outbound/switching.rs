@@ -142,7 +142,8 @@ async fn ask(
         }
         exchange.meter().inspect(|meter| meter.retried.inc());
         let backoff = call.policy().retry.backoff;
-        sleep(retry::pause(number, backoff, &mut worker.rng.borrow_mut())).await;
+        let pause = retry::pause(number, backoff, &mut worker.rng.borrow_mut());
+        sleep(pause).await;
     }
 }
 

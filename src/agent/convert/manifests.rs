@@ -1,5 +1,5 @@
 //! Manifests that answers carry, read as strictly as a person's: a field that this sidecar does not
-//! know is a reason to refuse the update, since ignoring it would promise something.
+//! know is a reason not to use the manifest, since ignoring it would promise something.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -24,6 +24,15 @@ pub struct Delta {
     pub removed: Vec<EndpointKey>,
 }
 
+/// What hangs on a service, as far as it can be read.
+#[derive(Default)]
+pub struct Attached {
+    pub resources: Vec<Arc<Resource>>,
+    pub references: References,
+    /// What can't be read, each with the resource that it is in.
+    pub faults: Vec<String>,
+}
+
 /// An answer by name.
 pub fn service_answer(
     from: v1::ServiceAnswer,
@@ -34,12 +43,11 @@ pub fn service_answer(
     let name: ServiceName = name.ok_or("an answer names no service")?.try_into()?;
     let answer = match answer.ok_or_else(|| format!("{name}: the answer says nothing"))? {
         Answer::Service(service) => {
-            let (bound, references) = bound(&name, service, manifests)?;
-            ServiceAnswer::Whole(bound, references)
+            let (bound, attached) = bound(&name, service, manifests)?;
+            ServiceAnswer::Whole(bound, attached)
         }
         Answer::Attachments(from) => {
-            let (attachments, references) = attachments(&name, from, manifests)?;
-            ServiceAnswer::Attachments(attachments, references)
+            ServiceAnswer::Attachments(attachments(&name, from, manifests))
         }
         Answer::Endpoints(v1::EndpointDelta { upserted, removed }) => {
             let of = |error| format!("{name}: {error}");
@@ -78,39 +86,36 @@ fn bound(
     name: &ServiceName,
     from: v1::Service,
     manifests: &mut Manifests,
-) -> Result<(Bound, References), String> {
+) -> Result<(Bound, Attached), String> {
     let v1::Service { protocol: spoken, cluster_ips, headless, endpoints, attachments: attached } =
         from;
     let of = |error| format!("{name}: {error}");
     let ip = |text: String| text.parse().map_err(|_| format!("{text:?} is no IP address"));
-    let (attachments, references) = attachments(name, attached.unwrap_or_default(), manifests)?;
     let bound = Bound {
         name: name.clone(),
         protocol: protocol(spoken).map_err(of)?,
         cluster_ips: all(cluster_ips, ip).map_err(of)?,
         headless,
         endpoints: all(endpoints, endpoint).map_err(of)?,
-        attachments,
+        attachments: Vec::new(),
     };
-    Ok((bound, references))
+    Ok((bound, attachments(name, attached.unwrap_or_default(), manifests)))
 }
 
-/// Everything that can't be read is said, each with the resource that it is in.
-fn attachments(
-    name: &ServiceName,
-    from: v1::Attachments,
-    manifests: &mut Manifests,
-) -> Result<(Vec<Arc<Resource>>, References), String> {
+/// Everything that can't be read is said. It is no reason to refuse the service: a policy that is
+/// newer than this sidecar must not keep it from the endpoints.
+fn attachments(name: &ServiceName, from: v1::Attachments, manifests: &mut Manifests) -> Attached {
     let v1::Attachments { attachments, references } = from;
-    let (mut read, mut faults) = (Vec::with_capacity(attachments.len()), Vec::new());
+    let mut attached = Attached::default();
+    let Attached { resources, references: named, faults } = &mut attached;
+    let mut fault = |fault| faults.push(format!("{name}: {fault}"));
     for v1::Attachment { manifest } in attachments {
-        manifests.read(manifest).map_or_else(|fault| faults.push(fault), |one| read.push(one));
+        manifests.read(manifest).map_or_else(&mut fault, |one| resources.push(one));
     }
-    if !faults.is_empty() {
-        return Err(format!("{name}: {}", faults.join("; ")));
+    for reference in references {
+        ServiceName::try_from(reference).map_or_else(&mut fault, |one| named.push(one));
     }
-    let of = |error| format!("{name}: {error}");
-    Ok((read, all(references, ServiceName::try_from).map_err(of)?))
+    attached
 }
 
 fn endpoint(from: v1::Endpoint) -> Result<BoundEndpoint, String> {

@@ -14,6 +14,7 @@ mod pace;
 mod renewal;
 mod status;
 mod talk;
+mod verdict;
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -29,7 +30,7 @@ use tracing::{error, info, warn};
 pub use demand::{Asked, Demand, Queue, Want, channel};
 pub use ended::Ended;
 pub use enroll::{Begun, Enrolled, enroll};
-pub use known::{AddressAnswer, Known, References, Remembered, ServiceAnswer};
+pub use known::{AddressAnswer, Known, References, Remembered, ServiceAnswer, Taken};
 pub use link::{LinkError, dial};
 pub use pace::Pace;
 pub use status::{Facts, Status};

@@ -17,7 +17,7 @@ use super::demand::Want;
 use super::ended::Ended;
 use super::enroll::{bundle, revoked};
 use super::renewal::{Pending, due};
-use super::{Agent, Offer, Remembered};
+use super::{Agent, Offer, Remembered, Taken, verdict};
 use crate::agent::hosts::{RESOLVE, Resolved, resolve};
 use crate::agent::mapper::{Mapper, Picture};
 use crate::runtime::clock::{Rng, now_us};
@@ -63,7 +63,7 @@ impl Talk {
         let hello = v1::Hello {
             software: format!("outrigger-proxy {}", env!("CARGO_PKG_VERSION")),
             workload: agent.workload.name.clone(),
-            version: agent.known.borrow().version(),
+            version: agent.known.borrow_mut().begin(),
             subscription: Some(answered),
             implied,
         };
@@ -196,25 +196,20 @@ impl Talk {
         let version = update.version.clone();
         let taken = self.agent.known.borrow_mut().take(update);
         match taken {
-            Ok(unwanted) => {
+            Ok(Taken { unwanted, faults }) => {
                 self.agent.status.updated(&version);
                 let unresolved = self.publish();
                 if self.agent.known.borrow().is_complete() {
                     (self.agent.hooks.informed)();
                 }
-                self.say(Say::Verdict(v1::Verdict { version, errors: Vec::new() }))?;
+                self.say(Say::Verdict(verdict::taken(version, faults)))?;
                 let again = self.agent.known.borrow_mut().ask_again(Instant::now());
                 self.say_if_any(unwanted, Say::Unsubscribe)?;
                 self.say_if_any(again, Say::Subscribe)?;
                 Ok(unresolved)
             }
             Err(errors) => {
-                error!(
-                    version,
-                    "an update can't be used, the last good state stays: {}",
-                    errors.join("; ")
-                );
-                self.say(Say::Verdict(v1::Verdict { version, errors }))?;
+                self.say(Say::Verdict(verdict::refused(version, errors)))?;
                 Ok(false)
             }
         }

@@ -57,13 +57,18 @@ pub fn apply(wanted: &[Resource], held: &Snapshot, now_ms: i64) -> Result<Plan, 
     if !faults.is_empty() {
         return Err(faults);
     }
-    let mut plan = Plan::default();
+    let (mut plan, mut faults) = (Plan::default(), Vec::new());
     for resource in wanted {
         let id = Id::of(resource);
         let before = id.held(held).map(|held| &**held);
-        plan.put(id, resource, before, now_ms);
+        if before.is_none() && id.registration(held).is_some() {
+            plan.keep(id, said(resource));
+        } else {
+            faults.extend(plan.put(id, resource, before, now_ms).err());
+        }
     }
-    Ok(plan)
+    faults.sort_by(|a: &Fault, b| a.at.cmp(&b.at));
+    if faults.is_empty() { Ok(plan) } else { Err(faults) }
 }
 
 /// Removes targets; one that is named twice is removed once.
@@ -95,7 +100,19 @@ pub fn delete(
 }
 
 impl Plan {
-    fn put(&mut self, id: Id, resource: &Resource, before: Option<&Held>, now_ms: i64) {
+    /// What a sidecar registered, and somebody wants as it is: checked before.
+    fn keep(&mut self, id: Id, said: Value) {
+        let (before, after) = (Some(said.clone()), Some(said));
+        self.changes.push(Change { id, action: Action::Unchanged, before, after });
+    }
+
+    fn put(
+        &mut self,
+        id: Id,
+        resource: &Resource,
+        before: Option<&Held>,
+        now_ms: i64,
+    ) -> Result<(), Fault> {
         let after = said(resource);
         let was = before.map(|held| said(&held.resource));
         let action = match &was {
@@ -106,13 +123,16 @@ impl Plan {
         if action != Action::Unchanged {
             let created_ms = before.map_or(now_ms, |held| held.created_ms);
             let stored = StoredResource { manifest: after.clone(), created_ms, enrollment: None };
+            let value = stored.encode();
+            reads_back(&value, &after).map_err(|why| unreadable(&id, resource, &why))?;
             let expect = before.map_or(Expect::Absent, |held| Expect::Version(held.version));
-            self.writes.push(Write { key: id.applied(), expect, value: Some(stored.encode()) });
+            self.writes.push(Write { key: id.applied(), expect, value: Some(value) });
         }
         if action == Action::Created {
             self.reserve(&id);
         }
         self.changes.push(Change { id, action, before: was, after: Some(after) });
+        Ok(())
     }
 
     /// A sidecar may be about to register a workload of this name: whoever commits first has it.
@@ -134,8 +154,24 @@ impl Plan {
     }
 }
 
+/// Whether what is about to be stored is what the catalog will make of it: whoever is told that
+/// something was applied finds it afterwards.
+fn reads_back(value: &[u8], said_before: &Value) -> Result<(), String> {
+    let held = Held::read(value, 0)?;
+    let is_same = said(&held.resource) == *said_before;
+    is_same.then_some(()).ok_or_else(|| "it would say something else".to_owned())
+}
+
+fn unreadable(id: &Id, resource: &Resource, why: &str) -> Fault {
+    let message = format!(
+        "{id} is in order, but could not be read back with its defaults filled in, so nothing was \
+         stored ({why}): write it smaller or otherwise, and report it"
+    );
+    Fault::new(resource.metadata().at.clone(), message)
+}
+
 /// What people say of it: the rest is the control plane's to count.
-fn said(resource: &Resource) -> Value {
+pub fn said(resource: &Resource) -> Value {
     let mut manifest = manifest::of(resource);
     if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.shift_remove("resourceVersion");

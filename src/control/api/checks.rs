@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
+use super::apply::said;
 use super::view::Id;
 use crate::control::catalog::{Held, Snapshot};
 use crate::resources::{Fault, Resource, Service};
@@ -110,11 +111,20 @@ fn addresses(service: &Service) -> BTreeSet<(IpAddr, u16)> {
     service.cluster_ips.iter().flat_map(ports).collect()
 }
 
-/// What a sidecar registered is the sidecar's.
+/// What a sidecar registered is the sidecar's. Who lists everything and gives it back changes nothing
+/// of it.
 fn workloads(outcome: &Outcome<'_>, faults: &mut Vec<Fault>) {
     for (id, resource) in &outcome.wanted {
-        if id.registration(outcome.held).is_some() {
-            let message = format!("{id} is registered by its sidecar: choose another name");
+        let Some(registration) = id.registration(outcome.held) else { continue };
+        let stands = match id.held(outcome.held) {
+            Some(held) => said(&held.resource),
+            None => said(&Resource::Workload(registration.workload.clone())),
+        };
+        if stands != said(resource) {
+            let message = format!(
+                "{id} is registered by its sidecar, which alone changes it: leave it out, or choose \
+                 another name"
+            );
             faults.push(fault(resource, "metadata.name", message));
         }
     }

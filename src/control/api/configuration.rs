@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::apply::Plan;
 use super::author::Author;
 use super::said::{self, Texts};
-use super::standings::Standings;
+use super::standings::Newest;
 use super::view::{Filter, Shown};
 use super::watch::{self, follow};
 use super::writer::{Manner, Unsettled, Writer, whole};
@@ -28,11 +28,12 @@ const MAX_MESSAGE_BYTES: usize = said::MAX_BYTES + (4 << 20);
 /// Serves resources.
 pub struct Configuration {
     writer: Arc<Writer>,
+    standings: Arc<Newest>,
 }
 
 impl Configuration {
     pub fn new(catalog: Arc<Catalog>, store: Arc<dyn Store>) -> Self {
-        Self { writer: Arc::new(Writer::new(catalog, store)) }
+        Self { writer: Arc::new(Writer::new(catalog, store)), standings: Arc::default() }
     }
 
     /// As a service that takes messages as large as a call may be.
@@ -73,7 +74,7 @@ impl configuration_server::Configuration for Configuration {
         };
         match applied.or_else(registered) {
             Some(shown) => {
-                let standings = Standings::of(&self.catalog().snapshot());
+                let standings = self.standings.now(self.catalog());
                 let status = standings.status(&id).to_owned();
                 Ok(Response::new(said::resource(id, &shown, &status)))
             }
@@ -87,7 +88,7 @@ impl configuration_server::Configuration for Configuration {
     ) -> Result<Response<v1::ListResponse>, Status> {
         let filter: Filter = said::filter(request.into_inner())?;
         let snapshot = self.catalog().snapshot();
-        let standings = Standings::of(&snapshot);
+        let standings = self.standings.of(&snapshot);
         let resources = filter.of(&snapshot).into_iter().map(|(id, shown)| {
             let status = standings.status(&id).to_owned();
             said::resource(id, &shown, &status)
@@ -118,7 +119,8 @@ impl configuration_server::Configuration for Configuration {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let filter = said::filter(request.into_inner())?;
         let (sender, receiver) = mpsc::channel(watch::QUEUE);
-        tokio::spawn(follow(Arc::clone(self.catalog()), filter, sender));
+        let (catalog, standings) = (Arc::clone(self.catalog()), Arc::clone(&self.standings));
+        tokio::spawn(follow(catalog, standings, filter, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }

@@ -4,6 +4,8 @@
 //! What is queued for a sidecar is bounded by what it asked for; one that takes nothing for too long
 //! is let go. The session acts for the identity of its certificate, and ends with it.
 
+mod judged;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,8 +41,6 @@ const QUEUE: usize = 8;
 const STUCK: Duration = Duration::from_secs(30);
 /// Heartbeats that may be missed.
 const MISSED: u32 = 3;
-/// Characters of a refusal that go to the log.
-const REASONS: usize = 1000;
 /// Characters of a software's name that are kept.
 const SOFTWARE: usize = 100;
 /// How long a sidecar may take to say hello.
@@ -301,25 +301,6 @@ impl Session {
             // A newer sidecar's message, which this version does not know.
             None => Ok(()),
         }
-    }
-
-    async fn judged(&mut self, verdict: v1::Verdict) -> Result<(), Status> {
-        let v1::Verdict { version, errors } = verdict;
-        if errors.is_empty() {
-            self.subscriptions.taken(&version);
-            self.entry.acknowledged(self.subscriptions.revision_of(&version).unwrap_or_default());
-            return Ok(());
-        }
-        self.desk.metrics.updates_refused.inc();
-        // A sidecar's words: quoted, and not more of them than anybody reads.
-        let reasons: String = errors.join("; ").chars().take(REASONS).collect();
-        warn!(workload = self.workload, version, reasons, "an update was refused");
-        let revision = self.subscriptions.revision_of(&version).unwrap_or_default();
-        self.entry.refused(revision, errors);
-        for update in self.subscriptions.refused(&version) {
-            self.update(update).await?;
-        }
-        Ok(())
     }
 
     async fn renew(&mut self, request: v1::CertificateRequest) -> Result<(), Status> {

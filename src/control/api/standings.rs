@@ -2,12 +2,13 @@
 //! policy has their place, whether what they send requests to is there.
 //!
 //! Nothing of it keeps anybody from applying them: what is missing may come later, and what is there
-//! may go. Computed from one snapshot, for those who look.
+//! may go. Computed from one snapshot, for those who look, and once for all who look at that one.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::view::Id;
-use crate::control::catalog::Snapshot;
+use crate::control::catalog::{Catalog, Snapshot};
 use crate::model::ServiceName;
 use crate::resources::attach::{Condition, Standing, conditions};
 use crate::resources::{Resource, TargetKind};
@@ -31,6 +32,39 @@ impl Standings {
     /// Empty for what is no route or policy.
     pub fn status(&self, id: &Id) -> &str {
         self.0.get(id).map(String::as_str).unwrap_or_default()
+    }
+}
+
+/// The newest standings that anybody asked for.
+#[derive(Debug, Default)]
+pub struct Newest(Mutex<Option<(u64, Arc<Standings>)>>);
+
+impl Newest {
+    /// Those of a snapshot. Whoever asks for the same meanwhile waits for it: that is no longer than
+    /// to compute it too.
+    pub fn of(&self, snapshot: &Snapshot) -> Arc<Standings> {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = newest.as_ref().filter(|(revision, _)| *revision >= snapshot.revision);
+        match known {
+            Some((revision, standings)) if *revision == snapshot.revision => Arc::clone(standings),
+            // Somebody slow, who looks at what is past: nobody else will.
+            Some(_) => Arc::new(Standings::of(snapshot)),
+            None => {
+                let standings = Arc::new(Standings::of(snapshot));
+                *newest = Some((snapshot.revision, Arc::clone(&standings)));
+                standings
+            }
+        }
+    }
+
+    /// Those of the newest revision, which is seldom copied for it.
+    pub fn now(&self, catalog: &Catalog) -> Arc<Standings> {
+        let revision = catalog.revision();
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some((of, standings)) if of == revision => standings,
+            _ => self.of(&catalog.snapshot()),
+        }
     }
 }
 

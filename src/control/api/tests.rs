@@ -18,6 +18,7 @@ use crate::wire::v1::change::Action;
 use crate::wire::v1::configuration_server::Configuration as _;
 
 mod created;
+mod given_back;
 mod properties;
 mod tokens;
 mod told;
@@ -317,12 +318,13 @@ async fn who_is_second_starts_over_with_what_the_first_made() {
 async fn a_sidecars_workload_is_the_sidecars() {
     let bench = Bench::new();
     bench.register("web-1").await;
-    let answer = bench.apply(&with_version(&workload("web-1"), "1")).await;
+    let other = |name: &str| workload(name).replace("1.1", "1.9");
+    let answer = bench.apply(&with_version(&other("web-1"), "1")).await;
     assert_eq!(answer.faults.len(), 1, "{:?}", answer.faults);
     assert!(answer.faults[0].message.contains("registered by its sidecar"));
     // Also when it registers between reading and commit.
     bench.store.interfere(vec![registering("web-2", Expect::Absent)]);
-    let answer = bench.apply(&workload("web-2")).await;
+    let answer = bench.apply(&other("web-2")).await;
     assert_eq!((answer.faults.len(), answer.faults[0].path.as_str()), (1, "metadata.name"));
     assert_eq!(bench.applied(&workload("web-3")).await, [Action::Created]);
     assert_eq!(bench.applied(&workload("web-3").replace("1.1", "1.2")).await, [Action::Updated]);

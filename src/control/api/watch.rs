@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Sender;
 use tonic::Status;
 
 use super::said;
-use super::standings::Standings;
+use super::standings::{Newest, Standings};
 use super::view::{Filter, Id, Shown};
 use crate::control::catalog::Catalog;
 use crate::wire::v1;
@@ -26,14 +26,19 @@ pub const QUEUE: usize = 16;
 /// The reader left.
 struct Left;
 
-pub async fn follow(catalog: Arc<Catalog>, filter: Filter, reader: Sender<Said>) {
+pub async fn follow(
+    catalog: Arc<Catalog>,
+    shared: Arc<Newest>,
+    filter: Filter,
+    reader: Sender<Said>,
+) {
     let mut revisions = catalog.revisions();
     let mut told = BTreeMap::new();
     let mut synced = false;
     loop {
         revisions.mark_unchanged();
         let snapshot = catalog.snapshot();
-        let (newest, standings) = (filter.of(&snapshot), Standings::of(&snapshot));
+        let (newest, standings) = (filter.of(&snapshot), shared.of(&snapshot));
         drop(snapshot);
         if tell(&reader, &mut told, newest, &standings).await.is_err() {
             return;

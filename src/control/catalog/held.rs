@@ -125,7 +125,8 @@ impl Held {
     pub fn read(value: &[u8], version: u64) -> Result<Self, String> {
         let stored: StoredResource =
             serde_json::from_slice(value).map_err(|error| error.to_string())?;
-        let resource = Arc::new(resource(created(stored.manifest, stored.created_ms))?);
+        let at = created(stored.manifest, moment(stored.created_ms));
+        let resource = Arc::new(resource(at)?);
         Ok(Self { resource, version, created_ms: stored.created_ms })
     }
 
@@ -135,7 +136,7 @@ impl Held {
 
     /// The manifest with its version, as people are shown it.
     pub fn manifest(&self) -> Value {
-        versioned(manifest::of(&self.resource), self.version)
+        shown(manifest::of(&self.resource), self.created_ms, self.version)
     }
 }
 
@@ -161,7 +162,7 @@ impl Registration {
     /// The manifest with its version, as people are shown it.
     pub fn manifest(&self) -> Value {
         let manifest = manifest::of(&Resource::Workload(self.workload.clone()));
-        versioned(created(manifest, self.created_ms), self.version)
+        shown(manifest, self.created_ms, self.version)
     }
 }
 
@@ -181,14 +182,20 @@ fn resource(manifest: Value) -> Result<Resource, String> {
     read.pop().ok_or_else(|| "it is empty".to_owned())
 }
 
-/// With the time of creation, to the second as Kubernetes has it.
-fn created(mut manifest: Value, created_ms: i64) -> Value {
-    let second = jiff::Timestamp::from_second(created_ms.div_euclid(1000)).unwrap_or_default();
-    manifest["metadata"]["creationTimestamp"] = Value::from(second.to_string());
+/// To the millisecond: of two that were applied within a second, too, the older one counts.
+fn moment(created_ms: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(created_ms).unwrap_or_default()
+}
+
+fn created(mut manifest: Value, at: jiff::Timestamp) -> Value {
+    manifest["metadata"]["creationTimestamp"] = Value::from(at.to_string());
     manifest
 }
 
-fn versioned(mut manifest: Value, version: u64) -> Value {
+/// As people are shown it: with its version, and created to the second, as Kubernetes says it.
+fn shown(manifest: Value, created_ms: i64, version: u64) -> Value {
+    let second = jiff::Timestamp::from_second(created_ms.div_euclid(1000)).unwrap_or_default();
+    let mut manifest = created(manifest, second);
     manifest["metadata"]["resourceVersion"] = Value::from(version.to_string());
     manifest
 }

@@ -3,12 +3,14 @@
 //!
 //! Called when resources change, with all of them: every name is looked up, none is searched for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::select::parents;
 use super::{by_age, drafts, sent_to};
 use crate::model::{CONTROL_PLANE_NAMESPACE, ServiceName};
-use crate::resources::{ParentRef, Resource, Service, TargetKind, TargetRef, TrafficPolicy};
+use crate::resources::{
+    ParentRef, Resource, Service, ServicePort, TargetKind, TargetRef, TrafficPolicy,
+};
 
 /// A route or policy and how it fares.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +19,8 @@ pub struct Standing<'a> {
     /// For each parent of a route or target of a policy, as it was written; for a policy without
     /// targets one, for its namespace or the mesh.
     pub on: Vec<(String, Condition)>,
-    /// Backends, mirrors and fallbacks that do not exist; port 0 where none was written.
+    /// Backends, mirrors and fallbacks that do not exist; port 0 for a fallback without a port whose
+    /// service doesn't exist at all.
     pub missing: Vec<ServiceName>,
 }
 
@@ -63,11 +66,17 @@ fn places<'a>(policy: &'a TrafficPolicy) -> Vec<Place<'a>> {
     }
 }
 
+struct Route<'a> {
+    parents: &'a [ParentRef],
+    /// The names of its rules.
+    rules: HashSet<String>,
+}
+
 struct Index<'a> {
     /// By namespace and name.
     services: HashMap<(&'a str, &'a str), &'a Service>,
-    /// The names of each route's rules, by kind, namespace and name.
-    routes: HashMap<(TargetKind, &'a str, &'a str), HashSet<String>>,
+    /// By kind, namespace and name.
+    routes: HashMap<(TargetKind, &'a str, &'a str), Route<'a>>,
     /// The oldest policy about a thing.
     winners: HashMap<Place<'a>, &'a TrafficPolicy>,
 }
@@ -93,8 +102,9 @@ impl<'a> Index<'a> {
                 Resource::HttpRoute(_) | Resource::GrpcRoute(_) | Resource::Workload(_) => {}
             }
             if let Some((kind, drafts)) = drafts(resource) {
-                let sections = drafts.into_iter().filter_map(|draft| draft.section).collect();
-                routes.insert((kind, &*of.namespace, &*of.name), sections);
+                let rules = drafts.into_iter().filter_map(|draft| draft.section).collect();
+                let route = Route { parents: parents(resource), rules };
+                routes.insert((kind, &*of.namespace, &*of.name), route);
             }
         }
         Self { services, routes, winners }
@@ -110,11 +120,55 @@ impl<'a> Index<'a> {
                 places(policy).into_iter().map(|place| self.target(policy, place)).collect()
             }
         };
+        Some(Standing { resource, on, missing: self.missing(resource) })
+    }
+
+    /// A fallback without a port is asked for whichever port the caller asked for.
+    fn missing(&self, resource: &'a Resource) -> Vec<ServiceName> {
         let mut missing = sent_to(resource, 0);
+        missing.retain(|name| !self.exists(name));
+        if let (true, Resource::TrafficPolicy(policy)) = (missing.is_empty(), resource) {
+            let asked = self.asked(policy).into_iter();
+            missing.extend(asked.flat_map(|port| sent_to(resource, port)));
+            missing.retain(|name| !self.exists(name));
+        }
         missing.sort();
         missing.dedup();
-        missing.retain(|name| !self.exists(name));
-        Some(Standing { resource, on, missing })
+        missing
+    }
+
+    /// The ports that callers reach a policy's targets by; none of a policy without targets, which is
+    /// about services that nobody named.
+    fn asked(&self, policy: &'a TrafficPolicy) -> BTreeSet<u16> {
+        let namespace = policy.metadata.namespace.as_str();
+        let of_target = |TargetRef { kind, name, section }: &'a TargetRef| {
+            if *kind == TargetKind::Service {
+                return self.ports(namespace, name, None, section.as_deref());
+            }
+            let route = self.routes.get(&(*kind, namespace, name.as_str()));
+            let parents = route.into_iter().flat_map(|route| route.parents);
+            let of_parent = |ParentRef { name, namespace, port, section }: &'a ParentRef| {
+                self.ports(namespace, name, *port, section.as_deref())
+            };
+            parents.flat_map(of_parent).collect()
+        };
+        policy.targets.iter().flat_map(of_target).collect()
+    }
+
+    /// The ports of a service that have this number and name, where they are said.
+    fn ports(
+        &self,
+        namespace: &str,
+        name: &str,
+        port: Option<u16>,
+        section: Option<&str>,
+    ) -> Vec<u16> {
+        let ports = self.services.get(&(namespace, name)).into_iter().flat_map(|of| &of.ports);
+        let is_meant = |has: &&ServicePort| {
+            port.is_none_or(|port| has.port == port)
+                && section.is_none_or(|section| has.name.as_deref() == Some(section))
+        };
+        ports.filter(is_meant).map(|has| has.port).collect()
     }
 
     fn exists(&self, ServiceName { name, namespace, port }: &ServiceName) -> bool {
@@ -172,7 +226,7 @@ impl<'a> Index<'a> {
             }
             (_, None) => (whole, route.is_some()),
             (_, Some(section)) => {
-                let is_there = route.is_some_and(|rules| rules.contains(section));
+                let is_there = route.is_some_and(|route| route.rules.contains(section));
                 (
                     if route.is_some() { format!("rule {section} of {whole}") } else { whole },
                     is_there,

@@ -90,9 +90,20 @@ fn rule(node: &Node, decoder: &mut Decoder, namespace: &str) -> Option<HttpRule>
         let message = "a rule with a RequestRedirect sends nothing to backends: remove one of both";
         fields.fault("backendRefs", message);
     }
+    let of_backends = || backends.iter().any(|backend| changes_path(&backend.filters));
+    if changes_path(&filters) && of_backends() {
+        let message = "the rule rewrites the path before a backend's filters see it: rewrite it \
+                       in one place";
+        fields.fault("backendRefs", message);
+    }
     fields.close();
     let matches = matches.unwrap_or_else(|| vec![everything()]);
     Some(HttpRule { name, matches, filters, backends, timeouts, retry })
+}
+
+fn changes_path(filters: &[Filter]) -> bool {
+    let changes = |filter: &Filter| matches!(filter, Filter::Rewrite(to) if to.path.is_some());
+    filters.iter().any(changes)
 }
 
 fn timeouts(node: &Node, decoder: &mut Decoder) -> Option<RouteTimeouts> {

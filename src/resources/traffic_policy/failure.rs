@@ -5,13 +5,16 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::words::{grpc_name, only_true, percent_of, share, status, whole, written};
+use super::words::{at_most, grpc_name, only_true, percent_of, share, status, whole, written};
 use crate::model::{Abort, AbortWith, Delay, Fault, GrpcCodes, HeaderMatch, ValueMatch};
 use crate::resources::decode::{Decoder, Fields};
 use crate::resources::manifest::object;
 use crate::resources::node::{Key, Node, Value as Read};
 use crate::resources::route;
 use crate::resources::scalar::duration;
+
+/// Each may be a regular expression, which may take a mebibyte when it is compiled; arbitrary.
+const MOST_HEADERS: usize = 64;
 
 const WAYS: [&str; 3] = ["httpStatus", "grpcStatus", "reset"];
 
@@ -68,6 +71,7 @@ fn requests(node: &Node, decoder: &mut Decoder) -> Option<Vec<HeaderMatch>> {
 
 /// A list as in routes, or a map of names and values.
 fn headers(node: &Node, decoder: &mut Decoder) -> Option<Vec<HeaderMatch>> {
+    at_most(MOST_HEADERS, "headers to match", node, decoder)?;
     let matches = match &node.value {
         Read::Map(entries) => entries.iter().filter_map(|of| entry(of, decoder)).collect(),
         _ => route::header_matches(node, decoder)?,

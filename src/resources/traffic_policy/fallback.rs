@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::FallbackSpec;
-use super::words::{header_name, status};
+use super::words::{at_most, header_name, status};
 use crate::model::ServiceName;
 use crate::resources::decode::{Decoder, Fields};
 use crate::resources::manifest::object;
@@ -21,6 +21,12 @@ use crate::resources::scalar::{parsed, text};
 /// Written by whoever writes the message.
 const FRAMING: [HeaderName; 6] =
     [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+/// Arbitrary, as is [`MOST_BODY`]; every sidecar keeps both.
+const MOST_HEADERS: usize = 100;
+
+/// In bytes.
+const MOST_BODY: usize = 64 << 10;
 
 /// `namespace`: where a service without one is.
 pub(super) fn decode(namespace: &str) -> impl Fn(&Node, &mut Decoder) -> Option<FallbackSpec> {
@@ -50,7 +56,7 @@ fn response(node: &Node, decoder: &mut Decoder) -> Option<FallbackSpec> {
     let mut fields = Fields::open(node, decoder)?;
     let status = fields.optional("status", status);
     let headers = fields.optional("headers", headers).unwrap_or_default();
-    let body = fields.optional("body", text).unwrap_or_default();
+    let body = fields.optional("body", body).unwrap_or_default();
     let status = status.unwrap_or(StatusCode::OK);
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
     if bodiless.contains(&status) && !body.is_empty() {
@@ -60,11 +66,22 @@ fn response(node: &Node, decoder: &mut Decoder) -> Option<FallbackSpec> {
     Some(FallbackSpec::Response { status, headers: headers.into(), body: Bytes::from(body) })
 }
 
+fn body(node: &Node, decoder: &mut Decoder) -> Option<String> {
+    let body = text(node, decoder)?;
+    let found = body.len();
+    if found > MOST_BODY {
+        let why = format!("has {found} bytes; it may have {MOST_BODY}: let a service answer");
+        decoder.fault(&node.at, why);
+    }
+    (found <= MOST_BODY).then_some(body)
+}
+
 fn headers(node: &Node, decoder: &mut Decoder) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let Read::Map(entries) = &node.value else {
         decoder.expected("a map of headers", node);
         return None;
     };
+    at_most(MOST_HEADERS, "headers", node, decoder)?;
     let mut all: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(entries.len());
     for (key, node) in entries {
         let name = header_name(&Node::text(&*key.name, key.at.clone()), decoder);

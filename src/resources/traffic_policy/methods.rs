@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::words::at_most;
 use crate::model::Methods;
 use crate::resources::decode::{Decoder, list};
 use crate::resources::node::{Node, Value as Read};
@@ -18,6 +19,9 @@ enum Word {
     Idempotent,
     Any,
 }
+
+/// Each is compared with every request that fails; arbitrary.
+const MOST: usize = 1_000;
 
 const WORDS: &[(&str, Word)] = &[("idempotent", Word::Idempotent), ("any", Word::Any)];
 
@@ -33,6 +37,7 @@ pub(super) fn decode(node: &Node, decoder: &mut Decoder) -> Option<Methods> {
             Word::Any => Methods::Any,
         });
     }
+    at_most(MOST, "methods", node, decoder)?;
     let all = list(node, decoder, method)?;
     if all.is_empty() {
         decoder.fault(&node.at, "names no method; leave it out for the idempotent ones");

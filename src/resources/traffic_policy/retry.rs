@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Value, json};
 
 use super::methods;
-use super::words::{codes, grpc_name, whole, written, written_size};
+use super::words::{at_most, codes, grpc_name, whole, written, written_size};
 use crate::model::{Backoff, BackoffStrategy, GrpcCodes, Hedge, HedgeAfter, Retry};
 use crate::model::{RetryBudget, RetryOn};
 use crate::resources::decode::{Decoder, Fields, list};
@@ -28,6 +28,9 @@ const WORDS: &[(&str, Switch)] = &[
     ("retriable-4xx", |on| on.retriable_4xx = true),
 ];
 
+/// Statuses or ranges of them; arbitrary.
+const MOST_STATUSES: usize = 100;
+
 const STRATEGIES: &[(&str, BackoffStrategy)] =
     &[("exponential", BackoffStrategy::Exponential), ("fixed", BackoffStrategy::Fixed)];
 
@@ -38,7 +41,7 @@ pub(super) fn decode(node: &Node, decoder: &mut Decoder) -> Option<Retry> {
     let mut fields = Fields::open(node, decoder)?;
     let max_retries = fields.optional("maxRetries", whole(0..=10));
     let on = fields.optional("on", retry_on);
-    let status_codes = fields.optional("statusCodes", |n, d| list(n, d, status_codes));
+    let status_codes = fields.optional("statusCodes", all_statuses);
     let grpc_codes = fields.optional("grpcCodes", |n, d| list(n, d, grpc_name)).map(codes);
     let methods = fields.optional("methods", methods::decode);
     let per_try_timeout = fields.optional("perTryTimeout", duration);
@@ -58,6 +61,11 @@ pub(super) fn decode(node: &Node, decoder: &mut Decoder) -> Option<Retry> {
         budget: budget.unwrap_or_default(),
         body_limit_bytes: body_limit_bytes.unwrap_or(usual.body_limit_bytes),
     })
+}
+
+fn all_statuses(node: &Node, decoder: &mut Decoder) -> Option<Vec<RangeInclusive<u16>>> {
+    at_most(MOST_STATUSES, "statuses", node, decoder)?;
+    list(node, decoder, status_codes)
 }
 
 fn retry_on(node: &Node, decoder: &mut Decoder) -> Option<RetryOn> {

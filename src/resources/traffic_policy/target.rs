@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use super::words::at_most;
 use crate::resources::decode::{Decoder, Fields, distinct, list};
 use crate::resources::manifest::object;
 use crate::resources::names::{dns_label, dns_subdomain};
@@ -27,6 +28,9 @@ pub enum TargetKind {
     HttpRoute,
     GrpcRoute,
 }
+
+/// Arbitrary; a policy without any is about its whole namespace.
+const MOST: usize = 64;
 
 const KINDS: &[(&str, TargetKind)] = &[
     ("Service", TargetKind::Service),
@@ -56,6 +60,7 @@ impl TargetKind {
 }
 
 pub(super) fn decode(node: &Node, decoder: &mut Decoder) -> Option<Vec<TargetRef>> {
+    at_most(MOST, "targets", node, decoder)?;
     let targets = list(node, decoder, target)?;
     if targets.is_empty() {
         let message = "names nothing; leave it out in a policy for the whole namespace";

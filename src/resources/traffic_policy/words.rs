@@ -16,6 +16,21 @@ use crate::resources::scalar::{boolean, integer, parsed, text_of};
 /// More of anything is a slip of the finger; arbitrary.
 pub(super) const MOST: i64 = 1_000_000_000;
 
+/// Refuses a list or map that is too long, before its items are read: some of them are compiled, and
+/// every sidecar that reads the policy keeps them.
+pub(super) fn at_most(most: usize, what: &str, node: &Node, decoder: &mut Decoder) -> Option<()> {
+    let found = match &node.value {
+        Value::List(items) => items.len(),
+        Value::Map(entries) => entries.len(),
+        _ => 0,
+    };
+    if found > most {
+        let message = format!("has {found} {what}; one policy may have {most}: write fewer");
+        decoder.fault(&node.at, message);
+    }
+    (found <= most).then_some(())
+}
+
 /// A whole number within bounds that its type has too.
 pub(super) fn whole<T: TryFrom<i64>>(
     range: RangeInclusive<i64>,

@@ -101,6 +101,34 @@ fn another_service_stands_in() {
 }
 
 #[test]
+fn a_payment_that_an_app_may_have_seen_is_asked_of_nobody_else() {
+    for services in [Services::bare as fn() -> Services, Services::paired] {
+        for (step, status) in [("reset", 502), ("503", 503), ("502", 502)] {
+            let app = Script::new(step);
+            let backend = app.serve();
+            let stead = stead(services(), &[backend.address], "");
+            assert_eq!(stead.callers.post("api").status(), status, "{step}");
+            assert_eq!((app.count(), stead.stead.count()), (1, 0), "{step}");
+        }
+        let stead = stead(services(), &[refused_address()], "");
+        assert_eq!(stead.callers.post("api").status(), 200, "nobody saw it");
+    }
+}
+
+#[test]
+fn a_rule_without_a_backend_has_its_fallback() {
+    let stead = Script::new("200{x-stead:yes}");
+    let backend = stead.serve();
+    let callers = Services::bare()
+        .service("api", &[])
+        .policy("api", "fallback: {service: api-static}")
+        .route("api", "- {matches: [{path: {value: /}}]}")
+        .service("api-static", &[backend.address])
+        .start();
+    assert_eq!(callers.get("api").header("x-stead"), Some("yes"));
+}
+
+#[test]
 fn another_service_stands_in_for_an_open_circuit() {
     let down = Script::new("503");
     let backend = down.serve();

@@ -63,6 +63,24 @@ fn only_what_may_be_done_twice() {
     let hedge = "hedge: {after: 100ms, maxExtra: 1}";
     play(vec![
         row("no POST").policy(hedge).script("ok~500").endpoints(2).method("POST").body(10),
+        row("no POST that may be retried")
+            .policy(format!("{hedge}\nretry: {{methods: any}}"))
+            .script("ok~500")
+            .endpoints(2)
+            .method("POST")
+            .body(10),
+        row("nothing that a hop before repeated")
+            .policy(hedge)
+            .script("ok~500")
+            .endpoints(2)
+            .line("x-outrigger-attempt: 2"),
+        row("a PUT where nothing is retried")
+            .policy(format!("{hedge}\nretry: {{maxRetries: 0}}"))
+            .script("hang ok")
+            .endpoints(2)
+            .method("PUT")
+            .body(10)
+            .calls(2),
         row("no PATCH").policy(hedge).script("ok~500").endpoints(2).method("PATCH").body(10),
         row("a DELETE").policy(hedge).script("ok~500").endpoints(2).method("DELETE").calls(2),
         row("nothing that is an answer already").policy(hedge).script("drip").endpoints(2),

@@ -18,18 +18,19 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::demand::Want;
-use crate::agent::convert::Delta;
+use crate::agent::convert::{Attached, Delta};
 use crate::agent::mapper::Picture;
 use crate::model::{Coverage, ServiceName};
-use crate::resources::Resource;
 use crate::resources::bound::{Bound, Instance};
 use crate::wire::v1;
+pub use take::Taken;
 
 /// An answer by name.
 pub enum ServiceAnswer {
-    Whole(Bound, References),
+    /// What hangs on it stands beside it.
+    Whole(Bound, Attached),
     Endpoints(Delta),
-    Attachments(Vec<Arc<Resource>>, References),
+    Attachments(Attached),
     Unknown,
 }
 
@@ -92,6 +93,8 @@ pub struct Known {
     version: String,
     /// An update was refused: what is in use is of several versions.
     is_mixed: bool,
+    /// The session was begun with no version, and nothing was heard in it yet.
+    is_anew: bool,
 }
 
 /// What a new session is told of the sessions before.
@@ -112,7 +115,16 @@ impl Known {
             addresses: HashMap::new(),
             version: String::new(),
             is_mixed: false,
+            is_anew: false,
         }
+    }
+
+    /// A session begins, with the version that it may build on. Who builds on nothing is told
+    /// everything: once that is taken, what is in use is of one version again.
+    pub fn begin(&mut self) -> String {
+        let version = self.version();
+        self.is_anew = version.is_empty();
+        version
     }
 
     /// What a new session may build on; empty: nothing.

@@ -1,24 +1,36 @@
-//! Taking an update: whole, or not at all.
+//! Taking an update: whole, or not at all, but for attachments that can't be read.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{AddressAnswer, Known, Said, Service, ServiceAnswer};
-use crate::agent::convert::{Delta, EndpointKey, Manifests, address_answer, service_answer};
+use super::{AddressAnswer, Known, References, Said, Service, ServiceAnswer};
+use crate::agent::convert::{
+    Attached, Delta, EndpointKey, Manifests, address_answer, service_answer,
+};
 use crate::model::ServiceName;
+use crate::resources::Resource;
 use crate::resources::bound::{Bound, BoundEndpoint};
 use crate::wire::v1;
 
 type Places = Vec<(SocketAddr, AddressAnswer)>;
 type Answers = Vec<(ServiceName, ServiceAnswer)>;
 
+/// What became of an update.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// What was in it that nobody needs any more, and that was not taken up.
+    pub unwanted: v1::Subscription,
+    /// Attachments that can't be read. What hung on the service before still does.
+    pub faults: Vec<String>,
+}
+
 impl Known {
-    /// Takes an update; says what was in it that nobody needs any more, and that was not taken up.
+    /// Takes an update.
     ///
     /// # Errors
     /// Everything that can't be read; then nothing was taken.
-    pub fn take(&mut self, update: v1::Update) -> Result<v1::Subscription, Vec<String>> {
+    pub fn take(&mut self, update: v1::Update) -> Result<Taken, Vec<String>> {
         let v1::Update { version, services, addresses } = update;
         let mut errors = Vec::new();
         let (mut places, mut manifests) = (Places::new(), Manifests::default());
@@ -33,16 +45,17 @@ impl Known {
         }
         places.retain(|(address, _)| self.addresses.contains_key(address));
         let services = self.drop_unwanted(&places, &mut answers);
-        let mut said = Vec::new();
+        let (mut said, mut faults) = (Vec::new(), Vec::new());
         for (name, answer) in answers {
-            let read = self.said(&name, answer);
+            let read = self.said(&name, answer, &mut faults);
             read.map_or_else(
                 |error| errors.push(error),
                 |read| said.extend(read.map(|read| (name, read))),
             );
         }
+        let is_anew = std::mem::take(&mut self.is_anew);
+        self.is_mixed = !errors.is_empty() || (self.is_mixed && !is_anew);
         if !errors.is_empty() {
-            self.is_mixed = true;
             return Err(errors);
         }
         let replaced: HashSet<ServiceName> = said.iter().map(|(name, _)| name.clone()).collect();
@@ -56,7 +69,8 @@ impl Known {
         }
         self.settle(&replaced);
         self.version = version;
-        Ok(v1::Subscription { services, addresses: Vec::new() })
+        let unwanted = v1::Subscription { services, addresses: Vec::new() };
+        Ok(Taken { unwanted, faults })
     }
 
     /// What was let go meanwhile is not taken up again; it would never be let go.
@@ -83,7 +97,12 @@ impl Known {
 
     /// What a service is after an answer; `None` for a change of what was said before it was let go:
     /// if it is needed again, it is asked for again.
-    fn said(&self, name: &ServiceName, answer: ServiceAnswer) -> Result<Option<Said>, String> {
+    fn said(
+        &self,
+        name: &ServiceName,
+        answer: ServiceAnswer,
+        faults: &mut Vec<String>,
+    ) -> Result<Option<Said>, String> {
         let known = self.services.get(name);
         let is_late = known.is_none_or(|service| service.said.is_none());
         let known = known.and_then(|service| service.said.as_ref());
@@ -92,18 +111,53 @@ impl Known {
             (ServiceAnswer::Unknown, _) => {
                 return Ok(Some(Said { bound: None, references: Vec::new() }));
             }
-            (ServiceAnswer::Whole(bound, references), _) => (bound, references),
+            (ServiceAnswer::Whole(bound, attached), _) => {
+                let (attachments, references) = self.attached(name, attached, faults);
+                (Bound { attachments, ..bound }, references)
+            }
             (ServiceAnswer::Endpoints(delta), Some((known, references))) => {
                 let endpoints = changed(&known.endpoints, delta);
                 (Bound { endpoints, ..known.clone() }, references.clone())
             }
-            (ServiceAnswer::Attachments(attachments, references), Some((known, _))) => {
+            (ServiceAnswer::Attachments(attached), Some((known, _))) => {
+                let (attachments, references) = self.attached(name, attached, faults);
                 (Bound { attachments, ..known.clone() }, references)
             }
             (_, None) if is_late => return Ok(None),
             (_, None) => return Err(format!("{name}: a change of what was never said")),
         };
         Ok(Some(Said { bound: Some(Arc::new(bound)), references }))
+    }
+
+    /// What hangs on a service now: when some of it can't be read, that which callers go by. If
+    /// there is none, then that which can be read, since requests without a policy, or to where they
+    /// go without a route, are better than none. References are those that were said in any case:
+    /// the control plane goes by them.
+    fn attached(
+        &self,
+        name: &ServiceName,
+        attached: Attached,
+        all: &mut Vec<String>,
+    ) -> (Vec<Arc<Resource>>, References) {
+        let Attached { resources, mut references, faults } = attached;
+        if faults.is_empty() {
+            return (resources, references);
+        }
+        all.extend(faults);
+        let before = self.services.get(name).and_then(|service| self.in_force(service));
+        let Some(Said { bound: Some(bound), references: held }) = before else {
+            return (resources, references);
+        };
+        // One that is not known any more would keep the service out of force.
+        let is_known = |name: &ServiceName| {
+            self.services.get(name).is_some_and(|service| service.said.is_some())
+        };
+        for name in held {
+            if !references.contains(name) && is_known(name) {
+                references.push(name.clone());
+            }
+        }
+        (bound.attachments.clone(), references)
     }
 
     /// What was in force stays so until it is known where the newest leads to.
@@ -142,8 +196,8 @@ impl Known {
 impl ServiceAnswer {
     fn references(&self) -> &[ServiceName] {
         match self {
-            ServiceAnswer::Whole(_, references) | ServiceAnswer::Attachments(_, references) => {
-                references
+            ServiceAnswer::Whole(_, attached) | ServiceAnswer::Attachments(attached) => {
+                &attached.references
             }
             ServiceAnswer::Endpoints(_) | ServiceAnswer::Unknown => &[],
         }

@@ -157,22 +157,108 @@ fn what_nobody_leads_to_any_more_is_let_go() {
     assert_eq!(known.remembered(), Remembered::default());
 }
 
+/// A timeout of the service, or what only a newer sidecar knows.
+fn policy(field: &str) -> v1::Attachment {
+    let manifest = format!(
+        r#"{{"apiVersion": "outrigger.dev/v1alpha1", "kind": "TrafficPolicy",
+            "metadata": {{"name": "odd", "namespace": "shop"}},
+            "spec": {{"targetRefs": [{{"kind": "Service", "name": "web"}}],
+                      "timeouts": {{"{field}": "1s"}}}}}}"#
+    );
+    v1::Attachment { manifest }
+}
+
+fn with(policies: &[&str], references: &[&str]) -> v1::Attachments {
+    let attached = policies.iter().copied().map(policy).collect();
+    v1::Attachments { attachments: attached, ..attachments(references) }
+}
+
+fn with_policies(of: &str, policies: &[&str], weight: u32) -> v1::ServiceAnswer {
+    let mut answer = whole(of, &[]);
+    if let Some(Answer::Service(service)) = &mut answer.answer {
+        service.attachments = Some(with(policies, &[]));
+        service.endpoints[0].weight = weight;
+    }
+    answer
+}
+
+/// How many attachments a service has, and the weight of its endpoint.
+fn held(known: &Known, of: &str) -> (usize, u32) {
+    let picture = known.picture();
+    let bound = picture.services.iter().find(|bound| bound.name == name(of)).expect("known");
+    (bound.attachments.len(), bound.endpoints[0].weight)
+}
+
+#[test]
+fn attachments_that_can_not_be_read_leave_those_before_and_let_endpoints_pass() {
+    let mut known = known(&["web:80", "api:80"]);
+    take(&mut known, vec![with_policies("web:80", &["request"], 1)]);
+    let newer = with_policies("web:80", &["newer", "request", "connect"], 2);
+    let fresh = with_policies("api:80", &["newer", "request"], 3);
+    let faults = known.take(update(vec![newer, fresh])).expect("but for attachments").faults;
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    for (fault, service) in faults.iter().zip(["web.shop:80: ", "api.shop:80: "]) {
+        for part in [service, "TrafficPolicy odd.shop: ", "`newer`"] {
+            assert!(fault.contains(part), "{fault} lacks {part}");
+        }
+    }
+    assert_eq!(held(&known, "web:80"), (1, 2), "those before");
+    assert_eq!(held(&known, "api:80"), (1, 3), "there were none: what can be read");
+    assert!(known.is_complete());
+    assert_eq!(known.version(), "e.1.1", "there is nothing to be said again");
+    let sound = said("web:80", Answer::Attachments(with(&["request", "connect"], &[])));
+    assert_eq!(known.take(update(vec![sound])).expect("sound").faults, [""; 0]);
+    assert_eq!(held(&known, "web:80"), (2, 2));
+}
+
+#[test]
+fn attachments_that_stay_keep_where_they_lead_to() {
+    let mut known = known(&["web:80"]);
+    take(&mut known, vec![whole("web:80", &["v1:80"]), whole("v1:80", &[])]);
+    let change = said("web:80", Answer::Attachments(with(&["newer"], &["v2:80"])));
+    let taken = known.take(update(vec![change, whole("v2:80", &[])])).expect("but for one");
+    assert_eq!((taken.faults.len(), taken.unwanted), (1, v1::Subscription::default()));
+    let service = &known.services[&name("web:80")];
+    let references = &known.in_force(service).expect("known").references;
+    assert_eq!(*references, [name("v2:80"), name("v1:80")]);
+    assert_eq!(known.sweep(Instant::now(), &|_| false), v1::Subscription::default());
+}
+
+/// A service whose protocol is newer than this sidecar.
+fn newer(of: &str) -> v1::ServiceAnswer {
+    said(of, Answer::Service(v1::Service { protocol: 77, ..v1::Service::default() }))
+}
+
 #[test]
 fn an_update_that_can_not_be_read_changes_nothing() {
     let mut known = known(&["web:80", "api:80"]);
     take(&mut known, vec![whole("web:80", &[]), whole("api:80", &[])]);
-    let manifest = r#"{"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
-        "metadata": {"name": "odd", "namespace": "shop"}, "spec": {"newer": 1}}"#;
-    let attachments = v1::Attachments {
-        attachments: vec![v1::Attachment { manifest: manifest.into() }],
-        references: Vec::new(),
-    };
-    let bad = said("web:80", Answer::Attachments(attachments));
-    let errors = known.take(update(vec![unknown("api:80"), bad])).expect_err("it is newer");
+    let errors = known.take(update(vec![unknown("api:80"), newer("web:80")]));
+    let errors = errors.expect_err("it is newer");
     assert_eq!(errors.len(), 1, "{errors:?}");
-    for part in ["web.shop:80: ", "HTTPRoute odd.shop: ", "`newer`"] {
+    for part in ["web.shop:80: ", "protocol 77"] {
         assert!(errors[0].contains(part), "{errors:?} lacks {part}");
     }
     assert_eq!(seen(&known).0, ["api.shop:80", "web.shop:80"]);
     assert_eq!(known.version(), "", "what is in use is of several versions");
+}
+
+#[test]
+fn after_a_refusal_a_session_that_was_told_everything_can_be_built_on() {
+    let mut known = known(&["web:80"]);
+    take(&mut known, vec![whole("web:80", &[])]);
+    let refuse = |known: &mut Known| {
+        known.take(update(vec![newer("web:80")])).expect_err("it is newer");
+    };
+    refuse(&mut known);
+    take(&mut known, vec![whole("web:80", &[])]);
+    assert_eq!(known.version(), "", "what else was refused is not known");
+    assert_eq!(known.begin(), "");
+    refuse(&mut known);
+    take(&mut known, vec![whole("web:80", &[])]);
+    assert_eq!(known.begin(), "", "the first was not taken");
+    take(&mut known, vec![whole("web:80", &[])]);
+    assert_eq!(known.begin(), "e.1.1");
+    refuse(&mut known);
+    assert_eq!(known.version(), "");
 }

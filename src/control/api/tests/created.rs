@@ -1,6 +1,8 @@
 //! When a resource was made, and how routes and policies fare.
 
 use super::*;
+use crate::control::api::standings::{Newest, Standings};
+use crate::control::api::view::Id;
 
 const ROUTE: &str = "---
 apiVersion: gateway.networking.k8s.io/v1
@@ -60,7 +62,11 @@ async fn what_is_stored_says_it_and_what_sidecars_are_told_too() {
     let reading = again.read(&[name], &[], "shop");
     let served = reading.services[0].1.clone().expect("it is there");
     assert_eq!(served.manifests.len(), 1);
-    assert!(served.manifests[0].contains(&since), "{:?}", served.manifests);
+    // To the millisecond, which people are not shown.
+    let millis = bench.find("TrafficPolicy", "shop", "p").await.expect("there").created_ms;
+    let exact = jiff::Timestamp::from_millisecond(millis).expect("a time").to_string();
+    assert!(since.len() == 20 && exact.starts_with(&since[..19]), "{since} {exact}");
+    assert!(served.manifests[0].contains(&exact), "{:?}", served.manifests);
 }
 
 #[tokio::test]
@@ -85,4 +91,49 @@ async fn what_a_route_lacks_keeps_nobody_from_applying_it_and_is_said() {
     let gone = v1::DeleteRequest { keys, ..v1::DeleteRequest::default() };
     assert_eq!(bench.delete(gone).await.expect("it may go").faults, []);
     assert!(status("HTTPRoute", "web").await.contains("no v2.shop:80"));
+}
+
+#[tokio::test]
+async fn of_two_that_were_made_within_a_second_the_older_one_wins() {
+    let bench = Bench::new();
+    bench.applied(WEB).await;
+    let made = |name: &str, created_ms: i64| {
+        let read = parse_documents(&policy(name, ""), &Origin::Default, "default").expect("sound");
+        let manifest = manifest::of(&read[0]);
+        let value = StoredResource { manifest, created_ms, enrollment: None }.encode();
+        let name = format!("TrafficPolicy/shop/{name}").into();
+        let key = Key { shelf: Shelf::Resources, name };
+        Write { key, expect: Expect::Any, value: Some(value) }
+    };
+    let both = vec![made("b", 1_700_000_000_100), made("a", 1_700_000_000_101)];
+    bench.store.commit(both).await.expect("nobody minds");
+    let a = bench.find("TrafficPolicy", "shop", "a").await.expect("there");
+    assert!(a.status.contains("the older shop/b wins"), "{}", a.status);
+    assert!(a.manifest.contains("\"2023-11-14T22:13:20Z\""), "{}", a.manifest);
+    // Given back, the rounded time changes nothing, and is not taken for the true one.
+    assert_eq!(bench.applied(&a.manifest).await, [Action::Unchanged]);
+    let changed = a.manifest.replace("\"1s\"", "\"2s\"");
+    assert_eq!(bench.applied(&changed).await, [Action::Updated]);
+    let a = bench.find("TrafficPolicy", "shop", "a").await.expect("there");
+    assert_eq!(a.created_ms, 1_700_000_000_101);
+    assert!(a.status.contains("the older shop/b wins"), "{}", a.status);
+}
+
+#[tokio::test]
+async fn standings_are_computed_once_a_revision() {
+    let bench = Bench::new();
+    bench.applied(ROUTE).await;
+    let (newest, past) = (Newest::default(), bench.catalog.snapshot());
+    let first = newest.of(&past);
+    assert!(
+        Arc::ptr_eq(&first, &newest.of(&past)) && Arc::ptr_eq(&first, &newest.now(&bench.catalog))
+    );
+    bench.applied(WEB).await;
+    let route = Id { kind: "HTTPRoute", namespace: "shop".into(), name: "web".into() };
+    let is_lacking = |of: &Standings| of.status(&route).contains("no Service web");
+    let second = newest.now(&bench.catalog);
+    assert!(is_lacking(&first) && !is_lacking(&second));
+    // Who is slow gets what it looks at, and takes nothing from the others.
+    assert!(is_lacking(&newest.of(&past)));
+    assert!(Arc::ptr_eq(&second, &newest.now(&bench.catalog)));
 }

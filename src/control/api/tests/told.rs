@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::agent::session::{Known, Remembered, Want};
+use crate::agent::session::{Known, Remembered, Taken, Want};
 use crate::control::api::convert::{Wanted, names};
 use crate::control::api::subscriptions::Subscriptions;
 use crate::control::catalog::{AddressFact, Catalog, Served, StoredResource, resource_name};
@@ -172,12 +172,13 @@ impl Mesh {
                 continue;
             }
             let before = self.covered();
-            let Ok(unwanted) = self.known.take(update) else {
+            let Ok(Taken { unwanted, faults }) = self.known.take(update) else {
                 // A change of what was refused.
                 assert!(self.has_refused);
                 self.up.push_back(Said::Refused(version));
                 continue;
             };
+            assert_eq!(faults, [""; 0]);
             self.goes_on(before);
             self.up.push_back(Said::Took(version));
             if unwanted != v1::Subscription::default() {
@@ -214,7 +215,7 @@ impl Mesh {
         let Remembered { answered, open, implied } = self.known.remembered();
         let answered = Wanted::try_from(answered).expect("names");
         let implied = names(implied).expect("names");
-        let first = self.subscriptions.begin(&answered, implied, &self.known.version());
+        let first = self.subscriptions.begin(&answered, implied, &self.known.begin());
         self.down.push_back(first);
         self.up.push_back(Said::Wants(open));
     }

@@ -113,3 +113,38 @@ fn of_policies() {
     ];
     assert_eq!(told(&all), expected);
 }
+
+#[test]
+fn of_fallbacks_without_a_port() {
+    let falls = |name: &str, target: &str| {
+        policy(name, &format!("targetRefs: [{target}], fallback: {{service: spare}}"))
+    };
+    let spare =
+        Service { metadata: metadata("shop/spare"), ports: web().ports[..1].into(), ..web() };
+    let all = [
+        Arc::new(Resource::Service(web())),
+        Arc::new(Resource::Service(spare)),
+        route("shop/r", &["web.shop"], vec![]),
+        route("shop/first", &["web.shop:80"], vec![]),
+        falls("shop/admin", "{kind: Service, name: web, sectionName: admin}"),
+        falls("shop/whole", "{kind: Service, name: web}"),
+        falls("shop/route", "{kind: HTTPRoute, name: r}"),
+        falls("shop/port", "{kind: HTTPRoute, name: first}"),
+        falls("shop/gone", "{kind: Service, name: api}"),
+        policy(
+            "shop/said",
+            "targetRefs: [{kind: Service, name: web}], fallback: {service: 'spare:80'}",
+        ),
+        policy("shop/all", "fallback: {service: spare}"),
+    ];
+    let lacking: Vec<_> = conditions(all.iter().map(Arc::as_ref))
+        .into_iter()
+        .filter(|standing| !standing.missing.is_empty())
+        .map(|standing| {
+            let missing: Vec<_> = standing.missing.iter().map(ToString::to_string).collect();
+            format!("{} lacks {}", standing.resource.metadata().name, missing.join(" "))
+        })
+        .collect();
+    let lacks = ["admin", "whole", "route"].map(|name| format!("{name} lacks spare.shop:90"));
+    assert_eq!(lacking, lacks);
+}

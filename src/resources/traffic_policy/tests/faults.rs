@@ -294,3 +294,72 @@ fn of_fallbacks() {
         ),
     ]);
 }
+
+/// `many` items of a list, each made from its number.
+fn many(many: usize, item: impl Fn(usize) -> String) -> String {
+    (0..many).map(item).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn of_what_is_too_much() {
+    let target = |n: usize| format!("{{kind: Service, name: s{n}}}");
+    let status = |n: usize| (n + 400).to_string();
+    let method = |n: usize| format!("a.B/M{n}");
+    let regex = |n: usize| format!("{{type: RegularExpression, name: h{n}, value: '['}}");
+    let header = |n: usize| format!("h{n}: a");
+    type Row<'a> = (&'a str, usize, &'a dyn Fn(usize) -> String, &'a str, &'a str);
+    let rows: [Row<'_>; 6] = [
+        ("targetRefs: [", 64, &target, "]", ".targetRefs: has 65 targets; one policy may have 64"),
+        (
+            "retry: {statusCodes: [",
+            100,
+            &status,
+            "]}",
+            ".retry.statusCodes: has 101 statuses; one policy may have 100",
+        ),
+        (
+            "retry: {methods: [",
+            1_000,
+            &method,
+            "]}",
+            ".retry.methods: has 1001 methods; one policy may have 1000",
+        ),
+        (
+            "fault: {abort: {percent: 1, reset: true}, match: {headers: {",
+            64,
+            &header,
+            "}}}",
+            ".fault.match.headers: has 65 headers to match; one policy may have 64",
+        ),
+        (
+            "fallback: {response: {headers: {",
+            100,
+            &header,
+            "}}}",
+            ".fallback.response.headers: has 101 headers; one policy may have 100",
+        ),
+        (
+            "fallback: {response: {body: ",
+            64 << 10,
+            &|_| String::new(),
+            "}}",
+            ".fallback.response.body: has 65537 bytes; it may have 65536",
+        ),
+    ];
+    for (before, most, item, after, why) in rows {
+        let text = |n: usize| match before.ends_with("body: ") {
+            true => format!("{HEAD}  {before}{}{after}\n", "x".repeat(n)),
+            false => format!("{HEAD}  {before}{}{after}\n", many(n, item)),
+        };
+        read(&text(most)).expect(why);
+        let faults = read(&text(most + 1)).expect_err(why);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains(why), "{faults:?} lacks {why}");
+    }
+    // Counted before one of them is compiled.
+    let fault = format!(
+        "{HEAD}  fault: {{abort: {{percent: 1, reset: true}}, match: {{headers: [{}]}}}}\n",
+        many(65, regex)
+    );
+    assert_eq!(read(&fault).expect_err("too many").len(), 1);
+}

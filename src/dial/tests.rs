@@ -1,0 +1,60 @@
+//! Which idle connection a request may take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::Request;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+
+use super::{Dialer, Far, Missed};
+use crate::http::Body;
+use crate::http::tail::Carrier;
+use crate::model::Originate;
+use crate::tls::Origination;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+fn request() -> Request<Body> {
+    Request::builder().uri("/").header("host", "app").body(Body::empty()).expect("a request")
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_where_another_kind_of_security_is_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let app = async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            tokio::task::spawn_local(async move {
+                let mut buf = [0; 4096];
+                while stream.read(&mut buf).await.is_ok_and(|n| n > 0) {
+                    if buf.starts_with(b"GET ") && stream.write_all(ANSWER).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    };
+    let local = LocalSet::new();
+    local.spawn_local(app);
+    local
+        .run_until(async {
+            let dialer = Dialer::new(Arc::new(ArcSwapOption::empty()));
+            let pool = dialer.pool(0);
+            let plain = Far::plain(address, Duration::from_secs(1), false);
+            let sent = dialer.http1(&pool, plain, request(), true, || None, 0, None).await;
+            let (_, mut via) = sent.expect("an answer in plaintext");
+            via.finish(0);
+            let policy = Originate { sni: Some("app.test".into()), ca_file: None };
+            let origination = Origination::load(&policy, None);
+            let secured = Far { origination: Some(&origination), ..plain };
+            let sent = dialer.http1(&pool, secured, request(), true, || None, 0, None).await;
+            assert!(matches!(sent, Err(Missed::Dial(_))), "the plaintext connection was taken");
+            let idle = dialer.idle_h1(&pool, plain, true, 0, None);
+            assert!(idle.is_some(), "it is still there for plaintext");
+        })
+        .await;
+}
