@@ -2,15 +2,15 @@
 //!
 //! A slower answer than expected counts at once and in full, so that trouble is seen within one
 //! request; a faster one pulls the estimate down slowly. The estimate also decays while nothing is
-//! sent, so that an endpoint that was slow once is tried again. (Finagle's "peak EWMA"; the ten
-//! seconds are Linkerd's.)
+//! sent, so that an endpoint that was slow once is tried again. (Finagle's "peak EWMA". Linkerd lets
+//! it decay in ten seconds: then a slow first answer keeps a good endpoint idle for half a minute.)
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::model::EndpointHealth;
 
 /// After this long an old observation weighs 1/e.
-const DECAY_MS: f32 = 10_000.0;
+const DECAY_MS: f32 = 3_000.0;
 
 /// Takes in that an answer began `took_us` after its request was sent.
 ///

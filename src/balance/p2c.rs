@@ -17,6 +17,11 @@ use super::pool::Pool;
 use crate::model::Endpoint;
 use crate::runtime::clock::Rng;
 
+/// Below a millisecond answers differ by what else the machine does, and one slow answer would count
+/// for seconds: equal endpoints share evenly, by load. Measured on five of them: 9 to 101 of 300
+/// requests without this.
+const NOISE_US: f32 = 1000.0;
+
 /// What makes one endpoint costlier than another.
 #[derive(Debug)]
 pub(super) struct Cost {
@@ -57,8 +62,8 @@ impl Cost {
         if self.by_latency
             && let (Some(a_us), Some(b_us)) = (estimate_us(a), estimate_us(b))
         {
-            of_a *= a_us;
-            of_b *= b_us;
+            of_a *= a_us.max(NOISE_US);
+            of_b *= b_us.max(NOISE_US);
         }
         of_a > times * of_b
     }
