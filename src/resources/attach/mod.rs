@@ -36,7 +36,7 @@ pub struct Attached {
     pub conflicts: Vec<Conflict>,
 }
 
-/// What `attachments` (as [`select`] finds them) come to for callers in `namespace`. Their order
+/// What `attachments` (as [`select()`] finds them) come to for callers in `namespace`. Their order
 /// does not matter.
 pub fn attach(service: &ServiceName, attachments: &[Arc<Resource>], namespace: &str) -> Attached {
     let levels = Levels::of(attachments, service);
