@@ -27,9 +27,10 @@
 //!
 //! # The way of a request
 //!
-//! `outbound::serve`: check → target → route → limits → { circuit → endpoint → connect → send } per
-//! attempt → answer. Then, in the other sidecar, `inbound::serve`: check → access → deadline →
-//! prepare → app → answer. Each is one function to read, top to bottom.
+//! `outbound::serve`: check → target → admit (route → filters → limits) → faults → { circuit →
+//! endpoint → connect → send } per attempt → what stands in → answer. Then, in the other sidecar,
+//! `inbound::serve`: check → access → deadline → prepare → app → answer. Each is one function to
+//! read, top to bottom.
 
 #[cfg(feature = "proxy")]
 pub mod access;
