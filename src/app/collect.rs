@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 
 use crate::circuit;
 use crate::model::CircuitState;
-use crate::outbound::explain::is_panicking;
 use crate::outbound::{Backend, Snapshot};
 use crate::runtime::clock;
 use crate::telemetry::metrics::{Desc, Registry, Sink};
@@ -76,7 +75,7 @@ fn endpoints(sink: &mut Sink<'_>, backend: &Backend, now_us: u64) {
     for (state, count) in counts {
         sink.gauge(&ENDPOINTS, &[label, state], f64::from(count));
     }
-    sink.gauge(&PANIC, &[label], f64::from(u8::from(is_panicking(backend, now_us))));
+    sink.gauge(&PANIC, &[label], f64::from(u8::from(backend.is_panicking(now_us))));
 }
 
 fn limits(sink: &mut Sink<'_>, backend: &Backend) {

@@ -77,7 +77,7 @@ pub fn admit(
     }
     let Injected { delay, abort } = injected(worker, rule, &parts);
     let (taker, key) = choose_taker(worker, conn, &resolved, found.rule, &parts)?;
-    let place = place(rule, taker, delay.or(abort.map(|_| Duration::ZERO)))?;
+    let place = place(rule, taker, delay.is_some() || abort.is_some())?;
     let switch = switch::asked(&parts, upgrade);
     if switch.is_some() && !incoming.is_end_stream() {
         let sentence = "a request that asks to leave HTTP may not have a body";
@@ -156,28 +156,22 @@ fn choose_taker(
         Some(on) => balance::key(on, parts, conn.client, &mut worker.rng.borrow_mut()),
         None => Key { hash: None, cookie: None },
     };
-    let shared = rule.policy.balancing.policy.hash_on().filter(|_| rule.takers.len() > 1);
+    let shared = rule.hash_on();
     let shared_key = key(shared);
     let taker = match shared_key.hash {
         Some(hash) => rule.share_of(hash),
         None => rule.weights.next(&mut resolved.turns[index].borrow_mut()),
     };
-    let none =
-        || Failure::new(Reason::NoBackends, format!("the route {} has no backend", rule.name));
     let Some(taker) = taker else {
         // Something stands in for it, if anything does.
-        return rule.fallback.as_ref().map(|_| (None, key(None))).ok_or_else(none);
+        return rule.fallback.as_ref().map(|_| (None, key(None))).ok_or_else(|| rule.no_backend());
     };
     let to = &rule.takers[taker];
     let Some(backend) = &to.backend else {
         if rule.fallback.is_some() {
             return Ok((Some(taker), key(None)));
         }
-        let sentence = format!(
-            "the route {} sends to {}, which is no service of the mesh",
-            rule.name, to.name
-        );
-        return Err(Failure::new(Reason::NoBackends, sentence));
+        return Err(rule.no_service(to));
     };
     let own = backend.balancer.hash_on();
     let own = if own == shared && own.is_some() { shared_key } else { key(own) };
@@ -189,10 +183,10 @@ fn choose_taker(
 fn place(
     rule: &Rule,
     taker: Option<usize>,
-    later: Option<Duration>,
+    is_later: bool,
 ) -> Result<Option<RequestTicket>, Failure> {
     match taker.and_then(|taker| rule.takers[taker].backend.as_ref()) {
-        Some(backend) if later.is_none() && rule.fallback.is_none() => backend.admit().map(Some),
+        Some(backend) if !is_later && rule.fallback.is_none() => backend.admit().map(Some),
         _ => Ok(None),
     }
 }

@@ -78,13 +78,7 @@ pub fn choose(
     only_lost: bool,
 ) -> Result<Trial, Failure> {
     let endpoints = &backend.service.endpoints;
-    if endpoints.is_empty() {
-        let sentence = format!("{} has no ready endpoint", backend.label);
-        return Err(Failure::new(Reason::NoEndpoints, sentence));
-    }
     let policy = &backend.policy().circuit;
-    let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, ask.now_us);
-    let is_trusted = |e: &Endpoint| circuit::is_trusted(&e.health, policy, ask.now_us);
     let rng = &mut worker.rng.borrow_mut();
     if only_lost
         && circuit::may_go_beyond(endpoints, ask.tried, policy, ask.now_us)
@@ -94,14 +88,11 @@ pub fn choose(
     }
     // Between choice and admission another worker may take the last probe: choose again.
     for _ in 0..3 {
-        let trusted =
-            if twice { None } else { backend.balancer.pick(endpoints, ask, is_trusted, rng) };
-        let picked = trusted.or_else(|| backend.balancer.pick(endpoints, ask, is_ready, rng));
-        let Some(endpoint) = picked else { break };
+        let Some(endpoint) = backend.draw(&backend.balancer, ask, twice, rng) else { break };
         if let Some(pass) = circuit::admit(&endpoint.health, policy, ask.now_us) {
             return Ok(Trial::begin(backend, endpoint, pass));
         }
-        if backend.balancer.is_panicking(endpoints, is_ready) {
+        if backend.is_panicking(ask.now_us) {
             return Ok(Trial::begin(backend, endpoint, Pass::Needed));
         }
     }
@@ -110,8 +101,7 @@ pub fn choose(
     {
         return Ok(Trial::begin(backend, endpoint, pass));
     }
-    let sentence = format!("the circuit of every endpoint of {} is open", backend.label);
-    Err(Failure::new(Reason::CircuitOpen, sentence))
+    Err(backend.nobody())
 }
 
 /// Sends a request on the trial's endpoint, and waits for the head of its answer.
@@ -166,12 +156,8 @@ pub async fn send(
             Ok(Answered { response, via, trial, took_us, failed, unsettled, until })
         }
         Err((failed, failure)) => {
-            let verdict = verdict::of_failure(&backend, failed, failure.reason);
             let took_us = (failed == Some(Failed::Timeout)).then(|| now_us - begun_us);
-            trial.settle(worker, verdict, took_us, now_us);
-            if failure.reason != Reason::ClientClosed {
-                trial.note_error(failure.reason, failure.sentence(), now_us);
-            }
+            trial.fail(worker, failed, &failure, took_us, now_us);
             Err(Unanswered { failed, failure })
         }
     }

@@ -19,7 +19,7 @@ use super::worker::Outbound;
 use crate::balance::Ask;
 use crate::http::classify;
 use crate::http::respond::Failure;
-use crate::model::{Endpoint, Reason};
+use crate::model::Reason;
 use crate::retry::{self, Hint};
 use crate::runtime::clock;
 use crate::telemetry::exchange::Exchange;
@@ -72,26 +72,6 @@ fn is_real(sent: &Sent) -> bool {
     sent.as_ref().is_ok_and(|answered| answered.failed.is_none())
 }
 
-/// Whether surely no app saw it.
-fn was_unsent(sent: &Sent) -> bool {
-    use retry::Failed::{Connect, NeverSent, Refused};
-    let failed = match sent {
-        Ok(answered) => answered.failed,
-        Err(unanswered) => unanswered.failed,
-    };
-    matches!(failed, Some(Connect | NeverSent | Refused))
-}
-
-/// Whether nobody answered: the endpoint is gone, not slow or unhappy.
-fn was_lost(sent: &Sent) -> bool {
-    use retry::Failed::{Connect, NeverSent, Refused, Reset};
-    let failed = match sent {
-        Ok(answered) => answered.failed,
-        Err(unanswered) => unanswered.failed,
-    };
-    matches!(failed, Some(Connect | NeverSent | Refused | Reset))
-}
-
 /// What the caller gets.
 fn last(
     exchange: &Exchange,
@@ -120,7 +100,7 @@ fn last(
         (Err(newest), _) => return Err(newest.failure),
     };
     if call.sent.get() > 1 {
-        note(exchange, &answered.trial.endpoint, call.sent.get());
+        exchange.attempt(&answered.trial.endpoint, call.sent.get());
     }
     Ok(answered)
 }
@@ -206,7 +186,7 @@ async fn one(
     let Some(request) = call.request(number) else {
         return Err(Failure::plain(Reason::Internal).into());
     };
-    note(exchange, &trial.endpoint, number);
+    exchange.attempt(&trial.endpoint, number);
     let (head_by, until) = call.limits(may_follow);
     let again = || call.again(number);
     let sending = Sending {
@@ -219,12 +199,10 @@ async fn one(
         again: &again,
     };
     let sent = attempt::send(worker, trial, sending).await;
-    if !was_unsent(&sent) {
-        call.reach();
-    }
-    if was_lost(&sent) {
-        call.lose();
-    }
+    call.ended(match &sent {
+        Ok(answered) => answered.failed,
+        Err(unanswered) => unanswered.failed,
+    });
     if let Ok(answered) = &sent
         && call.policy().hedge.is_some()
     {
@@ -301,10 +279,4 @@ async fn hedged(
         backend.latency.observe(now_us - begun_us, now_us);
     }
     sent
-}
-
-fn note(exchange: &Exchange, endpoint: &Endpoint, attempts: u32) {
-    exchange.attempts.set(attempts);
-    exchange.endpoint.set(Some(endpoint.address));
-    exchange.peer.replace(endpoint.identity.clone());
 }

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use http::uri::Authority;
 
-use crate::balance::Balancer;
+use crate::balance::{Ask, Balancer};
+use crate::circuit;
 use crate::dial::Far;
 use crate::http::respond::Failure;
 use crate::limit::{Bulkhead, RequestTicket};
-use crate::model::{Endpoint, Policy, Service, Tls};
+use crate::model::{Endpoint, Policy, Reason, Service, Tls};
 use crate::retry::Latency;
+use crate::runtime::clock::Rng;
 use crate::tls::Origination;
 
 /// One service port's endpoints, ready to take requests.
@@ -67,12 +69,48 @@ impl Backend {
     /// # Errors
     /// All of them are taken.
     pub fn admit(&self) -> Result<RequestTicket, Failure> {
-        self.bulkhead.try_admit().map_err(|reason| {
-            let most = self.policy().limits.max_requests;
-            let sentence =
-                format!("{} has {most} requests under way, as many as it may", self.label);
-            Failure::new(reason, sentence)
-        })
+        self.bulkhead.try_admit().map_err(|reason| self.full(reason))
+    }
+
+    /// There is no place for another request.
+    pub fn full(&self, reason: Reason) -> Failure {
+        let most = self.policy().limits.max_requests;
+        let sentence = format!("{} has {most} requests under way, as many as it may", self.label);
+        Failure::new(reason, sentence)
+    }
+
+    /// There is no endpoint to ask.
+    pub fn nobody(&self) -> Failure {
+        if self.service.endpoints.is_empty() {
+            let sentence = format!("{} has no ready endpoint", self.label);
+            return Failure::new(Reason::NoEndpoints, sentence);
+        }
+        let sentence = format!("the circuit of every endpoint of {} is open", self.label);
+        Failure::new(Reason::CircuitOpen, sentence)
+    }
+
+    /// Draws an endpoint whose circuit would let a request through. Those that may be sent `twice`
+    /// find out whether an ejected endpoint is well again; the others do only where none of those
+    /// comes. `balancer` is the backend's, or a copy of it.
+    pub fn draw(
+        &self,
+        balancer: &Balancer,
+        ask: Ask<'_>,
+        twice: bool,
+        rng: &mut Rng,
+    ) -> Option<&Arc<Endpoint>> {
+        let (endpoints, policy) = (&self.service.endpoints, &self.policy().circuit);
+        let is_trusted = |e: &Endpoint| circuit::is_trusted(&e.health, policy, ask.now_us);
+        let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, ask.now_us);
+        let trusted = if twice { None } else { balancer.pick(endpoints, ask, is_trusted, rng) };
+        trusted.or_else(|| balancer.pick(endpoints, ask, is_ready, rng))
+    }
+
+    /// Whether circuits are ignored, because too few endpoints are ready.
+    pub fn is_panicking(&self, now_us: u64) -> bool {
+        let policy = &self.policy().circuit;
+        let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, now_us);
+        self.balancer.is_panicking(&self.service.endpoints, is_ready)
     }
 
     pub fn policy(&self) -> &Policy {

@@ -18,6 +18,7 @@ use crate::http::switch::Switch;
 use crate::http::{Body, deadline};
 use crate::limit::RequestTicket;
 use crate::model::{AbortWith, Policy, Reason};
+use crate::retry::Failed;
 use crate::route::CorsGrant;
 use crate::serve::ledger::UnderWay;
 use crate::telemetry::trace_context;
@@ -42,7 +43,7 @@ pub struct Call {
     tried: Cell<Tried>,
     /// Attempts that ended without any answer.
     lost: Cell<usize>,
-    /// Attempts that may have reached an app.
+    /// An attempt may have reached an app.
     reached: Cell<bool>,
 }
 
@@ -149,14 +150,16 @@ impl Call {
         self.sent.get()
     }
 
-    /// An attempt ended without any answer.
-    pub fn lose(&self) {
-        self.lost.set(self.lost.get() + 1);
-    }
-
-    /// An attempt may have reached an app.
-    pub fn reach(&self) {
-        self.reached.set(true);
+    /// An attempt ended, answered or as `failed` says.
+    pub fn ended(&self, failed: Option<Failed>) {
+        let unsent = matches!(failed, Some(Failed::Connect | Failed::NeverSent | Failed::Refused));
+        // Nobody answered: the endpoint is gone, not slow or unhappy.
+        if unsent || failed == Some(Failed::Reset) {
+            self.lost.set(self.lost.get() + 1);
+        }
+        if !unsent {
+            self.reached.set(true);
+        }
     }
 
     /// Whether surely no app has seen it.

@@ -36,9 +36,14 @@ impl Faults {
         })
     }
 
+    /// Whether it is about a request.
+    pub fn is_about(&self, parts: &Parts) -> bool {
+        self.conditions.hold(&Head::of(parts, false))
+    }
+
     /// Draws for a request.
     pub fn draw(&self, parts: &Parts, rng: &mut Rng) -> Injected {
-        if !self.conditions.hold(&Head::of(parts, false)) {
+        if !self.is_about(parts) {
             return Injected::default();
         }
         let delay = self.delay.filter(|delay| delay.share.has(rng.unit()));

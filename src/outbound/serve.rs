@@ -192,11 +192,8 @@ async fn send(
     call: &mut Call,
 ) -> Result<Answered, Failure> {
     let Some(backend) = call.backend().map(Arc::clone) else {
-        let sentence = match call.taker() {
-            Some(taker) => format!("{} is no service of the mesh", taker.name),
-            None => format!("the route {} has no backend", call.rule().name),
-        };
-        return Err(Failure::new(Reason::NoBackends, sentence));
+        let rule = call.rule();
+        return Err(call.taker().map_or_else(|| rule.no_backend(), |taker| rule.no_service(taker)));
     };
     if call.place.is_none() {
         call.place = Some(backend.admit()?);

@@ -15,7 +15,6 @@ use tracing::{debug, warn};
 
 use super::attempt::{choose, not_dialled};
 use super::trial::Trial;
-use super::verdict;
 use super::worker::{Outbound, Resolved};
 use crate::balance::{self, Ask};
 use crate::circuit::Verdict;
@@ -91,10 +90,7 @@ pub async fn dial(
             }
             Err(error) => {
                 let (failed, failure) = not_dialled(backend, &trial.endpoint, &error);
-                let now_us = clock::now_us();
-                let verdict = verdict::of_failure(backend, Some(failed), failure.reason);
-                trial.settle(worker, verdict, None, now_us);
-                trial.note_error(failure.reason, failure.sentence(), now_us);
+                trial.fail(worker, Some(failed), &failure, None, clock::now_us());
                 last = Some(failure);
                 tried.push(trial.endpoint.slot);
             }
@@ -152,9 +148,7 @@ pub async fn opaque(
     total.inc();
     active.inc();
     let exchange = record(worker, &resolved);
-    exchange.attempts.set(1);
-    exchange.endpoint.set(Some(far.trial.endpoint.address));
-    exchange.peer.replace(far.trial.endpoint.identity.clone());
+    exchange.attempt(&far.trial.endpoint, 1);
     let idle = Some(resolved.target.backend.policy().timeouts.idle);
     let end = {
         let mut relay = pin!(relay(near, &mut far.stream, first, &entry.bytes, idle));

@@ -94,9 +94,7 @@ async fn ask(
         let ask = Ask { tried: tried.slots(), hash: call.plan.hash, now_us: clock::now_us() };
         let mut trial = choose(worker, backend, ask, call.plan.safe || call.plan.twice, false)?;
         let number = call.try_on(trial.endpoint.slot);
-        exchange.attempts.set(number);
-        exchange.endpoint.set(Some(trial.endpoint.address));
-        exchange.peer.replace(trial.endpoint.identity.clone());
+        exchange.attempt(&trial.endpoint, number);
         let mut head = headers::copy(parts);
         call.write_attempt(&mut head, number);
         let request = Request::from_parts(head, Body::empty());
@@ -129,9 +127,7 @@ async fn ask(
                 return Ok((trial, granted));
             }
             Err((failed, failure)) => {
-                let verdict = verdict::of_failure(backend, Some(failed), failure.reason);
-                trial.settle(worker, verdict, None, now_us);
-                trial.note_error(failure.reason, failure.sentence(), now_us);
+                trial.fail(worker, Some(failed), &failure, None, now_us);
                 (failed, Some(failure))
             }
         };

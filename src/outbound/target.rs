@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::backend::Backend;
 use super::fault::Faults;
-use crate::model::{self, Policy, RetryBudget, ServiceName, Share};
+use crate::http::respond::Failure;
+use crate::model::{self, HashOn, Policy, Reason, RetryBudget, ServiceName, Share};
 use crate::retry::Budget;
 use crate::route::{Filters, Table, Weights};
 
@@ -170,6 +171,25 @@ impl Rule {
 }
 
 impl Rule {
+    /// It has no backend that takes anything.
+    pub fn no_backend(&self) -> Failure {
+        Failure::new(Reason::NoBackends, format!("the route {} has no backend", self.name))
+    }
+
+    /// One of its backends is not there.
+    pub fn no_service(&self, taker: &Taker) -> Failure {
+        let sentence = format!(
+            "the route {} sends to {}, which is no service of the mesh",
+            self.name, taker.name
+        );
+        Failure::new(Reason::NoBackends, sentence)
+    }
+
+    /// What of a request chooses among its backends, instead of their turn.
+    pub fn hash_on(&self) -> Option<&HashOn> {
+        self.policy.balancing.policy.hash_on().filter(|_| self.takers.len() > 1)
+    }
+
     /// The backend that a key goes to, by its hash.
     pub fn share_of(&self, hash: u64) -> Option<usize> {
         // Mixed once more, so that it says nothing about the key's place among the endpoints.

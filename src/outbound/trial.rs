@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::backend::Backend;
+use super::verdict;
 use super::worker::Outbound;
 use crate::circuit::{self, Pass, Transition, Verdict};
+use crate::http::respond::Failure;
 use crate::model::{Endpoint, LastError, Reason};
+use crate::retry::Failed;
 
 /// An attempt on one endpoint: counted while it lives, settled with its circuit exactly once.
 pub struct Trial {
@@ -52,6 +55,23 @@ impl Trial {
         );
         if let Some(transition) = changed {
             report(worker, &self.backend, &self.endpoint, transition);
+        }
+    }
+
+    /// It had no answer: tells the circuit, and keeps why for the pages.
+    pub fn fail(
+        &mut self,
+        worker: &Outbound,
+        failed: Option<Failed>,
+        failure: &Failure,
+        took_us: Option<u64>,
+        now_us: u64,
+    ) {
+        let verdict = verdict::of_failure(&self.backend, failed, failure.reason);
+        self.settle(worker, verdict, took_us, now_us);
+        // That the caller went away says nothing about the endpoint.
+        if failure.reason != Reason::ClientClosed {
+            self.note_error(failure.reason, failure.sentence(), now_us);
         }
     }
 

@@ -14,7 +14,7 @@ use http::{HeaderValue, Uri};
 use super::access_log::{AccessLog, Entry};
 use super::metrics::Counter;
 use super::traffic::{Ending, RouteMeter, Spoken};
-use crate::model::{Direction, Reason, SpiffeId};
+use crate::model::{Direction, Endpoint, Reason, SpiffeId};
 
 /// Where one worker's records of one direction go.
 pub struct Sinks {
@@ -89,6 +89,13 @@ impl Exchange {
             peer: RefCell::new(None),
             now_us,
         })
+    }
+
+    /// The newest attempt, from 1, and where it goes.
+    pub fn attempt(&self, endpoint: &Endpoint, number: u32) {
+        self.attempts.set(number);
+        self.endpoint.set(Some(endpoint.address));
+        self.peer.replace(endpoint.identity.clone());
     }
 
     /// True when details should be gathered.

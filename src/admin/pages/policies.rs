@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::{targets, told, written};
 use crate::admin::view::View;
 use crate::model::{Conflict, Part, Policy};
-use crate::outbound::explain::is_panicking;
 use crate::outbound::{Backend, Rule, Snapshot, Target};
 use crate::retry::{Budget, BudgetFacts};
 use crate::runtime::clock;
@@ -28,7 +27,7 @@ pub(super) fn policies_of(snapshot: &Snapshot, now_us: u64) -> Value {
             "now": {
                 "retryBudget": budget(&target.budget, now_us),
                 "limits": limits(&target.backend),
-                "panicking": is_panicking(&target.backend, now_us),
+                "panicking": target.backend.is_panicking(now_us),
             },
         });
         std::iter::once(service).chain(rules).collect::<Vec<Value>>()

@@ -9,7 +9,6 @@ use crate::admin::view::View;
 use crate::balance;
 use crate::circuit::{self, Rate};
 use crate::model::{CircuitState, Endpoint, EndpointHealth};
-use crate::outbound::explain::is_panicking;
 use crate::outbound::{Backend, Snapshot};
 use crate::runtime::clock;
 
@@ -39,7 +38,7 @@ fn service(backend: &Backend, now_us: u64) -> Value {
         "routes": backend.service.routes.len(),
         "endpoints": endpoints.len(),
         "ready": endpoints.iter().filter(is_ready).count(),
-        "panicking": is_panicking(backend, now_us),
+        "panicking": backend.is_panicking(now_us),
         "requests": in_use.requests,
         "pending": in_use.pending,
         "connections": in_use.connections,

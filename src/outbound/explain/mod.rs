@@ -16,7 +16,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
 pub use considered::{Considered, Lack, considered};
-pub use takers::{Took, is_panicking};
+pub use takers::Took;
 
 use super::admit;
 use super::fault;
@@ -26,9 +26,9 @@ use super::target::{Rule, Target};
 use crate::http::headers::{self, Seen};
 use crate::http::respond::{self, Failure};
 use crate::http::{classify, deadline};
-use crate::model::{Match, Reason, Share};
+use crate::model::{Reason, Share};
 use crate::retry::{self, Asked};
-use crate::route::{Conditions, Head};
+use crate::route::Head;
 use crate::telemetry::trace_context;
 
 /// What would become of a request.
@@ -125,10 +125,10 @@ pub fn explain(
     } else {
         let asked = Asked { method: &before.method, path: before.uri.path(), is_grpc };
         let twice = retry::may_send_twice(&rule.policy.retry.methods, asked);
-        let takers = takers::takers(snapshot, rule, &before, found.prefix, client, now_us);
+        let takers = takers::takers(snapshot, rule, &before, found.prefix, client, twice, now_us);
         let mut parts = headers::copy(&before);
         rule.filters.request(&mut parts, found.prefix);
-        let injected = injects(rule, &before);
+        let injected = rule.faults.as_ref().is_some_and(|faults| faults.is_about(&before));
         let sent = Sent { before, parts, twice, is_repeat, deadline, injected, takers };
         outcome(rule, sent)
     };
@@ -139,8 +139,7 @@ pub fn explain(
 fn outcome(rule: &Rule, sent: Sent) -> Outcome {
     let taking = || sent.takers.iter().filter(|taker| taker.share > 0.0);
     if taking().next().is_none() {
-        let sentence = format!("the route {} has no backend", rule.name);
-        return Outcome::Refused(Failure::new(Reason::NoBackends, sentence).into());
+        return Outcome::Refused(rule.no_backend().into());
     }
     let all = |refuses: fn(&Took) -> bool| {
         let is_alone = rule.fallback.is_none() && taking().all(refuses);
@@ -158,12 +157,4 @@ fn outcome(rule: &Rule, sent: Sent) -> Outcome {
         Some(refused) => Outcome::Refused(refused),
         None => Outcome::Sent(Box::new(sent)),
     }
-}
-
-/// Whether the rule's faults are about a request.
-fn injects(rule: &Rule, parts: &Parts) -> bool {
-    rule.policy.fault.as_ref().is_some_and(|fault| {
-        let conditions = Match { headers: fault.headers.clone(), ..Match::default() };
-        Conditions::new(&conditions).hold(&Head::of(parts, false))
-    })
 }

@@ -9,14 +9,12 @@ use http::request::Parts;
 use super::Refused;
 use crate::balance::{self, Ask, Balancer};
 use crate::circuit;
-use crate::http::respond::Failure;
 use crate::http::{classify, headers};
-use crate::limit;
-use crate::model::{Endpoint, HashOn, Reason, ServiceName};
+use crate::model::{HashOn, Reason, ServiceName};
 use crate::outbound::backend::Backend;
 use crate::outbound::snapshot::Snapshot;
 use crate::outbound::target::{Rule, Taker};
-use crate::retry::{self, Asked};
+use crate::retry;
 use crate::runtime::clock::Rng;
 
 /// Draws by which an endpoint's chance is found: half a percent of error, for a few milliseconds.
@@ -44,13 +42,6 @@ pub struct Took {
     pub refused: Option<Refused>,
 }
 
-/// Whether circuits are ignored, because too few of a backend's endpoints are ready.
-pub fn is_panicking(backend: &Backend, now_us: u64) -> bool {
-    let policy = &backend.policy().circuit;
-    let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, now_us);
-    backend.balancer.is_panicking(&backend.service.endpoints, is_ready)
-}
-
 /// One for each backend of a rule, in its order; `parts` are before the rule's filters.
 pub(super) fn takers(
     snapshot: &Snapshot,
@@ -58,15 +49,12 @@ pub(super) fn takers(
     parts: &Parts,
     prefix: usize,
     client: SocketAddr,
+    twice: bool,
     now_us: u64,
 ) -> Vec<Took> {
-    let shared = rule.policy.balancing.policy.hash_on().filter(|_| rule.takers.len() > 1);
-    let fixed = hash(shared, parts, client).map(|hash| rule.share_of(hash));
+    let fixed = hash(rule.hash_on(), parts, client).map(|hash| rule.share_of(hash));
     let total = rule.weights.total().max(1) as f64;
-    let (method, is_grpc) = (&parts.method, classify::is_grpc(&parts.headers));
-    let asked = Asked { method, path: parts.uri.path(), is_grpc };
-    let twice = retry::may_send_twice(&rule.policy.retry.methods, asked);
-    let probes = twice || classify::is_idempotent(method);
+    let probes = twice || classify::is_idempotent(&parts.method);
     let took = |(index, taker): (usize, &Taker)| {
         let share = match fixed {
             Some(taken) => f64::from(u8::from(taken == Some(index))) * 100.0,
@@ -77,7 +65,8 @@ pub(super) fn takers(
             let ask = Ask { tried: &[], hash: key, now_us };
             chances(snapshot, backend, ask, probes)
         });
-        let (chances, refused) = own.unwrap_or_else(|| (Vec::new(), Some(missing(rule, taker))));
+        let (chances, refused) =
+            own.unwrap_or_else(|| (Vec::new(), Some(rule.no_service(taker).into())));
         let mut changed = headers::copy(parts);
         rule.filters.request(&mut changed, prefix);
         taker.filters.request(&mut changed, prefix);
@@ -87,7 +76,7 @@ pub(super) fn takers(
             share,
             by_key: fixed.is_some(),
             keyed: key.is_some(),
-            panicking: taker.backend.as_ref().is_some_and(|b| is_panicking(b, now_us)),
+            panicking: taker.backend.as_ref().is_some_and(|b| b.is_panicking(now_us)),
             hedge_after: hedge.and_then(|(h, b)| retry::hedge_after(h, &b.latency, now_us)),
             backend: taker.backend.clone(),
             parts: changed,
@@ -104,12 +93,6 @@ fn hash(on: Option<&HashOn>, parts: &Parts, client: SocketAddr) -> Option<u64> {
     key.hash.filter(|_| key.cookie.is_none())
 }
 
-fn missing(rule: &Rule, taker: &Taker) -> Refused {
-    let (route, name) = (&rule.name, &taker.name);
-    let sentence = format!("the route {route} sends to {name}, which is no service of the mesh");
-    Failure::new(Reason::NoBackends, sentence).into()
-}
-
 /// How often each endpoint is drawn, or why none is.
 fn chances(
     snapshot: &Snapshot,
@@ -119,42 +102,28 @@ fn chances(
 ) -> (Vec<f64>, Option<Refused>) {
     let endpoints = &backend.service.endpoints;
     let policy = &backend.policy().circuit;
-    let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, ask.now_us);
-    let is_trusted = |e: &Endpoint| circuit::is_trusted(&e.health, policy, ask.now_us);
     let balancing = &backend.policy().balancing;
     let balancer = Balancer::compile(balancing, endpoints, snapshot.zone.as_deref(), None);
     let mut rng = Rng::seeded(ask.now_us);
     let mut drawn = vec![0u32; endpoints.len()];
     for _ in 0..DRAWS {
-        let trusted =
-            if probes { None } else { balancer.pick(endpoints, ask, is_trusted, &mut rng) };
-        let picked =
-            trusted.or_else(|| balancer.pick(endpoints, ask, is_ready, &mut rng)).or_else(|| {
-                circuit::floor(endpoints, policy)?;
-                balancer.pick(endpoints, ask, |_| true, &mut rng)
-            });
-        let Some(picked) = picked else { return (vec![0.0; endpoints.len()], Some(none(backend))) };
+        let picked = backend.draw(&balancer, ask, probes, &mut rng).or_else(|| {
+            circuit::floor(endpoints, policy)?;
+            balancer.pick(endpoints, ask, |_| true, &mut rng)
+        });
+        let Some(picked) = picked else {
+            return (vec![0.0; endpoints.len()], Some(backend.nobody().into()));
+        };
         let at = endpoints.iter().position(|endpoint| endpoint.slot == picked.slot);
         drawn[at.unwrap_or_default()] += 1;
     }
     let percent = |count: u32| f64::from(count) * 100.0 / f64::from(DRAWS);
-    (drawn.into_iter().map(percent).collect(), overflow(&backend.bulkhead.facts()))
-}
-
-fn none(backend: &Backend) -> Refused {
-    let label = &backend.label;
-    let failure = match backend.service.endpoints[..] {
-        [] => Failure::new(Reason::NoEndpoints, format!("{label} has no ready endpoint")),
-        _ => {
-            let sentence = format!("the circuit of every endpoint of {label} is open");
-            Failure::new(Reason::CircuitOpen, sentence)
-        }
-    };
-    failure.into()
+    (drawn.into_iter().map(percent).collect(), overflow(backend))
 }
 
 /// Its bulkhead has no place for another request now.
-fn overflow(facts: &limit::Facts) -> Option<Refused> {
+fn overflow(backend: &Backend) -> Option<Refused> {
+    let facts = backend.bulkhead.facts();
     let is_full = facts.requests >= facts.limits.max_requests;
-    is_full.then(|| Failure::plain(Reason::OverflowRequests).into())
+    is_full.then(|| backend.full(Reason::OverflowRequests).into())
 }
