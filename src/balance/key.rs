@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::affinity::of_ip;
 use super::hash::xxh64;
+use crate::http::percent;
 use crate::model::HashOn;
 use crate::runtime::clock::Rng;
 
@@ -97,25 +98,7 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
         return Cow::Borrowed(text);
     }
-    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some((&byte, after)) = rest.split_first() {
-        match after.first_chunk().and_then(octet).filter(|_| byte == b'%') {
-            Some(octet) => {
-                out.push(octet);
-                rest = &after[2..];
-            }
-            None => {
-                out.push(byte);
-                rest = after;
-            }
-        }
-    }
-    Cow::Owned(out)
-}
-
-fn octet(digits: &[u8; 2]) -> Option<u8> {
-    let [high, low] = digits.map(|digit| (digit as char).to_digit(16));
-    Some((high? << 4 | low?) as u8)
+    Cow::Owned(percent::bytes(text).map(|(byte, _)| byte).collect())
 }
 
 fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {

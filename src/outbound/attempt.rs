@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, Version};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::backend::Backend;
+use super::call::Limit;
 use super::trial::Trial;
 use super::verdict;
 use super::worker::Outbound;
@@ -41,12 +42,13 @@ pub struct Answered {
     pub trial: Trial,
     /// From sending to the head of the answer.
     pub took_us: u64,
-    /// What the peer's sidecar said in the place of its app.
+    /// What the peer's sidecar said in the place of its app, and how the attempt failed there.
+    pub said: Option<Reason>,
     pub failed: Option<Failed>,
     /// The circuit waits for the status in the trailers.
     pub unsettled: bool,
     /// When the rest must be through.
-    pub until: Option<(Instant, Reason)>,
+    pub until: Limit,
 }
 
 /// What an attempt sends, and how long it may take.
@@ -57,9 +59,9 @@ pub struct Sending<'a> {
     pub connect_timeout: Duration,
     pub begun_us: u64,
     /// For the answer's head.
-    pub head_by: Option<(Instant, Reason)>,
+    pub head_by: Limit,
     /// For all of the answer.
-    pub until: Option<(Instant, Reason)>,
+    pub until: Limit,
     /// Another copy of the request, if one can be made.
     pub again: &'a dyn Fn() -> Option<Request<Body>>,
 }
@@ -152,8 +154,8 @@ pub async fn send(
                 let served_us = now_us - via.born_us().max(begun_us);
                 balance::observe(&endpoint.health, served_us, now_us);
             }
-            let (failed, unsettled) = (judged.failed, verdict.is_none());
-            Ok(Answered { response, via, trial, took_us, failed, unsettled, until })
+            let (said, failed, unsettled) = (judged.said, judged.failed, verdict.is_none());
+            Ok(Answered { response, via, trial, took_us, said, failed, unsettled, until })
         }
         Err((failed, failure)) => {
             let took_us = (failed == Some(Failed::Timeout)).then(|| now_us - begun_us);

@@ -3,16 +3,14 @@
 //! A copy has a task, a body and a place of its own: nothing of the real request waits for it, and a
 //! mirror that is slow, full or broken loses copies, no more.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::Context;
 use std::time::Duration;
 
 use http::Request;
 use http::request::Parts;
-use http_body::Body as _;
+use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::attempt::{self, Sending};
@@ -21,10 +19,11 @@ use super::target::Mirror;
 use super::worker::Outbound;
 use crate::balance::Ask;
 use crate::circuit::Verdict;
+use crate::dial::Via;
 use crate::http::headers;
 use crate::http::tail::Carrier;
 use crate::http::tee::tee;
-use crate::http::{Body, classify};
+use crate::http::{Body, BodyError, Tail, classify};
 use crate::runtime::clock;
 
 /// A copy is given up after this long, where its service sets no limit. Arbitrary.
@@ -99,29 +98,30 @@ async fn carry(worker: &Outbound, copy: Copy, body: Body) -> Option<()> {
         let took_us = Some(answered.took_us);
         answered.trial.settle(worker, Verdict::Success, took_us, clock::now_us());
     }
-    let (mut via, mut body) = (answered.via, answered.response.into_body());
+    let via = Carried(answered.via);
+    let mut body = answered.response.into_body().with_tail(Box::new(via));
     let mut room = READ;
-    poll_fn(|cx| {
-        while room > 0 {
-            let mut polled = Pin::new(&mut body).poll_frame(cx);
-            if polled.is_pending() {
-                via.drive(cx);
-                polled = Pin::new(&mut body).poll_frame(cx);
-            }
-            match ready!(polled) {
-                Some(Ok(frame)) => {
-                    room = room.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
-                }
-                Some(Err(_)) | None => break,
-            }
-        }
-        Poll::Ready(())
-    })
-    .await;
-    if body.is_end_stream() {
-        via.finish(clock::now_us());
+    while room > 0
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        room = room.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
     }
     Some(())
+}
+
+/// What a copy's answer comes over.
+struct Carried(Via);
+
+impl Tail for Carried {
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        self.0.drive(cx);
+    }
+
+    fn end(&mut self, error: Option<&BodyError>) {
+        if error.is_none() {
+            self.0.finish(clock::now_us());
+        }
+    }
 }
 
 fn count(worker: &Outbound, backend: &Backend, outcome: &str) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::head::Head;
 use super::patterns::whole;
+use crate::http::percent;
 use crate::model::{Match, ValueMatch};
 
 /// All of them must hold.
@@ -126,21 +127,6 @@ fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
 
 /// The bytes that `written` stands for; an escape that is none stands for itself.
 fn decoded(written: &str) -> impl Iterator<Item = u8> {
-    let mut rest = written.as_bytes();
-    std::iter::from_fn(move || {
-        let (&first, after) = rest.split_first()?;
-        if first == b'%'
-            && let Some(byte) = escaped(after)
-        {
-            rest = &after[2..];
-            return Some(byte);
-        }
-        rest = after;
-        Some(if first == b'+' { b' ' } else { first })
-    })
-}
-
-fn escaped(after: &[u8]) -> Option<u8> {
-    let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
-    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+    let byte = |(byte, escaped): (u8, bool)| if byte == b'+' && !escaped { b' ' } else { byte };
+    percent::bytes(written.as_bytes()).map(byte)
 }

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Uri};
 
+use crate::http::percent;
 use crate::model::ServiceName;
 use crate::resources::suggestion;
 
@@ -136,17 +137,7 @@ fn host(value: &str) -> Result<HeaderValue, String> {
 
 /// Without its percent-encoding; `None` where that is broken or no UTF-8.
 fn decoded(written: &str) -> Option<String> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(written.len()), written.as_bytes());
-    while let Some((&first, after)) = rest.split_first() {
-        rest = after;
-        if first != b'%' {
-            bytes.push(first);
-            continue;
-        }
-        let (digits, after) = after.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?);
-        rest = after;
-    }
+    let byte = |(byte, escaped): (u8, bool)| (byte != b'%' || escaped).then_some(byte);
+    let bytes = percent::bytes(written.as_bytes()).map(byte).collect::<Option<Vec<u8>>>()?;
     String::from_utf8(bytes).ok()
 }
