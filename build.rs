@@ -14,6 +14,7 @@ const FILES: &[&str] = &[
     "outrigger/v1/mesh.proto",
     "outrigger/v1/authority.proto",
     "outrigger/v1/configuration.proto",
+    "outrigger/v1/observe.proto",
     "outrigger/demo/v1/prices.proto",
 ];
 

@@ -10,7 +10,7 @@
 //! | 9 | `cli` | arguments in, exit codes out |
 //! | 8 | [`app`] `demo` | wiring: builds rooms, owns the drain; a mesh to look at |
 //! | 7 | [`config`] | every room's settings, from files, environment and flags |
-//! | 6 | [`admin`] | live state out |
+//! | 6 | [`admin`] [`probes`] | live state out; kubelet's questions to the app |
 //! | 5 | [`inbound`] [`outbound`] `control` | the two wings; they never meet; the control plane |
 //! | 4 | [`serve`] [`dial`] [`agent`] | connections from the near side, to the far side; where identity and the picture of the mesh come from |
 //! | 3 | [`tls`] [`route`] [`access`] [`balance`] [`circuit`] [`retry`] [`limit`] | decisions, each a synchronous core |
@@ -67,6 +67,8 @@ pub mod limit;
 pub mod model;
 #[cfg(feature = "proxy")]
 pub mod outbound;
+#[cfg(feature = "proxy")]
+pub mod probes;
 pub mod resources;
 #[cfg(feature = "proxy")]
 pub mod retry;

@@ -73,6 +73,7 @@ impl Plane {
         Settings {
             address: self.address.to_string(),
             trust_anchors: self.folder.path("ca.pem"),
+            newest_anchors: None,
             token_file: Some(self.token_file()),
         }
     }

@@ -82,6 +82,7 @@ fn get(view: &View, path: &str, request: &Request<Incoming>) -> Answer {
         "/explain" => explain(view, request.uri().query()),
         "/certs" => json(&pages::certificates(view)),
         "/connections" => json(&pages::connections(view)),
+        "/plaintext" => json(&pages::plaintext(view)),
         "/log" => answers::log(&view.log),
         "/drain" | "/shutdown" => answers::post_only(),
         _ => answers::unknown(),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 
+use crate::access::Access;
 use crate::agent::session::Status;
+use crate::inbound::Plaintext;
 use crate::outbound::Snapshot;
 use crate::runtime::{Drain, Readiness};
 use crate::serve::Ledger;
@@ -31,6 +33,10 @@ pub struct View {
     pub config: Arc<ArcSwap<serde_json::Value>>,
     pub credentials: Arc<ArcSwapOption<Credentials>>,
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Who may call the workload.
+    pub access: Arc<Access>,
+    /// Who did so without proving who it is.
+    pub plaintext: Arc<Plaintext>,
     pub ledger: Ledger,
     pub registry: Registry,
     pub readiness: Readiness,

@@ -61,8 +61,9 @@ impl Picture {
                 _ => None,
             })
             .collect();
-        let is_attachable =
-            |r: &&Resource| !matches!(r, Resource::Service(_) | Resource::Workload(_));
+        let is_attachable = |r: &&Resource| {
+            !matches!(r, Resource::Service(_) | Resource::Workload(_) | Resource::AccessPolicy(_))
+        };
         let attachable: Vec<Arc<Resource>> =
             resources.iter().filter(is_attachable).cloned().map(Arc::new).collect();
         for resource in resources {

@@ -1,6 +1,6 @@
 //! Builds a sidecar from its configuration and sets it going.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,18 +14,19 @@ use super::collect;
 use super::plane::{self, Parts, Plane};
 use super::reload::{self, Live};
 use super::run::Options;
-use super::source::{self, CERTIFICATE, Identities, Pictures, RESOURCES, Source};
-use crate::access;
+use super::source::{self, CERTIFICATE, Callers, Identities, Pictures, RESOURCES, Source};
+use crate::access::Access;
 use crate::admin::{self, Command, View};
 use crate::agent::{self, session::Agent};
 use crate::config::{Config, Loaded};
 use crate::http::respond::chain;
-use crate::inbound;
+use crate::inbound::{self, Entrance, Mode};
 use crate::intercept::OriginalDst;
 use crate::outbound;
+use crate::probes;
 use crate::resources::{Fault, Origin};
 use crate::runtime::workers::Workers;
-use crate::runtime::{Drain, DrainSettings, Readiness, socket};
+use crate::runtime::{Drain, DrainSettings, Exempt, Readiness, socket};
 use crate::serve::Ledger;
 use crate::telemetry::access_log::Writer;
 use crate::telemetry::log::LogHandle;
@@ -40,6 +41,9 @@ pub struct Launched {
     pub commands: mpsc::Receiver<Command>,
     /// Told to read the configuration again.
     pub reload: Rc<Notify>,
+    pub readiness: Readiness,
+    /// Whether to leave with the app.
+    pub exit_with_app: bool,
     agent: Option<Rc<Agent>>,
     workers: Workers<Plane>,
     writer: Option<Writer>,
@@ -93,13 +97,12 @@ pub async fn launch(
         readiness.need(needed);
     }
     let (listeners, mut faults) = listen(config);
-    let admin = match socket::listen(config.admin.listen) {
-        Ok(listener) => Some(listener),
-        Err(error) => {
-            faults.push(fault("admin.listen", &error));
-            None
-        }
+    let mut beside = |field, address| {
+        let listener = socket::listen(address);
+        listener.map_err(|error| faults.push(fault(field, &error))).ok()
     };
+    let admin = beside("admin.listen", config.admin.listen);
+    let probes = config.probes.listen.and_then(|listen| beside("probes.listen", listen));
     let credentials = Arc::new(ArcSwapOption::empty());
     let drain = Drain::default();
     let ledger = Ledger::default();
@@ -114,10 +117,18 @@ pub async fn launch(
     let workload: Arc<str> =
         format!("{}.{}", config.workload.service_account, config.workload.namespace).into();
     let own_ports = own_ports(config);
+    let (probed, exit_with_app) = (config.probes.clone(), config.exit_with_app);
+    let exempt = Exempt::able();
+    if !config.inbound.listen.is_empty() {
+        info!(mode = ?config.inbound.mode, leg = ?exempt, "the app is dialled past the interception rules");
+    }
+    let access = Arc::new(Access::new(config.trust_domain.clone(), metrics.clone()));
+    let plaintext = Arc::new(inbound::Plaintext::default());
     let parts = Parts {
         inbound: Arc::new(inbound::Shared {
             credentials: Arc::clone(&credentials),
-            access: access::Policy::mesh_default(config.trust_domain.clone()),
+            access: Arc::clone(&access),
+            plaintext: Arc::clone(&plaintext),
             workload: Arc::clone(&workload),
             propagation: config.telemetry.propagation.clone(),
             metrics: metrics.clone(),
@@ -125,6 +136,8 @@ pub async fn launch(
             drain: drain.clone(),
             original_dst: original_dst.clone(),
             own_ports: own_ports.clone(),
+            mode: config.inbound.mode,
+            exempt,
         }),
         outbound: Arc::new(outbound::Shared {
             snapshot: Arc::clone(&snapshot),
@@ -136,7 +149,7 @@ pub async fn launch(
             ledger: ledger.clone(),
             drain: drain.clone(),
             original_dst,
-            own_ports,
+            own_ports: own_ports.clone(),
         }),
         credentials: Arc::clone(&credentials),
         feed: writer.feed(),
@@ -149,8 +162,15 @@ pub async fn launch(
     let live = Live::new(config);
     let identities = Identities { credentials: Arc::clone(&credentials), workers: workers.clone() };
     let source = match queue {
-        Some(queue) => source::session(config, identities, pictures, queue, &readiness, &registry),
-        None => source::files(config, &live, identities, pictures, &readiness, &registry),
+        Some(queue) => {
+            let inbound =
+                Callers { access: Arc::clone(&access), plaintext: Arc::clone(&plaintext) };
+            source::session(config, identities, pictures, inbound, queue, &readiness, &registry)
+        }
+        None => {
+            let access = Arc::clone(&access);
+            source::files(config, &live, identities, pictures, access, &readiness, &registry)
+        }
     };
     let source = source.unwrap_or_else(|found| {
         faults.extend(found);
@@ -166,6 +186,8 @@ pub async fn launch(
         config: Arc::new(ArcSwap::from_pointee(loaded.to_json())),
         credentials,
         snapshot,
+        access,
+        plaintext,
         ledger,
         registry,
         readiness: readiness.clone(),
@@ -176,6 +198,9 @@ pub async fn launch(
     };
     let reload = Rc::new(Notify::new());
     tokio::task::spawn_local(admin::serve(admin, view.clone()));
+    if let Some(probes) = probes {
+        tokio::task::spawn_local(probes::serve(probes, probed, own_ports));
+    }
     for (listener, door) in listeners {
         let opened = listener.into_std().and_then(|l| plane::open(&workers, l, door, &drain));
         opened.map_err(|error| vec![fault("listen", &error)])?;
@@ -188,7 +213,17 @@ pub async fn launch(
     source.begin();
     info!(workers = count, "serving");
     let agent = source.agent;
-    Ok(Launched { drain, drain_settings, commands, reload, agent, workers, writer: Some(writer) })
+    Ok(Launched {
+        drain,
+        drain_settings,
+        commands,
+        reload,
+        readiness,
+        exit_with_app,
+        agent,
+        workers,
+        writer: Some(writer),
+    })
 }
 
 /// Opens every listener, so that all that are taken are named at once.
@@ -200,8 +235,18 @@ fn listen(config: &Config) -> (Vec<(tokio::net::TcpListener, plane::Door)>, Vec<
             plane::Door::Inbound(_) => "inbound",
             plane::Door::Outbound(_) => "outbound",
         };
-        match socket::listen(address) {
+        let opened = match (&door, config.inbound.mode) {
+            (plane::Door::Inbound(Entrance::Transparent(_)), Mode::Tproxy) => {
+                socket::listen_for_any(address)
+            }
+            _ => socket::listen(address),
+        };
+        match opened {
             Ok(listener) => listeners.push((listener, door)),
+            // Nobody can come there: the injector names both families, and a pod may have one.
+            Err(_) if address.ip() == Ipv6Addr::LOCALHOST && socket::lacks_ipv6() => {
+                info!(%address, "left out: this host has no IPv6");
+            }
             Err(error) => faults.push(fault(field, &error)),
         }
     }
@@ -217,6 +262,7 @@ fn own_ports(config: &Config) -> Vec<u16> {
     let listeners = config.inbound.listen.iter().chain(&config.outbound.listen);
     let mut ports: Vec<u16> = listeners.map(SocketAddr::port).collect();
     ports.push(config.admin.listen.port());
+    ports.extend(config.probes.listen.map(|listen| listen.port()));
     ports.push(15020);
     ports
 }

@@ -4,6 +4,7 @@
 //! drain meet here and nowhere else.
 
 mod collect;
+mod companion;
 mod launch;
 mod plane;
 mod reload;

@@ -14,7 +14,7 @@ use crate::inbound::{self, AppPort, Inbound};
 use crate::model::Direction;
 use crate::outbound::{self, Outbound};
 use crate::runtime::workers::Workers;
-use crate::runtime::{Doorway, Drain, clock};
+use crate::runtime::{Doorway, Drain, Exempt, clock};
 use crate::serve::accept;
 use crate::telemetry::access_log::{AccessLog, Feed};
 use crate::telemetry::exchange::Sinks;
@@ -109,7 +109,7 @@ pub fn doors(
         doors.push((listen, Door::Inbound(inbound::Entrance::Transparent(listen))));
     }
     for port in &inbound.ports {
-        let app = AppPort::new(workload, port.app, port.protocol);
+        let app = AppPort::new(workload, port.app, port.protocol, Exempt::No);
         doors.push((port.listen, Door::Inbound(inbound::Entrance::Port(port.listen, app))));
     }
     for &listen in &outbound.listen {

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tracing::{error, info};
 
+use super::companion;
 use super::launch::{Launched, launch};
 use super::signals::{Signals, Told};
+use super::source::CERTIFICATE;
 use crate::admin::Command;
 use crate::config::{self, Flag, Loaded};
 use crate::http::respond::chain;
@@ -88,6 +90,7 @@ fn refuse(faults: &[crate::resources::Fault]) -> ExitCode {
 
 /// Serves until a signal or the admin port says to leave, then drains. A second word is final.
 async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
+    let mut app = std::pin::pin!(companion::left());
     let first = loop {
         tokio::select! {
             command = launched.commands.recv() => break command.unwrap_or(Command::Shutdown),
@@ -95,9 +98,15 @@ async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
                 Told::Leave => break Command::Drain,
                 Told::Reload => launched.reload.notify_one(),
             },
+            () = &mut app, if launched.exit_with_app => break Command::Drain,
         }
     };
-    if first == Command::Drain {
+    let missing = launched.readiness.missing();
+    // Without a certificate nobody can have been sent here, and nobody came.
+    let was_unknown = !launched.readiness.was_ready() && missing.contains(&CERTIFICATE);
+    if was_unknown && launched.drain.open_connections() == 0 {
+        info!(?missing, "told to leave before it was ready");
+    } else if first == Command::Drain {
         launched.withdraw();
         info!(open = launched.drain.open_connections(), "draining");
         let settings = *launched.drain_settings.borrow();

@@ -2,6 +2,7 @@
 //!
 //! Both end in the same two pointers, which the data plane reads: the credentials and the snapshot.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,20 +11,23 @@ use std::sync::atomic::Ordering::Relaxed;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use tokio::time::{Duration, sleep};
+use tracing::info;
 
 use super::launch::fault;
 use super::plane::Plane;
 use super::reload::Live;
+use crate::access::Access;
 use crate::agent::session::{
-    Agent, Hooks, Offer, OfferedPort, Queue, Settings, Status, Want, Workload,
+    Agent, Hooks, Offer, OfferedPort, Queue, Seen, Settings, Status, Want, Workload,
 };
 use crate::agent::{self, CertificateMetrics};
 use crate::config::Config;
+use crate::inbound::Plaintext;
 use crate::model::{Mesh, NameError, ServiceName, SpiffeId};
 use crate::outbound::{self, Snapshot};
-use crate::resources::{self, Fault};
-use crate::runtime::Readiness;
+use crate::resources::{self, AccessPolicy, Fault, Labels, Resource};
 use crate::runtime::workers::Workers;
+use crate::runtime::{Readiness, clock};
 use crate::telemetry::metrics::Registry;
 use crate::tls::Credentials;
 
@@ -60,7 +64,9 @@ impl Identities {
 pub struct Pictures {
     snapshot: Arc<ArcSwap<Snapshot>>,
     versions: watch::Sender<u64>,
-    zone: Option<String>,
+    zone: RefCell<Option<String>>,
+    /// The configuration says where we are.
+    is_placed: bool,
 }
 
 impl Pictures {
@@ -78,7 +84,8 @@ impl Pictures {
         Self {
             snapshot: Arc::new(ArcSwap::from_pointee(first)),
             versions: watch::Sender::new(0),
-            zone,
+            is_placed: zone.is_some(),
+            zone: RefCell::new(zone),
         }
     }
 
@@ -93,10 +100,20 @@ impl Pictures {
 
     fn publish(&self, mesh: Arc<Mesh>) {
         let version = mesh.version;
-        let zone = self.zone.as_deref();
-        let compiled = outbound::compile(mesh, zone, &self.snapshot.load());
+        let zone = self.zone.borrow().clone();
+        let compiled = outbound::compile(mesh, zone.as_deref(), &self.snapshot.load());
         self.snapshot.store(Arc::new(compiled));
         self.versions.send_replace(version);
+    }
+
+    /// The control plane says where we are; what the configuration says counts more.
+    fn place(&self, zone: String) {
+        if self.is_placed || self.zone.borrow().as_ref() == Some(&zone) {
+            return;
+        }
+        info!(zone, "the control plane says where this is");
+        self.zone.replace(Some(zone));
+        self.publish(Arc::clone(&self.snapshot.load().mesh));
     }
 
     /// Compiles anew when files that policies name have changed; runs until the process ends.
@@ -109,6 +126,12 @@ impl Pictures {
             }
         }
     }
+}
+
+/// The workload's own callers: what holds for them, and who came in plaintext.
+pub struct Callers {
+    pub access: Arc<Access>,
+    pub plaintext: Arc<Plaintext>,
 }
 
 /// What keeps the sidecar informed.
@@ -136,6 +159,7 @@ pub fn files(
     live: &Live,
     identities: Identities,
     pictures: Pictures,
+    access: Arc<Access>,
     readiness: &Readiness,
     registry: &Registry,
 ) -> Result<Source, Vec<Fault>> {
@@ -167,10 +191,24 @@ pub fn files(
         pictures.publish(Arc::new(mesh));
         readiness.have(RESOURCES);
     };
-    let trust_domain = config.trust_domain.clone();
-    let watch = agent::watch_resources(paths, namespace, trust_domain, first, seen, publish);
+    let (trust_domain, labels) = (config.trust_domain.clone(), config.workload.labels.clone());
+    let home = namespace.clone();
+    let govern = move |resources: &[Resource]| {
+        access.publish(&concerning(resources, &home, &labels));
+    };
+    let watch =
+        agent::watch_resources(paths, namespace, trust_domain, first, seen, publish, govern);
     tokio::task::spawn_local(watch);
     Ok(Source::default())
+}
+
+/// The access policies that are about a workload.
+fn concerning(resources: &[Resource], namespace: &str, labels: &Labels) -> Vec<Arc<AccessPolicy>> {
+    let policies = resources.iter().filter_map(|resource| match resource {
+        Resource::AccessPolicy(policy) => Some(Arc::clone(policy)),
+        _ => None,
+    });
+    policies.filter(|policy| policy.concerns(namespace, labels)).collect()
 }
 
 /// From the control plane, in one session.
@@ -181,6 +219,7 @@ pub fn session(
     config: &Config,
     identities: Identities,
     pictures: Pictures,
+    callers: Callers,
     queue: Queue,
     readiness: &Readiness,
     registry: &Registry,
@@ -200,7 +239,7 @@ pub fn session(
     let status = Arc::new(Status::new(address.clone(), registry));
     let pinned: Vec<ServiceName> =
         config.outbound.upstreams.iter().map(|upstream| upstream.service.clone()).collect();
-    let hooks = hooks(identities, pictures, readiness, registry);
+    let hooks = hooks(identities, pictures, callers, readiness, registry);
     let agent = Agent::new(settings, workload, identity, pinned, hooks, Arc::clone(&status), queue);
     Ok(Source { agent: Some(agent), status: Some(status) })
 }
@@ -245,6 +284,7 @@ fn offer(config: &Config) -> Option<Offer> {
 fn hooks(
     identities: Identities,
     pictures: Pictures,
+    Callers { access, plaintext }: Callers,
     readiness: &Readiness,
     registry: &Registry,
 ) -> Hooks {
@@ -256,6 +296,7 @@ fn hooks(
     let snapshot = pictures.snapshot();
     let pictures = Rc::new(pictures);
     tokio::task::spawn_local(Rc::clone(&pictures).watch_files());
+    let placed = Rc::clone(&pictures);
     Hooks {
         identify: Box::new(move |credentials, roots_changed| {
             metrics.taken(credentials.svid().not_after());
@@ -264,10 +305,16 @@ fn hooks(
             certified.have(CERTIFICATE);
         }),
         publish: Box::new(move |mesh| pictures.publish(Arc::new(mesh))),
+        placed: Box::new(move |zone| placed.place(zone)),
         informed: Box::new(move || informed.have(RESOURCES)),
         registered: Box::new(move || registered.have(REGISTRATION)),
         ended: Box::new(move || ended.need(CERTIFICATE)),
         renewal_failed: Box::new(move || failures.failed()),
+        govern: Box::new(move |policies| access.publish(policies)),
+        seen: Box::new(move |anew, most| {
+            let (callers, left_out) = plaintext.take(anew, most, clock::now_us());
+            Seen { callers, left_out }
+        }),
         was_used: Box::new(move |want| {
             let snapshot = snapshot.load();
             let target = match want {

@@ -8,17 +8,24 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::outrigger::duration;
+use super::duration;
 use crate::config::Level;
-use crate::control::{self, Settings};
-use crate::model::{SpiffeId, TrustDomain};
+use crate::control::{self, Settings, inject, kube};
+use crate::model::{CONTROL_PLANE_NAMESPACE, SpiffeId, TrustDomain};
+use crate::resources::names::is_dns_label;
 
 /// Everything that a control plane is told.
 #[derive(Args, Debug)]
 pub(super) struct ControlPlane {
-    /// The folder that it keeps everything in: its keys, what was applied, who joined
-    #[arg(long, value_name = "FOLDER", default_value = "./outrigger-data")]
-    data: PathBuf,
+    /// The folder that it keeps everything in: its keys, what was applied, who joined; in a cluster,
+    /// which keeps all that, where copies of ca.pem and operator.token are put
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "./outrigger-data",
+        default_value_if("kubernetes", "true", None)
+    )]
+    data: Option<PathBuf>,
     /// Where sidecars and people reach it, over TLS
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:15010")]
     listen: SocketAddr,
@@ -34,6 +41,24 @@ pub(super) struct ControlPlane {
     /// How long a workload stays registered when its sidecar is not heard of, at least 1s
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = seconds)]
     lease: Duration,
+    /// Take pods, services, routes and policies from a cluster, and its pods as those who may join
+    #[arg(long)]
+    kubernetes: bool,
+    /// How the cluster is reached, unless this is one of its pods
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    kubeconfig: Option<PathBuf>,
+    /// The control plane's own namespace in the cluster
+    #[arg(long, value_name = "NAME", default_value = CONTROL_PLANE_NAMESPACE, value_parser = namespace)]
+    namespace: String,
+    /// What tells this replica from the others; POD_NAME unless said, else one that nobody else has
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    replica: Option<String>,
+    /// Where the cluster has pods injected, over TLS; no pods are without it
+    #[arg(long, value_name = "ADDRESS", requires = "kubernetes")]
+    webhook_listen: Option<SocketAddr>,
+    /// The sidecar's image in injected pods
+    #[arg(long, value_name = "IMAGE", default_value_t = inject::proxy_image())]
+    proxy_image: String,
     /// Who may configure the mesh with a certificate, beside the operator's token; may be repeated
     #[arg(long = "operator", value_name = "SPIFFE-ID", value_parser = spiffe_id)]
     operators: Vec<SpiffeId>,
@@ -58,8 +83,18 @@ impl ControlPlane {
     }
 
     fn settings(self) -> Settings {
+        let proxy_image = self.proxy_image;
+        let webhook = self.webhook_listen.map(|listen| kube::Webhook { listen, proxy_image });
+        let of_cluster = kube::Settings {
+            kubeconfig: self.kubeconfig,
+            namespace: self.namespace,
+            replica: self.replica.or_else(pod_name).unwrap_or_else(invented),
+            copies: self.data.clone(),
+            webhook,
+        };
         Settings {
-            data: self.data,
+            kubernetes: self.kubernetes.then_some(of_cluster),
+            data: self.data.unwrap_or_default(),
             listen: self.listen,
             admin_listen: self.admin_listen,
             trust_domain: self.trust_domain,
@@ -72,7 +107,15 @@ impl ControlPlane {
     }
 }
 
-fn trust_domain(text: &str) -> Result<TrustDomain, String> {
+fn pod_name() -> Option<String> {
+    std::env::var("POD_NAME").ok().filter(|name| !name.is_empty())
+}
+
+fn invented() -> String {
+    format!("outrigger-control-plane-{}", uuid::Uuid::now_v7().simple())
+}
+
+pub(super) fn trust_domain(text: &str) -> Result<TrustDomain, String> {
     TrustDomain::parse(text).map_err(|error| error.to_string())
 }
 
@@ -80,14 +123,19 @@ fn spiffe_id(text: &str) -> Result<SpiffeId, String> {
     SpiffeId::parse(text).map_err(|error| error.to_string())
 }
 
-fn level(text: &str) -> Result<String, String> {
+fn namespace(text: &str) -> Result<String, String> {
+    let words = "expected at most 63 lower-case letters, digits and inner `-`";
+    is_dns_label(text).then(|| text.to_owned()).ok_or_else(|| words.to_owned())
+}
+
+pub(super) fn level(text: &str) -> Result<String, String> {
     let words = || Level::WORDS.iter().map(|(word, _)| *word);
     let known = words().find(|word| *word == text).map(str::to_owned);
     known.ok_or_else(|| format!("expected one of {}", words().collect::<Vec<_>>().join(", ")))
 }
 
 /// Less than a second would be a slip: nobody could keep up with it.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let value = duration(text)?;
     let long_enough = value >= Duration::from_secs(1);
     if long_enough { Ok(value) } else { Err("expected at least 1s".into()) }
@@ -123,6 +171,32 @@ mod tests {
                     --trust-domain m --log-format json --log-level debug --cert-lifetime 1s";
         let settings = read(line).expect("legal");
         assert_eq!(settings.operators.len(), 2);
+        assert_eq!(settings.kubernetes, None);
+        let cluster = |kubeconfig: Option<&str>, namespace: &str| kube::Settings {
+            kubeconfig: kubeconfig.map(PathBuf::from),
+            namespace: namespace.to_owned(),
+            replica: "one".into(),
+            copies: None,
+            webhook: None,
+        };
+        for (line, expected) in [
+            ("", cluster(None, "outrigger-system")),
+            ("--kubeconfig k --namespace mesh", cluster(Some("k"), "mesh")),
+            (
+                "--data d --webhook-listen [::]:15017 --proxy-image p:1",
+                kube::Settings {
+                    copies: Some("d".into()),
+                    webhook: Some(kube::Webhook {
+                        listen: "[::]:15017".parse().expect("an address"),
+                        proxy_image: "p:1".into(),
+                    }),
+                    ..cluster(None, "outrigger-system")
+                },
+            ),
+        ] {
+            let line = format!("--kubernetes --replica one {line}");
+            assert_eq!(read(&line).expect("legal").kubernetes, Some(expected), "{line}");
+        }
         assert_eq!(settings.trust_domain.as_str(), "m");
         assert_eq!((settings.log_level.as_str(), settings.log_json), ("debug", true));
     }
@@ -138,6 +212,9 @@ mod tests {
             "--log-level loud",
             "--log-format xml",
             "--listen 15010",
+            "--kubeconfig k",
+            "--webhook-listen [::]:15017",
+            "--kubernetes --namespace A",
         ] {
             let error = read(line).expect_err("illegal");
             assert_eq!(error.exit_code(), 2, "{line}");

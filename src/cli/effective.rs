@@ -40,7 +40,8 @@ fn faults_of_files(config: &Config, now: SystemTime) -> Vec<String> {
         }
         faults.extend(parts);
     }
-    if let Some(session::Settings { address: _, trust_anchors, token_file }) = &config.control_plane
+    if let Some(session::Settings { address: _, trust_anchors, newest_anchors: _, token_file }) =
+        &config.control_plane
     {
         let anchors: Part<'_> = ("controlPlane.trustAnchors", trust_anchors, is_bundle);
         let token = token_file.as_deref();

@@ -8,19 +8,31 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::resources::decode::Decoder;
+use crate::resources::{Node, Origin, scalar};
 
 mod effective;
+mod init;
 pub mod proxy;
 mod sources;
+mod wait;
 
 #[cfg(feature = "control")]
 mod ask;
+#[cfg(feature = "control")]
+mod check;
 #[cfg(feature = "control")]
 mod control;
 #[cfg(feature = "control")]
 mod control_plane;
 #[cfg(feature = "control")]
 mod explain;
+#[cfg(feature = "control")]
+mod inject;
+#[cfg(feature = "control")]
+mod install;
 #[cfg(feature = "control")]
 mod output;
 #[cfg(feature = "control")]
@@ -67,6 +79,16 @@ fn chain(error: &dyn Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// A duration as the configuration writes it.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let mut decoder = Decoder::new();
+    let node = Node::text(text, Origin::Default);
+    scalar::duration(&node, &mut decoder).ok_or_else(|| {
+        let messages = decoder.finish().into_iter().map(|fault| fault.message);
+        messages.collect::<Vec<_>>().join("; ")
+    })
 }
 
 /// What both binaries say when asked for their version.

@@ -11,9 +11,9 @@ use clap_complete::Shell;
 
 use super::ask::Query;
 use super::sources::Sources;
-use super::{ask, control, control_plane, emit, explain, read, version};
-use crate::resources::decode::Decoder;
-use crate::resources::{Node, Origin, scalar};
+use super::{
+    ask, check, control, control_plane, duration, emit, explain, inject, install, read, version,
+};
 use crate::{app, demo};
 
 /// Outrigger: a service mesh
@@ -77,6 +77,15 @@ that nobody's change in between is lost.")]
     /// Control planes by name, so that commands need no flags
     #[command(after_help = "Example:\n  outrigger context use local")]
     Context(Contexts),
+    /// Put a sidecar into every pod of Kubernetes manifests, and print them
+    #[command(after_help = "Examples:
+  outrigger inject web.yaml
+  outrigger inject - -o json
+  outrigger inject app/ --proxy-image registry.example/outrigger-proxy:0.1.0
+
+What has no pod passes unchanged. Pods that are left alone are named on standard error, with the
+reason. With the webhook in the cluster this is not needed: both do the same.")]
+    Inject(inject::Inject),
     /// Check resource files: every fault at once
     #[command(after_help = "Examples:
   outrigger validate mesh/
@@ -90,6 +99,30 @@ that nobody's change in between is lost.")]
   outrigger explain api.shop:80 --path /orders
   outrigger explain api:80 --method POST --header x-user:ann --admin 127.0.0.1:15000 -o yaml")]
     Explain(explain::Explain),
+    /// Whether a Kubernetes cluster is ready for the mesh, and the mesh in it well
+    #[command(after_help = "Examples:
+  outrigger check --pre
+  outrigger check
+  outrigger check --kubeconfig admin.conf --kube-context prod -o json
+  outrigger check --strict-ready
+
+Exit code 1 if something fails (✗). What should be known (!) is no failure. --strict-ready asks the
+control plane, and lists who was let in without mutual TLS within the last hour: 1 if anybody was.")]
+    Check(check::Check),
+    /// Print what makes a Kubernetes cluster ready for the mesh
+    #[command(after_help = "Examples:
+  outrigger install --crds | kubectl apply -f -
+  outrigger install --registry registry.example/mesh | kubectl apply -f -
+  outrigger install --mtls strict -o json
+
+Nothing is changed in the cluster: it prints, and kubectl applies. The kinds of resources come first,
+in a step of their own, because an API server takes nothing of a kind that it doesn't serve yet.")]
+    Install(install::Install),
+    /// Print what to delete from a Kubernetes cluster, in a safe order
+    #[command(after_help = "Examples:
+  outrigger uninstall | kubectl delete --ignore-not-found -f -
+  outrigger uninstall --crds -o json")]
+    Uninstall(install::Uninstall),
     /// Print the version
     #[command(after_help = "Example:\n  outrigger version")]
     Version,
@@ -162,9 +195,13 @@ pub fn main() -> ExitCode {
         Command::Token(Token { action }) => action.run(),
         Command::Ca(Ca { action }) => action.run(),
         Command::Context(Contexts { action }) => action.run(),
+        Command::Inject(inject) => inject.run(),
         Command::Validate(validate) => validate.run(),
+        Command::Check(check) => check.run(),
         Command::Proxy(Proxy { query }) => ask::run(&query),
         Command::Explain(explain) => explain.run(),
+        Command::Install(install) => install.run(),
+        Command::Uninstall(uninstall) => uninstall.run(),
         Command::Version => version("outrigger"),
         Command::Completions { shell } => completions(shell),
         Command::Sidecar(sources) => app::run(&sources.options()),
@@ -175,16 +212,6 @@ fn completions(shell: Shell) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "outrigger", &mut script);
     emit(&String::from_utf8_lossy(&script))
-}
-
-/// A duration as the configuration writes it.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let mut decoder = Decoder::new();
-    let node = Node::text(text, Origin::Default);
-    scalar::duration(&node, &mut decoder).ok_or_else(|| {
-        let messages = decoder.finish().into_iter().map(|fault| fault.message);
-        messages.collect::<Vec<_>>().join("; ")
-    })
 }
 
 #[cfg(test)]
@@ -205,7 +232,7 @@ mod tests {
             let examples = help.lines().filter_map(|line| line.strip_prefix("  outrigger "));
             let (name, mut count) = (command.get_name(), 0);
             for example in examples {
-                let line = example.split_whitespace();
+                let line = example.split(" | ").next().unwrap_or(example).split_whitespace();
                 let read = Arguments::try_parse_from(std::iter::once("outrigger").chain(line));
                 assert!(read.is_ok(), "{name}: {example}: {read:?}");
                 count += 1;
@@ -236,6 +263,8 @@ mod tests {
             &["outrigger", "demo", "--for", "soon"],
             &["outrigger", "demo", "--seed", "7"],
             &["outrigger", "validate"],
+            &["outrigger", "check", "--strict-ready", "--pre"],
+            &["outrigger", "check", "-n", "shop"],
             &["outrigger", "proxy", "services", "-o", "xml"],
             &["outrigger", "proxy", "services", "--admin", "localhost"],
         ] {

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use super::init::{self, Init};
 use super::sources::Sources;
+use super::wait::Wait;
 use super::{effective, version};
 use crate::app;
 
@@ -36,12 +38,22 @@ enum Command {
     /// Run the sidecar until it is told to stop (what happens without a subcommand)
     #[command(after_help = "Example:\n  outrigger-proxy run --config sidecar.yaml")]
     Run(Sources),
+    /// Bring this network namespace's connections to the sidecar
+    #[command(after_help = init::EXAMPLES)]
+    Init(Init),
     /// Check the configuration and the files it names, and print what is in effect and why
     #[command(after_help = "Example:
   outrigger-proxy validate --config sidecar.yaml
 
 Every fault is listed at once, on standard error; with any, the exit code is 2.")]
     Validate(Sources),
+    /// Wait until the sidecar is ready, then run a command, if one is given
+    #[command(after_help = "Examples:
+  outrigger-proxy wait --for 60s
+  outrigger-proxy wait -- /app/server --port 8080
+
+When the time is over it says what is still missing, on standard error; the exit code is 1.")]
+    Wait(Wait),
     /// Print the version
     #[command(after_help = "Example:\n  outrigger-proxy version")]
     Version,
@@ -55,7 +67,9 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> ExitCode {
     match arguments.command.unwrap_or(Command::Run(arguments.sources)) {
         Command::Run(sources) => app::run(&sources.options()),
+        Command::Init(arguments) => init::init(&arguments),
         Command::Validate(sources) => effective::validate(sources),
+        Command::Wait(wait) => wait.run(),
         Command::Version => version("outrigger-proxy"),
     }
 }

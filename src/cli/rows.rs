@@ -12,9 +12,10 @@ pub(super) fn of(mut answer: Value, list: Option<&str>) -> Value {
         Some("endpoints") => endpoint,
         _ => return answer,
     };
+    let inbound = if list == Some("policies") { inbound(&answer["inbound"]) } else { Vec::new() };
     if let Some(items) = list.and_then(|list| answer.get_mut(list)).filter(|list| list.is_array()) {
         let all = items.as_array().map_or(&[][..], Vec::as_slice);
-        *items = all.iter().flat_map(rows).collect();
+        *items = inbound.into_iter().chain(all.iter().flat_map(rows)).collect();
     }
     answer
 }
@@ -59,6 +60,21 @@ fn one_match(of: &Value) -> String {
 fn backend(of: &Value) -> String {
     let missing = if of["exists"] == false { " (missing)" } else { "" };
     format!("{}={}{missing}", text(&of["service"]), text(&of["weight"]))
+}
+
+/// One row for each port that the workload's own callers may come to.
+fn inbound(of: &Value) -> Vec<Value> {
+    let row = |at: &Value| {
+        let callers = format!("callers of port {}", text(&at["port"]));
+        json!({
+            "service": callers,
+            "rule": Value::Null,
+            "part": "mtls",
+            "from": at["from"],
+            "says": at["mtls"],
+        })
+    };
+    list(of).iter().map(row).collect()
 }
 
 /// One row for each part that a resource says, and one for how it stands.
@@ -198,6 +214,21 @@ mod tests {
             own("now", "1 of 100 retries in 10 s, panicking: circuits are ignored"),
         ];
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_holds_for_callers_comes_first() {
+        let answer = json!({"policies": [], "inbound": [
+            {"port": 8080, "mtls": "permissive", "from": "AccessPolicy b/p"},
+            {"port": "*", "mtls": "strict", "from": "default"},
+        ]});
+        let rows = of(answer, Some("policies"));
+        let row = &rows["policies"][0];
+        assert_eq!(
+            (&row["service"], &row["says"]),
+            (&json!("callers of port 8080"), &json!("permissive"))
+        );
+        assert_eq!(rows["policies"][1]["service"], "callers of port *");
     }
 
     #[test]

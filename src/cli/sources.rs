@@ -30,9 +30,12 @@ pub(super) struct Sources {
     /// Where transparent inbound traffic arrives, such as 0.0.0.0:15006
     #[arg(long, value_name = "ADDRESS")]
     inbound_listen: Option<String>,
-    /// Where transparent outbound traffic arrives, such as 127.0.0.1:15001
+    /// Where transparent outbound traffic arrives, such as `127.0.0.1:15001,[::1]:15001`
     #[arg(long, value_name = "ADDRESS")]
     outbound_listen: Option<String>,
+    /// Leave when the pod's other containers have; needs shareProcessNamespace
+    #[arg(long)]
+    exit_with_app: bool,
     /// Sets any field, such as drain.deadline=10s; may be repeated
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
@@ -48,6 +51,7 @@ impl Sources {
             ("--workers", "workers", self.workers),
             ("--inbound-listen", "inbound.listen", self.inbound_listen),
             ("--outbound-listen", "outbound.listen", self.outbound_listen),
+            ("--exit-with-app", "exitWithApp", self.exit_with_app.then(|| "true".into())),
         ];
         let named = named
             .into_iter()

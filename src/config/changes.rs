@@ -32,8 +32,10 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         inbound,
         outbound,
         admin,
+        probes,
         runtime,
         drain,
+        exit_with_app,
         telemetry: telemetry::Settings { access_log, propagation },
         log: LogSettings { level, format },
     } = old;
@@ -55,7 +57,9 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         ("inbound", *inbound != new.inbound),
         ("outbound", *outbound != new.outbound),
         ("admin", *admin != new.admin),
+        ("probes", *probes != new.probes),
         ("workers", *runtime != new.runtime),
+        ("exitWithApp", *exit_with_app != new.exit_with_app),
         ("telemetry.traces", *propagation != new.telemetry.propagation),
         ("log.format", *format != new.log.format),
     ];

@@ -3,9 +3,10 @@
 //! request back to it. Runs on the decoded configuration, with the tree at hand
 //! for the positions.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Config;
+use crate::probes::Ask;
 use crate::resources::decode::Decoder;
 use crate::resources::{Fault, Node, Origin, Value};
 
@@ -42,6 +43,30 @@ pub(super) fn across(config: &Config, tree: &Node, decoder: &mut Decoder) {
             decoder.extend([Fault { at: place.at, path: place.path, message }]);
         }
     }
+    for (index, target) in config.probes.targets.iter().enumerate() {
+        let port = target.ask.port();
+        let asked =
+            [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), (Ipv6Addr::LOCALHOST, port).into()];
+        let own = listeners.iter().find(|own| asked.iter().any(|app| overlap(own.address, *app)));
+        if let Some(own) = own {
+            let place = Place::find(tree, port_path(index, &target.ask), asked[0]);
+            let message = format!(
+                "{port} is the sidecar's own {} ({}); name the app's port",
+                own.path, own.at
+            );
+            decoder.extend([Fault { at: place.at, path: place.path, message }]);
+        }
+    }
+}
+
+/// The path of the port that a target asks.
+fn port_path(index: usize, ask: &Ask) -> String {
+    let way = match ask {
+        Ask::Http(_) => "http",
+        Ask::Tcp { .. } => "tcp",
+        Ask::Grpc(_) => "grpc",
+    };
+    format!("probes.targets[{index}].{way}.port")
 }
 
 /// An address in the configuration.
@@ -64,6 +89,7 @@ impl Place {
 
 fn listeners(config: &Config, tree: &Node) -> Vec<Place> {
     let mut all = vec![("admin.listen".to_owned(), config.admin.listen)];
+    all.extend(config.probes.listen.map(|listen| ("probes.listen".to_owned(), listen)));
     let mut add = |list: &str, field: &str, addresses: &mut dyn Iterator<Item = SocketAddr>| {
         all.extend(
             addresses.enumerate().map(|(i, address)| (format!("{list}[{i}]{field}"), address)),

@@ -2,12 +2,13 @@
 //! so that a field which always has a value is required here. Each section is
 //! one function; what concerns two sections stands in `check`.
 
+use super::probing::probes;
 use super::{Config, Level, LogSettings, LogStyle, Workload};
 use crate::resources::decode::{Decoder, Fields, distinct, list, one_or_list};
 use crate::resources::names::{
     dns_label, dns_subdomain, labels, service_name, socket_address, trust_domain, zone,
 };
-use crate::resources::scalar::{choice, duration, integer, parsed, path, protocol, ratio};
+use crate::resources::scalar::{boolean, choice, duration, integer, parsed, path, protocol, ratio};
 use crate::resources::{Node, Origin, Value};
 use crate::telemetry::{AccessLog, LogFormat, Propagation};
 use crate::{admin, agent, inbound, outbound, runtime, telemetry, tls};
@@ -23,8 +24,10 @@ pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
     let inbound = fields.optional("inbound", inbound).unwrap_or_default();
     let outbound = fields.required("outbound", |node, decoder| outbound(node, decoder, namespace));
     let admin = fields.required("admin", admin);
+    let probes = fields.optional("probes", probes).unwrap_or_default();
     let workers = fields.optional("workers", integer(1..=256));
     let drain = fields.required("drain", drain);
+    let exit_with_app = fields.optional("exitWithApp", boolean).unwrap_or_default();
     let telemetry = fields.required("telemetry", telemetry);
     let log = fields.required("log", log);
     fields.close();
@@ -37,8 +40,10 @@ pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
         inbound,
         outbound: outbound?,
         admin: admin?,
+        probes,
         runtime: runtime::Settings { workers: workers.and_then(|count| u16::try_from(count).ok()) },
         drain: drain?,
+        exit_with_app,
         telemetry: telemetry?,
         log: log?,
     })
@@ -67,9 +72,15 @@ fn control_plane(node: &Node, decoder: &mut Decoder) -> Option<agent::session::S
     let mut fields = Fields::open(node, decoder)?;
     let address = fields.required("address", host_and_port);
     let trust_anchors = fields.required("trustAnchors", path);
+    let newest_anchors = fields.optional("newestAnchors", path);
     let token_file = fields.optional("tokenFile", path);
     fields.close();
-    Some(agent::session::Settings { address: address?, trust_anchors: trust_anchors?, token_file })
+    Some(agent::session::Settings {
+        address: address?,
+        trust_anchors: trust_anchors?,
+        newest_anchors,
+        token_file,
+    })
 }
 
 /// A host name or address, with a port.
@@ -98,9 +109,15 @@ fn identity(node: &Node, decoder: &mut Decoder) -> Option<tls::Settings> {
 fn inbound(node: &Node, decoder: &mut Decoder) -> Option<inbound::Settings> {
     let mut fields = Fields::open(node, decoder)?;
     let listen = fields.optional("listen", |node, d| one_or_list(node, d, socket_address));
+    let words = &[("redirect", inbound::Mode::Redirect), ("tproxy", inbound::Mode::Tproxy)];
+    let mode = fields.optional("mode", choice(words));
     let ports = fields.optional("ports", inbound_ports);
     fields.close();
-    Some(inbound::Settings { listen: listen.unwrap_or_default(), ports: ports.unwrap_or_default() })
+    Some(inbound::Settings {
+        listen: listen.unwrap_or_default(),
+        mode: mode.unwrap_or_default(),
+        ports: ports.unwrap_or_default(),
+    })
 }
 
 fn inbound_ports(node: &Node, decoder: &mut Decoder) -> Option<Vec<inbound::Port>> {

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 pub(super) enum Shape {
     /// Text, taken as it is: `[::]:15000` is an address, not a list.
     Text,
-    /// Text, or a YAML list of texts.
+    /// Text, texts with commas between them, or a YAML list of texts.
     Texts,
     /// A path; in the file, relative to the file's folder.
     Path,
@@ -30,20 +30,25 @@ pub(super) const FIELDS: &[(&str, Shape)] = &[
     ("trustDomain", Shape::Text),
     ("controlPlane.address", Shape::Text),
     ("controlPlane.trustAnchors", Shape::Path),
+    ("controlPlane.newestAnchors", Shape::Path),
     ("controlPlane.tokenFile", Shape::Path),
     ("identity.certificate", Shape::Path),
     ("identity.key", Shape::Path),
     ("identity.trustBundle", Shape::Path),
     ("resources", Shape::Paths),
     ("inbound.listen", Shape::Texts),
+    ("inbound.mode", Shape::Text),
     ("inbound.ports", Shape::Yaml),
     ("outbound.listen", Shape::Texts),
     ("outbound.upstreams", Shape::Yaml),
     ("outbound.unknown", Shape::Text),
     ("admin.listen", Shape::Text),
+    ("probes.listen", Shape::Text),
+    ("probes.targets", Shape::Yaml),
     ("workers", Shape::Yaml),
     ("drain.minimum", Shape::Text),
     ("drain.deadline", Shape::Text),
+    ("exitWithApp", Shape::Yaml),
     ("telemetry.accessLog.format", Shape::Text),
     ("telemetry.accessLog.sample", Shape::Yaml),
     ("telemetry.traces.otlpEndpoint", Shape::Text),
@@ -136,6 +141,8 @@ mod tests {
             ("admin.listen", "OUTRIGGER_ADMIN__LISTEN"),
             ("controlPlane.tokenFile", "OUTRIGGER_CONTROL_PLANE__TOKEN_FILE"),
             ("resources", "OUTRIGGER_RESOURCES"),
+            ("probes.targets", "OUTRIGGER_PROBES__TARGETS"),
+            ("exitWithApp", "OUTRIGGER_EXIT_WITH_APP"),
             ("telemetry.accessLog", "OUTRIGGER_TELEMETRY__ACCESS_LOG"),
         ];
         for (path, name) in rows {

@@ -166,6 +166,10 @@ fn value(shape: Shape, text: &str, at: &Origin) -> Result<Node, Vec<Fault>> {
         Shape::Texts | Shape::Paths => !quoted && !listed,
         Shape::Yaml => false,
     };
+    if verbatim && shape == Shape::Texts && text.contains(',') {
+        let items = text.split(',').map(|item| Node::text(item.trim(), at.clone()));
+        return Ok(Node { value: Value::List(items.collect()), at: at.clone() });
+    }
     if verbatim {
         return Ok(Node::text(text, at.clone()));
     }

@@ -13,7 +13,7 @@ use crate::model::TrustDomain;
 use crate::resources::decode::Decoder;
 use crate::resources::names::is_dns_subdomain;
 use crate::resources::{Fault, Labels, Node};
-use crate::{admin, agent, inbound, outbound, runtime, telemetry, tls};
+use crate::{admin, agent, inbound, outbound, probes, runtime, telemetry, tls};
 
 mod changes;
 mod check;
@@ -21,6 +21,7 @@ mod decode;
 mod fields;
 mod layers;
 mod print;
+mod probing;
 #[cfg(test)]
 mod tests;
 
@@ -46,10 +47,14 @@ pub struct Config {
     pub outbound: outbound::Settings,
     /// The admin port.
     pub admin: admin::Settings,
+    /// What kubelet asks the app through us.
+    pub probes: probes::Settings,
     /// Threads (`workers`).
     pub runtime: runtime::Settings,
     /// The way out.
     pub drain: runtime::DrainSettings,
+    /// Leave when the pod's other containers have; `false` unless said.
+    pub exit_with_app: bool,
     /// Access log and traces.
     pub telemetry: telemetry::Settings,
     /// Our own log, on standard error.

@@ -91,8 +91,10 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(config.inbound, inbound::Settings::default());
     assert_eq!(config.outbound, outbound::Settings::default());
     assert_eq!(config.admin, admin::Settings::default());
+    assert_eq!(config.probes, probes::Settings::default());
     assert_eq!(config.runtime, runtime::Settings::default());
     assert_eq!(config.drain, runtime::DrainSettings::default());
+    assert!(!config.exit_with_app);
     assert_eq!(config.telemetry, telemetry::Settings::default());
     assert_eq!(config.log, LogSettings { level: Level::Info, format: LogStyle::Text });
     assert_eq!(config, self::config(""));
@@ -106,6 +108,7 @@ identity: {certificate: svid.pem, key: ./keys/svid.key, trustBundle: /etc/ca.pem
 resources: [mesh/, ../more.yaml]
 inbound:
   listen: ["0.0.0.0:15006"]
+  mode: tproxy
   ports:
     - {name: http, listen: "127.0.0.1:18080", app: "127.0.0.1:8080", protocol: http2}
     - listen: "[::1]:18081"
@@ -116,8 +119,18 @@ outbound:
     - {listen: "127.0.0.1:15432", service: "db:5432"}
   unknown: deny
 admin: {listen: "[::1]:15000"}
+probes:
+  listen: "[::]:15020"
+  targets:
+    - container: web
+      probe: readiness
+      timeout: 2s
+      http: {port: 8080, path: "healthz?full=1&q={a b}#top", scheme: https, host: web.example, headers: [{name: X-Probe, value: "yes"}]}
+    - {container: web, probe: liveness, tcp: {port: 5432}}
+    - {container: api, probe: startup, grpc: {port: 50051, service: shop}}
 workers: 2
 drain: {minimum: 1s, deadline: 1m}
+exitWithApp: true
 telemetry:
   accessLog: {format: off, sample: 0.5}
   traces: {propagation: [b3multi]}
@@ -152,6 +165,7 @@ fn every_field_of_the_file_arrives() {
         resources: vec![folder.join("mesh"), folder.join("../more.yaml")],
         inbound: inbound::Settings {
             listen: vec![address("0.0.0.0:15006")],
+            mode: inbound::Mode::Tproxy,
             ports: vec![
                 inbound::Port {
                     name: Some("http".into()),
@@ -176,11 +190,44 @@ fn every_field_of_the_file_arrives() {
             unknown: outbound::Unknown::Deny,
         },
         admin: admin::Settings { listen: address("[::1]:15000") },
+        probes: probes::Settings {
+            listen: Some(address("[::]:15020")),
+            targets: vec![
+                probes::Target {
+                    container: "web".into(),
+                    probe: probes::Probe::Readiness,
+                    timeout: Duration::from_secs(2),
+                    ask: probes::Ask::Http(probes::Http {
+                        port: 8080,
+                        path: "/healthz?full=1&q=%7Ba%20b%7D".into(),
+                        is_tls: true,
+                        host: Some("web.example".into()),
+                        headers: vec![probes::Header {
+                            name: http::HeaderName::from_static("x-probe"),
+                            value: http::HeaderValue::from_static("yes"),
+                        }],
+                    }),
+                },
+                probes::Target {
+                    container: "web".into(),
+                    probe: probes::Probe::Liveness,
+                    timeout: Duration::from_secs(1),
+                    ask: probes::Ask::Tcp { port: 5432 },
+                },
+                probes::Target {
+                    container: "api".into(),
+                    probe: probes::Probe::Startup,
+                    timeout: Duration::from_secs(1),
+                    ask: probes::Ask::Grpc(probes::Grpc { port: 50051, service: "shop".into() }),
+                },
+            ],
+        },
         runtime: runtime::Settings { workers: Some(2) },
         drain: runtime::DrainSettings {
             minimum: Duration::from_secs(1),
             deadline: Duration::from_secs(60),
         },
+        exit_with_app: true,
         telemetry: telemetry::Settings {
             access_log: AccessLog { format: LogFormat::Off, sample: 0.5 },
             propagation: vec![Propagation::B3Multi],
@@ -230,6 +277,29 @@ fn variables_hold_text_or_yaml() {
             |c| format!("{:?}", c.resources),
             r#"["mesh/", "x.yaml"]"#,
         ),
+        (
+            "OUTBOUND__LISTEN",
+            "127.0.0.1:15001, [::1]:15001",
+            |c| format!("{:?}", c.outbound.listen),
+            "[127.0.0.1:15001, [::1]:15001]",
+        ),
+        (
+            "INBOUND__LISTEN",
+            "[::1]:1,127.0.0.1:1",
+            |c| format!("{:?}", c.inbound.listen),
+            "[[::1]:1, 127.0.0.1:1]",
+        ),
+        (
+            "PROBES__TARGETS",
+            r#"[{"container":"web","probe":"liveness","http":{"port":80}},{"container":"web","probe":"readiness","tcp":{"port":81}}]"#,
+            |c| {
+                let ports = c.probes.targets.iter().map(|target| target.ask.port());
+                format!("{:?}", ports.collect::<Vec<_>>())
+            },
+            "[80, 81]",
+        ),
+        ("PROBES__LISTEN", "[::]:15020", |c| format!("{:?}", c.probes.listen), "Some([::]:15020)"),
+        ("EXIT_WITH_APP", "true", |c| c.exit_with_app.to_string(), "true"),
         ("RESOURCES", "mesh/", |c| format!("{:?}", c.resources), r#"["mesh/"]"#),
         ("WORKLOAD__NAME", "123", |c| c.workload.name.clone(), "123"),
         ("WORKLOAD__NAMESPACE", "null", |c| c.workload.namespace.clone(), "null"),
@@ -388,6 +458,8 @@ fn changes_are_told_apart() {
         ("0.0.0.0:15006", "0.0.0.0:15007", &[], &["inbound"]),
         ("unknown: deny", "unknown: pass", &[], &["outbound"]),
         ("[::1]:15000", "[::1]:15002", &[], &["admin"]),
+        ("port: 5432", "port: 5433", &[], &["probes"]),
+        ("exitWithApp: true", "exitWithApp: false", &[], &["exitWithApp"]),
         ("workers: 2", "workers: 3", &[], &["workers"]),
     ];
     let absolute = |text: &str| {

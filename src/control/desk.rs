@@ -9,7 +9,9 @@ use super::admission::{Admission, Ticket};
 use super::api::Operators;
 use super::ca::Authority;
 use super::catalog::Catalog;
+use super::membership::Review;
 use super::metrics::Metrics;
+use super::plaintext::Plaintext;
 use super::registrar::Registrar;
 use super::sessions::Sessions;
 use super::store::Store;
@@ -26,9 +28,12 @@ pub struct Desk {
     pub signer: Arc<Signer>,
     pub operators: Operators,
     pub registrar: Registrar,
+    /// Present where pods are who belongs to the mesh, and the cluster says everything about it.
+    pub cluster: Option<Arc<dyn Review>>,
     pub admission: Mutex<Admission>,
     pub sessions: Arc<Sessions>,
     pub metrics: Metrics,
+    pub plaintext: Arc<Plaintext>,
     /// Of this process: versions of another one mean nothing here.
     pub epoch: Arc<str>,
     pub heartbeat: Duration,

@@ -101,7 +101,9 @@ impl Metrics {
         match result {
             Ok(_) => self.commits_made.inc(),
             Err(CommitError::Conflict { .. }) => self.commits_conflicting.inc(),
-            Err(CommitError::Write(_) | CommitError::Closed) => self.commits_failed.inc(),
+            Err(CommitError::Write(_) | CommitError::Elsewhere | CommitError::Closed) => {
+                self.commits_failed.inc()
+            }
         }
     }
 

@@ -28,6 +28,11 @@ impl OperatorToken {
         (!text.is_empty()).then(|| Self(text.as_bytes().into()))
     }
 
+    /// For the file that its holders read it from.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+
     /// Whether `shown` is it. Takes the same time for all of the right length; the length is no
     /// secret.
     pub fn is(&self, shown: &[u8]) -> bool {

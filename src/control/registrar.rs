@@ -6,7 +6,7 @@
 //! What concerns one name happens in turn, so that a lease that ends can't take away what was just
 //! registered anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -33,6 +33,18 @@ pub struct Registrar {
     store: Arc<dyn Store>,
     leases: Mutex<Leases>,
     lanes: [tokio::sync::Mutex<()>; LANES],
+    holders: Holders,
+    /// The versions that were held here last: what has another by now is held by another replica.
+    versions: Mutex<HashMap<Arc<str>, u64>>,
+}
+
+/// Who may hold registrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holders {
+    /// This process alone: what nobody holds here is held nowhere.
+    Us,
+    /// Other replicas too: only what was held here is taken out here.
+    Replicas,
 }
 
 /// What a sidecar offers.
@@ -59,18 +71,19 @@ pub enum Refusal {
 
 impl Registrar {
     /// Everything that is registered already begins with a whole lease.
-    pub fn new(catalog: Arc<Catalog>, store: Arc<dyn Store>, lease: Duration, now_us: u64) -> Self {
-        let mut leases = Leases::new(lease, TICK, now_us);
-        for held in catalog.registrations() {
-            leases.restore(held.name().into(), now_us);
-        }
-        let leases = Mutex::new(leases);
-        Self {
-            catalog,
-            store,
-            leases,
-            lanes: std::array::from_fn(|_| tokio::sync::Mutex::default()),
-        }
+    pub fn new(
+        catalog: Arc<Catalog>,
+        store: Arc<dyn Store>,
+        lease: Duration,
+        holders: Holders,
+        now_us: u64,
+    ) -> Self {
+        let leases = Mutex::new(Leases::new(lease, TICK, now_us));
+        let lanes = std::array::from_fn(|_| tokio::sync::Mutex::default());
+        let versions = Mutex::default();
+        let registrar = Self { catalog, store, leases, lanes, holders, versions };
+        registrar.reconcile(now_us);
+        registrar
     }
 
     /// Takes an offer; durable when this returns.
@@ -96,8 +109,10 @@ impl Registrar {
                 warn!(workload = %name, "two sidecars register this name: the newer one counts; give each its own, unless the older one died just now");
             }
             created_ms = held.created_ms;
-            if held.workload == workload && held.enrollment == offer.enrollment {
-                self.lock().hold(Arc::clone(&name), offer.session);
+            let is_same = held.workload == workload && held.enrollment == offer.enrollment;
+            // Else written once more, so that the replica that held it sees that it does no longer.
+            if is_same && (is_held || self.holders == Holders::Us) {
+                self.hold(&name, offer.session);
                 return Ok(name);
             }
         } else if self.is_applied(&workload) {
@@ -119,9 +134,16 @@ impl Registrar {
             writes.push(Write { key, expect: Expect::Absent, value: None });
         }
         self.store.commit(writes).await.map_err(Refusal::Store)?;
-        self.lock().hold(Arc::clone(&name), offer.session);
+        self.hold(&name, offer.session);
         info!(workload = %name, identity = %offer.identity, "registered");
         Ok(name)
+    }
+
+    fn hold(&self, name: &Arc<str>, session: u64) {
+        self.lock().hold(Arc::clone(name), session);
+        if let Some(held) = self.catalog.registration(name) {
+            self.versions().insert(Arc::clone(name), held.version);
+        }
     }
 
     /// The newest of one name counts, so that a workload that died and came back need not wait; but
@@ -177,6 +199,9 @@ impl Registrar {
 
     /// Gives a lease to whatever is registered without one: a commit whose fate was in doubt.
     pub fn reconcile(&self, now_us: u64) {
+        if self.holders == Holders::Replicas {
+            return;
+        }
         for held in self.catalog.registrations() {
             self.lock().restore(held.name().into(), now_us);
         }
@@ -194,7 +219,7 @@ impl Registrar {
         for lane in lanes {
             turns.push(self.lanes[lane].lock().await);
         }
-        ended.retain(|name| !self.lock().contains(name));
+        ended.retain(|name| !self.lock().contains(name) && !self.is_held_elsewhere(name));
         for name in &ended {
             warn!(workload = %name, "its sidecar did not come back within the lease; it is taken out");
         }
@@ -203,6 +228,17 @@ impl Registrar {
             let mut leases = self.lock();
             ended.into_iter().for_each(|name| leases.restore(name, now_us));
         }
+    }
+
+    /// Forgets what was held here; true when another replica has written it since.
+    fn is_held_elsewhere(&self, name: &str) -> bool {
+        let ours = self.versions().remove(name);
+        let newest = self.catalog.registration(name).map(|held| held.version);
+        self.holders == Holders::Replicas && ours != newest
+    }
+
+    fn versions(&self) -> MutexGuard<'_, HashMap<Arc<str>, u64>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lane(&self, name: &str) -> &tokio::sync::Mutex<()> {

@@ -1,11 +1,10 @@
-//! The control plane as a process: the data folder opened, the ports served, and an orderly end.
+//! The control plane as a process: what it keeps opened, the ports served, and an orderly end.
 //!
 //! Unlike a sidecar it runs on several threads: thousands of sessions, each waiting most of the
-//! time, and signatures when many join at once. What must be done regularly (leases, its own
-//! certificate, what has ended) is done here.
+//! time, and signatures when many join at once.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -15,22 +14,27 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::admin::{self, Port, View};
 use super::admission::{self, Admission};
 use super::api::{Operators, Router, server};
 use super::ca::{self, Authority, Lifetimes};
-use super::catalog::{Catalog, enrollment_key};
-use super::desk::{Desk, unix_ms};
-use super::files::{open_folder, read_private, write_private, write_public};
+use super::catalog::Catalog;
+use super::desk::Desk;
+use super::home::{self, ANCHORS, Home, OPERATOR_TOKEN};
+use super::housekeeping;
+use super::inject::{self, Injector};
+use super::kube::{self, Cluster, Reviewer, duties, webhook};
+use super::membership::Review;
 use super::metrics::{Counted, Metrics};
-use super::registrar::{self, Registrar};
+use super::plaintext::Plaintext;
+use super::registrar::{Holders, Registrar};
 use super::sessions::Sessions;
-use super::store::{CommitError, Embedded, Expect, Key, OpenError, ReadError, Shelf, Store, Write};
-use super::tokens::{self, Signer};
-use super::{FileError, OperatorToken, Settings};
+use super::store::{ReadError, Store};
+use super::{FileError, Settings};
 use crate::http::respond::chain;
 use crate::model::{SpiffeId, TrustDomain};
 use crate::runtime::clock::{self, Rng};
@@ -41,37 +45,33 @@ use crate::tls::{ControlServer, Offer};
 
 /// Each side of a session says something at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Between two looks at what has ended, and at the issuer.
+/// Between two looks at the own certificate, at the latest.
 const HOURLY: Duration = Duration::from_secs(3600);
-/// Tokens and enrolments that have ended are kept for so long: a clock that went ahead for a while
-/// must not take away what has not ended.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Calls that are under way at the end get this long.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How long a cluster takes to hear that a replica leaves.
+const HEARD: Duration = Duration::from_secs(5);
 
 /// Why it does not start.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("no threads")]
     Runtime(#[source] std::io::Error),
-    #[error("the data folder can't be used")]
-    File(#[from] FileError),
-    #[error("the certificate authority can't be opened")]
-    Authority(#[from] ca::Error),
-    #[error("the key of the join tokens can't be opened")]
-    Tokens(#[from] tokens::Error),
-    #[error("the store can't be opened")]
-    Store(#[from] OpenError),
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    #[error("the folder of copies can't be used")]
+    Copies(#[source] FileError),
+    #[error("no certificate can be made for the control plane itself")]
+    Certificate(#[from] ca::Error),
     #[error("the store can't be opened")]
     Read(#[from] ReadError),
     #[error("{0} can't be listened on")]
     Listen(&'static str, #[source] std::io::Error),
-    #[error("{0} is empty: write a long random text into it, or remove it to get a new one")]
-    NoOperatorToken(String),
-    #[error("the machine gives no random numbers")]
-    Random,
     #[error("it serves no longer ({0}), which is a defect of it")]
     Ended(String),
+    #[error(transparent)]
+    Cluster(#[from] kube::Error),
     #[error("no signal handlers")]
     Signals(#[source] std::io::Error),
 }
@@ -106,7 +106,7 @@ fn live(settings: &Settings, log: LogHandle) -> Result<(), Error> {
         let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
         let (leave, leaving) = watch::channel(false);
         let readiness = Readiness::default();
-        let mut serving = open(settings, log, &readiness, leaving).await?;
+        let Running { mut serving, duties } = open(settings, log, &readiness, leaving).await?;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
@@ -115,41 +115,74 @@ fn live(settings: &Settings, log: LogHandle) -> Result<(), Error> {
         }
         info!("leaving");
         readiness.need("a process that stays");
+        if settings.kubernetes.is_some() {
+            // The cluster goes on sending callers here until it has heard.
+            tokio::select! {
+                () = sleep(HEARD) => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
         leave.send_replace(true);
         // The rest are sessions; they end with the process and come back to the next.
-        let _ = timeout(FAREWELL, serving).await;
+        let _ = timeout(FAREWELL, async { tokio::join!(serving, given_back(duties)) }).await;
         Ok(())
     })
 }
 
-/// Opens the folder and the ports, and starts everything; the handle ends with the gRPC port.
+/// So that another replica leads at once.
+async fn given_back(duties: Option<JoinHandle<()>>) {
+    if let Some(duties) = duties {
+        // One that panicked gives nothing back, and the Lease ends by itself.
+        let _ = duties.await;
+    }
+}
+
+/// Everything that runs, and ends in an orderly way.
+struct Running {
+    /// The gRPC port.
+    serving: JoinHandle<()>,
+    /// Its part in the cluster.
+    duties: Option<JoinHandle<()>>,
+}
+
+/// Opens what it keeps and the ports, and starts everything.
 async fn open(
     settings: &Settings,
     log: LogHandle,
     readiness: &Readiness,
     leaving: watch::Receiver<bool>,
-) -> Result<tokio::task::JoinHandle<()>, Error> {
+) -> Result<Running, Error> {
     let Settings { data, trust_domain, .. } = settings;
-    open_folder(data)?;
-    // First of all: it also keeps a second control plane out of the folder.
-    let store: Arc<dyn Store> = Arc::new(Embedded::open(data)?);
     let lifetimes = Lifetimes { leaf: settings.cert_lifetime, ..Lifetimes::default() };
-    let now = SystemTime::now();
-    let authority = Arc::new(Authority::open(&data.join("ca"), trust_domain, lifetimes, now)?);
-    let signer = Arc::new(Signer::open(data, trust_domain)?);
-    let token = operator_token(data)?;
-    let anchors = data.join("ca.pem");
-    write_public(&anchors, authority.roots().to_pem().as_bytes())?;
+    let of_cluster = match &settings.kubernetes {
+        Some(cluster) => Some((cluster, kube::connect(cluster).await?)),
+        None => None,
+    };
+    let home = match &of_cluster {
+        Some((of, client)) => {
+            Home::in_cluster(client, &of.namespace, trust_domain, lifetimes).await?
+        }
+        None => Home::in_folder(data, trust_domain, lifetimes)?,
+    };
+    if let Some(folder) = settings.kubernetes.as_ref().and_then(|of| of.copies.as_deref()) {
+        home.copy_into(folder).map_err(Error::Copies)?;
+    }
+    let Home { store, authority, signer, operator, keys } = home;
     let grpc = listen("--listen", settings.listen)?;
     let pages = listen("--admin-listen", settings.admin_listen)?;
 
     let catalog = follow(&*store, trust_domain)?;
+    let cluster = of_cluster.as_ref().map(|(_, client)| Cluster::follow(client, &catalog));
+    let review = of_cluster.as_ref();
+    let review = review.map(|(_, client)| Arc::new(Reviewer(client.clone())) as Arc<dyn Review>);
     let registry = Registry::default();
     let sessions = Arc::new(Sessions::default());
     let metrics = Metrics::new(&registry, Arc::clone(&catalog), Arc::clone(&sessions));
     let store: Arc<dyn Store> = Arc::new(Counted { store, metrics: metrics.clone() });
-    let registrar =
-        Registrar::new(Arc::clone(&catalog), Arc::clone(&store), settings.lease, clock::now_us());
+    let holders = if cluster.is_some() { Holders::Replicas } else { Holders::Us };
+    let (told, kept) = (Arc::clone(&catalog), Arc::clone(&store));
+    let registrar = Registrar::new(told, kept, settings.lease, holders, clock::now_us());
     let desk = Arc::new(Desk {
         trust_domain: trust_domain.clone(),
         metrics,
@@ -157,28 +190,76 @@ async fn open(
         catalog,
         authority,
         signer,
-        operators: Operators::new(token.clone(), settings.operators.clone()),
+        operators: Operators::new(operator.clone(), settings.operators.clone()),
         registrar,
+        cluster: review,
         admission: Mutex::new(Admission::new(admission::Settings::default(), Rng::from_system())),
         sessions,
+        plaintext: Arc::new(Plaintext::new(SystemTime::now())),
         epoch: uuid::Uuid::now_v7().simple().to_string().into(),
         heartbeat: HEARTBEAT,
         leaving: leaving.clone(),
     });
     let (tls, pages_tls) = certified(&desk)?;
-    let view = view(settings, &desk, registry, readiness.clone(), log);
-    let port = Port::new(view, token, pages_tls);
+    let mut duties = None;
+    if let (Some((of, client)), Some(cluster), Some(keys)) = (&of_cluster, &cluster, keys) {
+        cluster.health.register(&registry);
+        readiness.need(CLUSTER);
+        let (catalog, authority) = (&desk.catalog, &desk.authority);
+        let leaving = leaving.clone();
+        duties = Some(duties::begin(client, of, cluster, catalog, authority, keys, leaving));
+        inject_pods(of, cluster, &desk)?;
+    }
+    let health = cluster.as_ref().map(|cluster| cluster.health.clone());
+    let view = View { health, ..view(settings, &desk, registry, readiness.clone(), log) };
+    let port = Port::new(view, operator, pages_tls);
     tokio::spawn(admin::serve(pages, Arc::new(port)));
-    tokio::spawn(regularly(Arc::clone(&desk)));
+    tokio::spawn(housekeeping::regularly(Arc::clone(&desk)));
+    say_started(settings);
+    let readiness = readiness.clone();
+    let serving = tokio::spawn(async move {
+        // Who is told half of it would take the rest for gone.
+        if let Some(cluster) = cluster {
+            cluster.complete().await;
+            readiness.have(CLUSTER);
+        }
+        server::serve(grpc, tls, Router::new(desk), leaving).await;
+    });
+    Ok(Running { serving, duties })
+}
+
+/// Opens the injector's port, where there is to be one.
+fn inject_pods(of: &kube::Settings, cluster: &Cluster, desk: &Desk) -> Result<(), Error> {
+    let Some(kube::Webhook { listen: address, proxy_image }) = &of.webhook else { return Ok(()) };
+    let listener = listen("--webhook-listen", *address)?;
+    let tls = webhook::serving(Arc::clone(&desk.authority), webhook::names(&of.namespace))?;
+    let settings = inject::Settings {
+        proxy_image: proxy_image.clone(),
+        ..inject::Settings::new(desk.trust_domain.clone())
+    };
+    let namespaces = cluster.namespaces.clone();
+    let namespace_labels = Box::new(move |name: &str| namespaces.of(name));
+    let injector = Arc::new(Injector { settings, namespace_labels });
+    tokio::spawn(inject::serve(listener, tls, injector));
+    Ok(())
+}
+
+fn say_started(settings: &Settings) {
+    let Settings { data, listen, admin_listen, trust_domain, kubernetes, .. } = settings;
+    let folder = match kubernetes {
+        Some(of) => of.copies.as_ref(),
+        None => Some(data),
+    };
+    let word = if kubernetes.is_some() { "started" } else { "ready" };
+    let shown = |name| folder.map(|folder| folder.join(name).display().to_string());
     info!(
-        listen = %settings.listen,
-        admin = %settings.admin_listen,
+        %listen,
+        admin = %admin_listen,
         %trust_domain,
-        trust_anchors = %anchors.display(),
-        operator_token = %data.join(OPERATOR_TOKEN).display(),
-        "ready"
+        trust_anchors = shown(ANCHORS),
+        operator_token = shown(OPERATOR_TOKEN),
+        "{word}"
     );
-    Ok(tokio::spawn(server::serve(grpc, tls, Router::new(desk), leaving)))
 }
 
 fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
@@ -199,19 +280,8 @@ fn follow(store: &dyn Store, trust_domain: &TrustDomain) -> Result<Arc<Catalog>,
     Ok(Arc::clone(catalog.get_or_init(|| made)))
 }
 
-const OPERATOR_TOKEN: &str = "operator.token";
-
-/// The operators' token; a new one at the first start.
-fn operator_token(data: &Path) -> Result<OperatorToken, Error> {
-    let path = data.join(OPERATOR_TOKEN);
-    if read_private(&path)?.is_none() {
-        let text = OperatorToken::invent().ok_or(Error::Random)?;
-        write_private(&path, format!("{text}\n").as_bytes())?;
-    }
-    let text = read_private(&path)?.unwrap_or_default();
-    OperatorToken::new(&String::from_utf8_lossy(&text))
-        .ok_or_else(|| Error::NoOperatorToken(path.display().to_string()))
-}
+/// What has to be there before anybody is told anything.
+const CLUSTER: &str = "everything in the cluster, seen once";
 
 type PagesTls = Arc<ArcSwap<rustls::ServerConfig>>;
 
@@ -261,6 +331,8 @@ fn view(
         readiness,
         log,
         sessions: Arc::clone(&desk.sessions),
+        plaintext: Arc::clone(&desk.plaintext),
+        health: None,
         config: shown(settings),
         authorities: Box::new(move || authorities.shown()),
         lease_of: Box::new(move |name| {
@@ -278,73 +350,34 @@ fn shown(settings: &Settings) -> Value {
         trust_domain,
         cert_lifetime,
         lease,
+        kubernetes,
         operators,
         log_level,
         log_json,
     } = settings;
+    let cluster = |of: &kube::Settings| {
+        let kube::Settings { kubeconfig, namespace, replica, copies, webhook } = of;
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let webhook = webhook.as_ref().map(|kube::Webhook { listen, proxy_image }| {
+            json!({"listen": listen.to_string(), "proxyImage": proxy_image})
+        });
+        json!({
+            "kubeconfig": path(kubeconfig),
+            "namespace": namespace,
+            "replica": replica,
+            "copies": path(copies),
+            "webhook": webhook,
+        })
+    };
     json!({
-        "data": data.display().to_string(),
+        "data": kubernetes.is_none().then(|| data.display().to_string()),
         "listen": listen.to_string(),
         "adminListen": admin_listen.to_string(),
         "trustDomain": trust_domain.as_str(),
         "certLifetimeSeconds": cert_lifetime.as_secs_f64(),
         "leaseSeconds": lease.as_secs_f64(),
+        "kubernetes": kubernetes.as_ref().map(cluster),
         "operators": operators.iter().map(SpiffeId::as_str).collect::<Vec<_>>(),
         "log": {"level": log_level, "format": if *log_json { "json" } else { "text" }},
     })
-}
-
-/// What has to be looked at again and again.
-async fn regularly(desk: Arc<Desk>) {
-    let mut leases = interval(registrar::TICK);
-    leases.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Not at once: at boot a clock may still be wrong by years.
-    let mut hours = interval_at(Instant::now() + HOURLY, HOURLY);
-    loop {
-        tokio::select! {
-            _ = leases.tick() => desk.registrar.expire(clock::now_us()).await,
-            _ = hours.tick() => {
-                desk.registrar.reconcile(clock::now_us());
-                let authority = Arc::clone(&desk.authority);
-                let renewed = tokio::task::spawn_blocking(move || {
-                    authority.renew_issuer_if_due(SystemTime::now())
-                });
-                if let Ok(Err(error)) = renewed.await {
-                    error!("the issuer can't be renewed: {}", chain(&error));
-                }
-                if let Err(error) = forget(&desk, SystemTime::now()).await {
-                    warn!(%error, "what has ended can't be removed now");
-                }
-            }
-        }
-    }
-}
-
-/// Removes tokens and revocations that have ended, and enrolments whose last certificate has, in
-/// small commits.
-async fn forget(desk: &Desk, now: SystemTime) -> Result<(), CommitError> {
-    let now_ms = unix_ms(now);
-    let long_ago_ms = unix_ms(now - KEPT);
-    let tokens = desk.catalog.tokens().into_iter();
-    let tokens = tokens
-        .filter(|(_, token)| token.value.expires_ms < long_ago_ms)
-        .map(|(id, token)| (Key { shelf: Shelf::Tokens, name: id }, token.version));
-    let enrollments = desk.catalog.enrollments().into_iter();
-    let enrollments = enrollments
-        .filter(|(_, enrollment)| enrollment.value.until_ms < long_ago_ms)
-        .map(|(number, enrollment)| (enrollment_key(number), enrollment.version));
-    let revocations = desk.catalog.revocations().into_iter();
-    let revocations = revocations
-        .filter(|(_, revocation)| revocation.value.until_ms < now_ms)
-        .map(|(name, held)| (Key { shelf: Shelf::Revocations, name }, held.version));
-    let ended: Vec<(Key, u64)> = tokens.chain(enrollments).chain(revocations).collect();
-    for (key, version) in ended {
-        let write = Write { key, expect: Expect::Version(version), value: None };
-        match desk.store.commit(vec![write]).await {
-            // It was renewed meanwhile.
-            Ok(_) | Err(CommitError::Conflict { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

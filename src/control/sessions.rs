@@ -61,6 +61,7 @@ struct Live {
     acknowledged: AtomicU64,
     subscriptions: AtomicU32,
     refused: Mutex<Option<Box<Refused>>>,
+    ungoverned: Mutex<Box<[String]>>,
 }
 
 /// An update that a sidecar did not take.
@@ -86,6 +87,8 @@ pub struct Session {
     pub acknowledged: u64,
     /// What it refused and has not been given anything better for.
     pub refused: Option<Refused>,
+    /// What it can't read of who may call the workload.
+    pub ungoverned: Box<[String]>,
 }
 
 /// How many sessions there are, and in which state.
@@ -116,6 +119,7 @@ impl Sessions {
             acknowledged: AtomicU64::new(0),
             subscriptions: AtomicU32::new(0),
             refused: Mutex::new(None),
+            ungoverned: Mutex::default(),
         });
         let mut table = lock(&self.table);
         let number = table.entered;
@@ -143,7 +147,7 @@ impl Sessions {
         SessionCounts {
             live: table.live.len(),
             behind: live.clone().filter(|live| live.is_behind()).count(),
-            refusing: live.filter(|live| lock(&live.refused).is_some()).count(),
+            refusing: live.filter(|live| live.is_refusing()).count(),
             entered: table.entered,
         }
     }
@@ -166,7 +170,12 @@ impl Live {
             sent: self.sent.load(Relaxed),
             acknowledged: self.acknowledged.load(Relaxed),
             refused: lock(&self.refused).as_deref().cloned(),
+            ungoverned: lock(&self.ungoverned).clone(),
         }
+    }
+
+    fn is_refusing(&self) -> bool {
+        lock(&self.refused).is_some() || !lock(&self.ungoverned).is_empty()
     }
 
     fn is_behind(&self) -> bool {
@@ -205,16 +214,14 @@ impl SessionEntry {
     }
 
     /// It did not take this version, and why. What is longer than a page can show is cut.
-    pub fn refused(&self, version: u64, mut errors: Vec<String>) {
-        errors.truncate(ERRORS);
-        for error in &mut errors {
-            if let Some((end, _)) = error.char_indices().nth(ERROR_CHARS) {
-                error.truncate(end);
-            }
-            error.shrink_to_fit();
-        }
-        errors.shrink_to_fit();
+    pub fn refused(&self, version: u64, errors: Vec<String>) {
+        let errors = cut(errors);
         *lock(&self.live.refused) = Some(Box::new(Refused { version, errors }));
+    }
+
+    /// It can't read these of who may call the workload; empty: it can.
+    pub fn ungoverned(&self, faults: Vec<String>) {
+        *lock(&self.live.ungoverned) = cut(faults).into();
     }
 
     /// It has another certificate.
@@ -232,6 +239,19 @@ impl Drop for SessionEntry {
             table.live.shrink_to_fit();
         }
     }
+}
+
+/// No more than a page can show.
+fn cut(mut errors: Vec<String>) -> Vec<String> {
+    errors.truncate(ERRORS);
+    for error in &mut errors {
+        if let Some((end, _)) = error.char_indices().nth(ERROR_CHARS) {
+            error.truncate(end);
+        }
+        error.shrink_to_fit();
+    }
+    errors.shrink_to_fit();
+    errors
 }
 
 fn to_ms(time: SystemTime) -> u64 {

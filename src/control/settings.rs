@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::kube;
 use crate::model::{SpiffeId, TrustDomain};
 
 /// Everything that a control plane is told.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub cert_lifetime: Duration,
     /// How long a registration outlives its session, from a second on.
     pub lease: Duration,
+    /// The cluster that says everything about the mesh; absent: people and sidecars say it.
+    pub kubernetes: Option<kube::Settings>,
     /// Who may configure the mesh with a certificate, beside the holder of the operator's token.
     pub operators: Vec<SpiffeId>,
     /// error, warn, info, debug or trace.

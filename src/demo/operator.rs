@@ -51,7 +51,7 @@ impl Operator {
     /// `token` is the operator's, in a file.
     pub(super) fn new(address: String, trust_anchors: &Path, token: &Path) -> Operator {
         let (trust_anchors, token_file) = (trust_anchors.to_owned(), Some(token.to_owned()));
-        Operator { settings: Settings { address, trust_anchors, token_file } }
+        Operator { settings: Settings { address, trust_anchors, newest_anchors: None, token_file } }
     }
 
     /// Makes the mesh as the `files` say: each a name and a text.

@@ -9,7 +9,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::DialError;
 use crate::model::SpiffeId;
-use crate::runtime::socket;
+use crate::runtime::{Exempt, socket};
 use crate::tls::{self, Alpn, Credentials, Origination};
 
 /// Where a connection goes, and who must be there.
@@ -25,6 +25,7 @@ pub struct Far<'a> {
     pub connect_timeout: Duration,
     /// The letter case of HTTP/1 header names is kept.
     pub keeps_case: bool,
+    pub exempt: Exempt,
 }
 
 /// How a connection is secured: one may serve a request only if it would be made so today.
@@ -48,7 +49,15 @@ impl<'a> Far<'a> {
 
     /// In plaintext.
     pub fn plain(address: SocketAddr, connect_timeout: Duration, keeps_case: bool) -> Far<'a> {
-        Far { address, identity: None, origination: None, host: None, connect_timeout, keeps_case }
+        Far {
+            address,
+            identity: None,
+            origination: None,
+            host: None,
+            connect_timeout,
+            keeps_case,
+            exempt: Exempt::No,
+        }
     }
 }
 
@@ -63,7 +72,8 @@ pub(super) async fn connect(
 ) -> Result<Stream, DialError> {
     let all = async {
         let Some(identity) = far.identity else {
-            let stream = socket::connect(far.address).await.map_err(DialError::Connect)?;
+            let stream =
+                socket::connect(far.address, far.exempt).await.map_err(DialError::Connect)?;
             let Some(origination) = far.origination else { return Ok(Stream::Plain(stream)) };
             let stream = origination.connect(stream, alpn, far.host).await;
             return stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(DialError::Tls);
@@ -72,7 +82,7 @@ pub(super) async fn connect(
         if credentials.svid().not_after() <= SystemTime::now() {
             return Err(DialError::Ended);
         }
-        let stream = socket::connect(far.address).await.map_err(DialError::Connect)?;
+        let stream = socket::connect(far.address, far.exempt).await.map_err(DialError::Connect)?;
         let (stream, _peer) =
             tls::connect(stream, credentials, alpn, identity).await.map_err(DialError::Tls)?;
         Ok(Stream::Tls(Box::new(stream)))

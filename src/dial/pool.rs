@@ -1,6 +1,7 @@
 //! What a worker keeps of each endpoint: idle HTTP/1 connections and shared HTTP/2 ones.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -32,8 +33,9 @@ const WAITED_DIALS: u32 = 3;
 /// A worker's connections.
 pub struct Dialer {
     credentials: Arc<ArcSwapOption<Credentials>>,
-    /// By the endpoint's slot.
-    pools: RefCell<Vec<Option<Rc<Pool>>>>,
+    /// By the endpoint's slot; slots grow for as long as the process lives, what is used at a time
+    /// is little.
+    pools: RefCell<BTreeMap<u32, Rc<Pool>>>,
     rng: RefCell<Rng>,
     /// Counts changes of credentials: what was begun under older ones is not kept.
     generation: Cell<u32>,
@@ -66,12 +68,7 @@ impl Dialer {
 
     /// The pool of an endpoint's slot.
     pub fn pool(&self, slot: u32) -> Rc<Pool> {
-        let mut pools = self.pools.borrow_mut();
-        let index = slot as usize;
-        if pools.len() <= index {
-            pools.resize_with(index + 1, || None);
-        }
-        Rc::clone(pools[index].get_or_insert_with(Rc::default))
+        Rc::clone(self.pools.borrow_mut().entry(slot).or_default())
     }
 
     /// A connection for opaque bytes; never pooled.
@@ -155,7 +152,7 @@ impl Dialer {
     /// Closes a connection of the service that has nothing to do. Other workers look through theirs
     /// at their next sweep.
     fn make_room(&self, bulkhead: &Bulkhead) {
-        for pool in self.pools.borrow().iter().flatten() {
+        for pool in self.pools.borrow().values() {
             if pool.drop_idle(bulkhead) {
                 return;
             }
@@ -215,25 +212,21 @@ impl Dialer {
         H2::start(stream, ticket, far.secured(), &mut rng).await
     }
 
-    /// Lets go of what has been idle for too long, and of all that belongs to endpoints that are
-    /// gone; called by the worker's tick and at each snapshot.
+    /// Lets go of what has been idle for too long, of all that belongs to endpoints that are gone,
+    /// and of the place of those that nobody uses; called by the worker's tick and at each snapshot.
     pub fn sweep(&self, is_live: impl Fn(u32) -> bool) {
         let now_us = clock::now_us();
-        for (slot, pool) in self.pools.borrow_mut().iter_mut().enumerate() {
-            let Some(kept) = pool else { continue };
-            if is_live(slot as u32) {
-                kept.sweep(now_us);
-            } else {
-                *pool = None;
-            }
-        }
+        self.pools.borrow_mut().retain(|slot, pool| {
+            pool.sweep(now_us);
+            is_live(*slot) && !(pool.is_empty() && Rc::strong_count(pool) == 1)
+        });
     }
 
     /// Lets go of every shared connection, so that the next request makes one with the newest
     /// credentials; requests under way finish where they are.
     pub fn renew(&self) {
         self.generation.set(self.generation.get() + 1);
-        for pool in self.pools.borrow().iter().flatten() {
+        for pool in self.pools.borrow().values() {
             pool.h2.borrow_mut().clear();
             pool.h1.borrow_mut().clear();
         }
@@ -301,6 +294,10 @@ impl Pool {
         // Requests under way on one that is used up keep it.
         connections.retain(|h2| !h2.should_leave(max));
         connections.iter().find(|h2| h2.has_room(secured, max, now_us)).map(H2::take_stream)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.h1.borrow().is_empty() && self.h2.borrow().is_empty()
     }
 
     fn sweep(&self, now_us: u64) {

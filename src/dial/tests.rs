@@ -1,5 +1,6 @@
 //! Which idle connection a request may take.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,4 +58,15 @@ async fn a_connection_is_not_used_where_another_kind_of_security_is_asked_for() 
             assert!(idle.is_some(), "it is still there for plaintext");
         })
         .await;
+}
+
+#[test]
+fn the_place_of_an_endpoint_goes_when_nobody_uses_it() {
+    let dialer = Dialer::new(Arc::new(ArcSwapOption::empty()));
+    let (unused, held) = (Rc::downgrade(&dialer.pool(7)), dialer.pool(u32::MAX));
+    dialer.sweep(|_| true);
+    assert!(unused.upgrade().is_none());
+    assert!(Rc::ptr_eq(&held, &dialer.pool(u32::MAX)));
+    dialer.sweep(|slot| slot != u32::MAX);
+    assert!(!Rc::ptr_eq(&held, &dialer.pool(u32::MAX)), "it left, whoever holds it");
 }

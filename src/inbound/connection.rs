@@ -14,12 +14,14 @@ use tracing::{debug, warn};
 
 use super::port::AppPort;
 use super::serve::serve;
+use super::settings::Mode;
 use super::stream;
 use super::worker::Inbound;
 use crate::http::Gate;
-use crate::http::respond::chain;
+use crate::http::respond::{Failure, chain};
 use crate::intercept::Found;
-use crate::model::{Direction, Protocol, Reason};
+use crate::model::{Direction, Protocol, Reason, SpiffeId};
+use crate::runtime::exempt::is_source;
 use crate::runtime::{Open, Prefixed, socket};
 use crate::serve::accept::Accepted;
 use crate::serve::hear::{self, Heard, QUIET, Race};
@@ -32,6 +34,10 @@ use crate::tls::{self, Alpn, OverSocket, Peer};
 
 /// A handshake's time, like a head's.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A sidecar's hello that a busy machine held up may come so long after the app's first bytes. Who
+/// comes in plaintext to an app that speaks first waits so much longer for them. Arbitrary.
+const LATE: Duration = Duration::from_millis(30);
 
 /// The listener that a connection came in by.
 #[derive(Clone, Debug)]
@@ -70,6 +76,11 @@ impl Caller {
         if self.peer.is_some() { MESHED_IDLE } else { self.port.timeouts.idle }
     }
 
+    /// Who it proved to be.
+    pub fn id(&self) -> Option<&SpiffeId> {
+        self.peer.as_ref().map(|peer| &peer.id)
+    }
+
     /// `mtls` or `none`, as logs and metrics have it.
     pub fn secured(&self) -> &'static str {
         if self.peer.is_some() { "mtls" } else { "none" }
@@ -84,10 +95,14 @@ pub fn accept(worker: &Rc<Inbound>, entrance: Entrance, accepted: Accepted) {
         let open = worker.doorway.enter();
         let (listener, port) = match entrance {
             Entrance::Port(listener, port) => (listener, Some(port)),
-            Entrance::Transparent(listener) => (listener, original(&worker, &stream)),
+            Entrance::Transparent(listener) => {
+                (listener, original(&worker, &stream, client, listener))
+            }
         };
         let Some(port) = port else {
-            warn!(%client, reason = %Reason::LoopDetected, "connection refused: it was not redirected here, or its destination is this sidecar itself");
+            if let Some(left_out) = worker.may_log("loop-detected") {
+                warn!(%client, reason = %Reason::LoopDetected, left_out, "connection refused: it was not redirected here, or its destination is this sidecar itself");
+            }
             socket::reset_on_close(&stream);
             return;
         };
@@ -99,14 +114,26 @@ pub fn accept(worker: &Rc<Inbound>, entrance: Entrance, accepted: Accepted) {
     });
 }
 
-/// The app's port that a redirected connection was going to; never one of our own.
-fn original(worker: &Inbound, stream: &TcpStream) -> Option<Arc<AppPort>> {
-    match worker.shared.original_dst.of(stream) {
-        Found::Original(address) if !worker.shared.own_ports.contains(&address.port()) => {
-            Some(worker.port(address))
-        }
-        _ => None,
-    }
+/// The app's port that an intercepted connection was going to; never one of our own, and never what
+/// we sent to the app ourselves.
+fn original(
+    worker: &Inbound,
+    stream: &TcpStream,
+    client: SocketAddr,
+    listener: SocketAddr,
+) -> Option<Arc<AppPort>> {
+    let address = match worker.shared.original_dst.of(stream) {
+        Found::Original(address) => address,
+        Found::Direct => handed_over(worker.shared.mode, stream, listener)?,
+    };
+    let is_ours = worker.shared.own_ports.contains(&address.port()) || is_source(client.ip());
+    (!is_ours).then(|| worker.port(address, client.ip()))
+}
+
+/// Under TPROXY the local address is where the connection was going, unless it came on purpose.
+fn handed_over(mode: Mode, stream: &TcpStream, listener: SocketAddr) -> Option<SocketAddr> {
+    let local = stream.local_addr().ok().filter(|_| mode == Mode::Tproxy)?;
+    (local.port() != listener.port()).then(|| socket::canonical(local))
 }
 
 async fn run(
@@ -120,12 +147,12 @@ async fn run(
     let mut heard = BytesMut::new();
     let meter = worker.meter(&port);
     let caller = Caller { client, peer: None, peer_header: None, port, meter };
-    let plaintext = worker.shared.access.decide(None).is_ok();
-    if plaintext && caller.port.protocol != Protocol::Http {
-        let spoke = hear::spoke_soon(&mut stream, &mut heard, QUIET).await?;
-        if !spoke {
-            return converse(worker, caller, near::plain(Bytes::new(), stream), entry, open).await;
-        }
+    // Only where plaintext is let in may somebody wait for the app to speak first.
+    if worker.admits_plaintext(&caller)
+        && !caller.port.protocol.is_http()
+        && !hear::spoke_soon(&mut stream, &mut heard, QUIET).await?
+    {
+        return silent(worker, caller, stream, entry, open).await;
     }
     let what = timeout(HANDSHAKE, hear::what(&mut stream, &mut heard));
     let Ok(what) = what.await else { return Ok(()) };
@@ -134,7 +161,64 @@ async fn run(
         Heard::MeshTls => {
             mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await
         }
-        _ => converse(worker, caller, near::plain(heard.freeze(), stream), entry, open).await,
+        _ => {
+            worker.note_plaintext(&caller);
+            let near = near::plain(heard.freeze(), stream);
+            converse(worker, caller, near, None, entry, open).await
+        }
+    }
+}
+
+/// A client that says nothing, where plaintext is let in: it waits for the app, or it is a sidecar
+/// whose hello is late. Whoever speaks first shows which, but for a hello that crosses the app's
+/// first bytes: these are held back for it a little.
+async fn silent(
+    worker: &Rc<Inbound>,
+    caller: Caller,
+    mut stream: TcpStream,
+    entry: Entry,
+    open: Open,
+) -> std::io::Result<()> {
+    let mut heard = BytesMut::new();
+    let dial = stream::dial(worker, &caller);
+    let race = tokio::select! {
+        race = hear::race(&mut stream, &mut heard, dial) => race?,
+        reason = worker.shared.access.withdrawn(caller.port.number(), None) => {
+            Race::NotDialled(Failure::plain(reason))
+        }
+    };
+    let (far, app_spoke) = match race {
+        Race::Client(far) => (far.map(|far| (far, Ok(Bytes::new()))), false),
+        Race::Far(far, first) => {
+            hear::spoke_soon(&mut stream, &mut heard, LATE).await?;
+            (Some((far, first)), true)
+        }
+        Race::NotDialled(failure) => {
+            let near = near::plain(heard.freeze(), stream);
+            stream::refuse(worker, &caller, &failure, &near);
+            return Ok(());
+        }
+    };
+    let what = match app_spoke && heard.is_empty() {
+        true => Heard::Opaque,
+        false => hear::what(&mut stream, &mut heard).await?,
+    };
+    let near = |heard: BytesMut, stream| near::plain(heard.freeze(), stream);
+    match what {
+        Heard::Nothing => Ok(()),
+        Heard::MeshTls => {
+            drop(far);
+            mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await
+        }
+        _ if app_spoke => {
+            worker.note_plaintext(&caller);
+            stream::opaque(worker, caller, near(heard, stream), far, entry, open).await
+        }
+        _ => {
+            worker.note_plaintext(&caller);
+            let dialled = far.map(|(far, _)| far);
+            converse(worker, caller, near(heard, stream), dialled, entry, open).await
+        }
     }
 }
 
@@ -164,7 +248,7 @@ async fn mesh(
             http(worker, caller, near, Spoken::Http1, entry, &open, None).await;
             Ok(())
         }
-        Alpn::Tcp => converse(worker, caller, near, entry, open).await,
+        Alpn::Tcp => converse(worker, caller, near, None, entry, open).await,
     }
 }
 
@@ -202,39 +286,32 @@ async fn shake_hands(
     }
 }
 
-/// A stream whose protocol is declared, or to be heard: plaintext, or opaque bytes in TLS.
+/// A stream whose protocol is declared, or to be heard: plaintext, or opaque bytes in TLS. The app
+/// may have been dialled already.
 async fn converse(
     worker: &Rc<Inbound>,
     caller: Caller,
     near: Near,
+    mut dialled: Option<crate::dial::Stream>,
     entry: Entry,
     open: Open,
 ) -> std::io::Result<()> {
-    let permit = worker.shared.access.decide(caller.peer.as_ref().map(|peer| &peer.id));
     let (heard, mut io) = near.into_parts();
     let mut heard = BytesMut::from(heard);
     let opaque = |heard: BytesMut, io| Prefixed::new(heard.freeze(), io);
     if caller.port.protocol == Protocol::Tcp {
-        return stream::opaque(worker, caller, permit, opaque(heard, io), None, entry, open).await;
+        let far = dialled.map(|far| (far, Ok(Bytes::new())));
+        return stream::opaque(worker, caller, opaque(heard, io), far, entry, open).await;
     }
-    let mut dialled = None;
-    if heard.is_empty() && caller.port.protocol == Protocol::Auto && permit.is_ok() {
+    let may_come = worker.shared.access.newest().decide(caller.port.number(), caller.id()).is_ok();
+    if heard.is_empty() && caller.port.protocol == Protocol::Auto && may_come {
         // The caller's own sidecar has waited already for a client that is silent.
         let dial = stream::dial(worker, &caller);
         match hear::race(&mut io, &mut heard, dial).await? {
             Race::Client(far) => dialled = far,
             Race::Far(far, first) => {
-                let near = opaque(heard, io);
-                return stream::opaque(
-                    worker,
-                    caller,
-                    permit,
-                    near,
-                    Some((far, first)),
-                    entry,
-                    open,
-                )
-                .await;
+                let (near, far) = (opaque(heard, io), Some((far, first)));
+                return stream::opaque(worker, caller, near, far, entry, open).await;
             }
             Race::NotDialled(failure) => {
                 stream::refuse(worker, &caller, &failure, &opaque(heard, io));
@@ -252,9 +329,8 @@ async fn converse(
             return Ok(());
         }
         Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
-            let far = dialled.map(|far| (far, Bytes::new()));
-            return stream::opaque(worker, caller, permit, opaque(heard, io), far, entry, open)
-                .await;
+            let far = dialled.map(|far| (far, Ok(Bytes::new())));
+            return stream::opaque(worker, caller, opaque(heard, io), far, entry, open).await;
         }
     };
     drop(dialled);

@@ -5,6 +5,7 @@
 //! takes the permit. The app is reached in plaintext, in the HTTP version that the caller spoke.
 
 mod connection;
+mod plaintext;
 mod port;
 mod serve;
 mod settings;
@@ -12,6 +13,7 @@ mod stream;
 mod worker;
 
 pub use connection::{Entrance, accept};
+pub use plaintext::Plaintext;
 pub use port::AppPort;
-pub use settings::{Port, Settings};
+pub use settings::{Mode, Port, Settings};
 pub use worker::{Inbound, Shared};

@@ -7,6 +7,7 @@ use http::uri::Authority;
 
 use crate::dial::Far;
 use crate::model::{Endpoint, Protocol, Timeouts};
+use crate::runtime::Exempt;
 
 /// Where inbound traffic of one port goes.
 #[derive(Debug)]
@@ -17,11 +18,12 @@ pub struct AppPort {
     pub app: Endpoint,
     pub authority: Authority,
     pub timeouts: Timeouts,
+    pub exempt: Exempt,
 }
 
 impl AppPort {
     /// `workload` is the service account and namespace, joined by a dot.
-    pub fn new(workload: &str, app: SocketAddr, protocol: Protocol) -> Arc<Self> {
+    pub fn new(workload: &str, app: SocketAddr, protocol: Protocol, exempt: Exempt) -> Arc<Self> {
         Arc::new(Self {
             label: format!("{workload}:{}", app.port()).into(),
             protocol,
@@ -29,11 +31,18 @@ impl AppPort {
             authority: Authority::try_from(app.to_string())
                 .unwrap_or_else(|_| Authority::from_static("app")),
             timeouts: Timeouts::default(),
+            exempt,
         })
+    }
+
+    /// The app's.
+    pub fn number(&self) -> u16 {
+        self.app.address.port()
     }
 
     /// `keeps_case` where header names came as the caller wrote them.
     pub fn far(&self, keeps_case: bool) -> Far<'static> {
-        Far::plain(self.app.address, self.timeouts.connect, keeps_case)
+        let plain = Far::plain(self.app.address, self.timeouts.connect, keeps_case);
+        Far { exempt: self.exempt, ..plain }
     }
 }

@@ -167,17 +167,8 @@ fn check(conn: &Conn, parts: &Parts, seen: Seen) -> Result<(), Failure> {
 }
 
 fn decide(worker: &Inbound, caller: &Caller) -> Result<Permit, Failure> {
-    let peer = caller.peer.as_ref().map(|peer| &peer.id);
-    match worker.shared.access.decide(peer) {
-        Ok(permit) => {
-            worker.allowed.inc();
-            Ok(permit)
-        }
-        Err(reason) => {
-            worker.denied.inc();
-            Err(Failure::plain(reason))
-        }
-    }
+    let policy = worker.shared.access.newest();
+    policy.admit(caller.port.number(), caller.id()).map_err(Failure::plain)
 }
 
 /// Cleans the head, says who called, carries request id and trace context on, and notes what the

@@ -11,8 +11,21 @@ use crate::model::Protocol;
 pub struct Settings {
     /// Transparent listeners: the original destination names the app's port.
     pub listen: Vec<SocketAddr>,
+    /// How connections come to those.
+    pub mode: Mode,
     /// Explicit listeners, one for each port of the app.
     pub ports: Vec<Port>,
+}
+
+/// How the interception rules hand a connection over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Its destination is rewritten, and netfilter knows what it was. The app sees a connection of
+    /// its own pod.
+    #[default]
+    Redirect,
+    /// It comes as it was. The app sees the client's address. Needs CAP_NET_ADMIN at run time.
+    Tproxy,
 }
 
 /// A listener for one port of the app.

@@ -1,6 +1,7 @@
 //! Opaque bytes inbound: TCP ports, TLS of the app's own, tunnels.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
@@ -21,10 +22,11 @@ use crate::model::{Direction, Reason};
 use crate::runtime::{Open, Phase, clock, socket};
 use crate::serve::Near;
 use crate::serve::ledger::{Entry, Speaks};
+use crate::serve::tunnel::Until;
 use crate::tcp::End;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::traffic::Spoken;
-use crate::tls::{OverSocket, relay};
+use crate::tls::{OverSocket, relay_until};
 
 /// Connects to the app.
 ///
@@ -62,25 +64,24 @@ fn record(worker: &Inbound, caller: &Caller) -> Rc<Exchange> {
 pub async fn opaque(
     worker: &Inbound,
     caller: Caller,
-    permit: Result<Permit, Reason>,
     near: Near,
-    far: Option<(Stream, Bytes)>,
+    far: Option<(Stream, std::io::Result<Bytes>)>,
     entry: Entry,
     open: Open,
 ) -> std::io::Result<()> {
     entry.set_speaks(Speaks::Tcp);
-    let _permit: Permit = match permit {
+    let access = &worker.shared.access;
+    let decided = access.newest().admit(caller.port.number(), caller.id());
+    let _permit: Permit = match decided {
         Ok(permit) => permit,
         Err(reason) => {
-            worker.denied.inc();
             refuse(worker, &caller, &Failure::plain(reason), &near);
             return Ok(());
         }
     };
-    worker.allowed.inc();
     let dialled = match far {
         Some(far) => Ok(far),
-        None => dial(worker, &caller).await.map(|far| (far, Bytes::new())),
+        None => dial(worker, &caller).await.map(|far| (far, Ok(Bytes::new()))),
     };
     let (mut far, first) = match dialled {
         Ok(far) => far,
@@ -97,19 +98,29 @@ pub async fn opaque(
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(caller.port.app.address));
     let idle = Some(caller.idle());
+    let withdrawn = access.withdrawn(caller.port.number(), caller.id());
     let end = tokio::select! {
-        end = relay(near, &mut far, first, &entry.bytes, idle) => Some(end),
-        () = open.reached(Phase::Closing) => None,
+        end = relay_until(near, &mut far, first, &entry.bytes, idle, withdrawn) => {
+            end.map_err(|_| Reason::PermissionWithdrawn)
+        }
+        () = open.reached(Phase::Closing) => Err(Reason::DrainDeadline),
     };
-    note_end(&exchange, &entry, end.as_ref());
+    note_end(&exchange, &entry, &end);
     active.dec();
     Ok(())
 }
 
-fn note_end(exchange: &Exchange, entry: &Entry, end: Option<&End>) {
-    let reason = end.map_or(Some(Reason::DrainDeadline), End::reason);
-    if let Some(End::A(fault) | End::B(fault)) = end {
-        debug!(client = %entry.client, error = %chain(fault), "opaque connection broke");
+fn note_end(exchange: &Exchange, entry: &Entry, end: &Result<End, Reason>) {
+    let client = entry.client;
+    let reason = match end {
+        Ok(end) => end.reason(),
+        Err(reason) => {
+            debug!(%client, %reason, "opaque connection closed");
+            Some(*reason)
+        }
+    };
+    if let Ok(End::A(fault) | End::B(fault)) = end {
+        debug!(%client, error = %chain(fault), "opaque connection broke");
     }
     let bytes = &entry.bytes;
     exchange.end_stream(bytes.a_to_b.load(Relaxed), bytes.b_to_a.load(Relaxed), reason);
@@ -155,8 +166,19 @@ pub async fn switching(
     clean_answer(exchange, &mut head.headers);
     switch::write_granted(&mut head.headers, &mut head.status, switch, protocol);
     head.extensions.clear();
-    conn.tunnels.open(stream, tunnel, conn.caller.idle(), Box::new(Held(Rc::clone(exchange))));
+    let held = Box::new(Held(Rc::clone(exchange)));
+    conn.tunnels.open(stream, tunnel, conn.caller.idle(), held, withdrawn(worker, conn, exchange));
     Ok(Response::from_parts(head, Body::empty()))
+}
+
+/// When whoever holds a tunnel may no longer come in.
+fn withdrawn(worker: &Rc<Inbound>, conn: &Rc<Conn>, exchange: &Rc<Exchange>) -> Until {
+    let (access, conn) = (Arc::clone(&worker.shared.access), Rc::clone(conn));
+    let exchange = Rc::clone(exchange);
+    Box::pin(async move {
+        access.withdrawn(conn.caller.port.number(), conn.caller.id()).await;
+        exchange.blame(Reason::PermissionWithdrawn);
+    })
 }
 
 /// Keeps the record of a switch open for as long as what it became.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,18 +10,20 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 
+use super::connection::Caller;
+use super::plaintext::Plaintext;
 use super::port::AppPort;
-use crate::access::Policy;
+use super::settings::Mode;
+use crate::access::Access;
 use crate::dial::Dialer;
 use crate::intercept::OriginalDst;
 use crate::model::{Direction, Protocol};
-use crate::runtime::clock::Rng;
-use crate::runtime::{Doorway, Drain};
+use crate::runtime::clock::{self, Rng};
+use crate::runtime::{Doorway, Drain, Exempt};
 use crate::serve::Ledger;
 use crate::telemetry::Propagation;
 use crate::telemetry::exchange::Sinks;
 use crate::telemetry::log::Repeats;
-use crate::telemetry::metrics::Counter;
 use crate::telemetry::traffic::{RouteMeter, TrafficMetrics};
 use crate::tls::Credentials;
 
@@ -34,7 +36,8 @@ const PORTS: usize = 1024;
 /// What all workers share.
 pub struct Shared {
     pub credentials: Arc<ArcSwapOption<Credentials>>,
-    pub access: Policy,
+    pub access: Arc<Access>,
+    pub plaintext: Arc<Plaintext>,
     /// The service account and namespace, joined by a dot.
     pub workload: Arc<str>,
     pub propagation: Vec<Propagation>,
@@ -44,6 +47,9 @@ pub struct Shared {
     pub original_dst: OriginalDst,
     /// The sidecar's own ports, where no original destination may point.
     pub own_ports: Vec<u16>,
+    pub mode: Mode,
+    /// How connections to the app pass the pod's own interception.
+    pub exempt: Exempt,
 }
 
 /// One worker's inbound wing.
@@ -54,11 +60,11 @@ pub struct Inbound {
     pub sinks: Rc<Sinks>,
     pub rng: RefCell<Rng>,
     pub handshakes: Semaphore,
-    pub allowed: Counter,
-    pub denied: Counter,
     repeats: RefCell<Repeats>,
-    ports: RefCell<HashMap<SocketAddr, Arc<AppPort>>>,
+    ports: RefCell<HashMap<(SocketAddr, Exempt), Arc<AppPort>>>,
     meters: RefCell<HashMap<Arc<str>, Rc<RouteMeter>>>,
+    /// The label of ports beyond those.
+    other: Arc<str>,
 }
 
 impl Inbound {
@@ -69,8 +75,7 @@ impl Inbound {
         sinks: Rc<Sinks>,
     ) -> Self {
         Self {
-            allowed: shared.metrics.decision("mesh-default", "allow"),
-            denied: shared.metrics.decision("mesh-default", "deny"),
+            other: format!("{}:other", shared.workload).into(),
             shared,
             doorway,
             dialer,
@@ -83,23 +88,44 @@ impl Inbound {
         }
     }
 
-    /// The port that an original destination means.
-    pub fn port(&self, address: SocketAddr) -> Arc<AppPort> {
+    /// The port that an original destination means, for one client where the app is to see it.
+    pub fn port(&self, address: SocketAddr, client: IpAddr) -> Arc<AppPort> {
+        let exempt = match self.shared.mode {
+            Mode::Redirect => self.shared.exempt,
+            Mode::Tproxy => Exempt::As(client),
+        };
         let mut ports = self.ports.borrow_mut();
         if ports.len() >= PORTS {
             ports.clear();
         }
-        let make = || AppPort::new(&self.shared.workload, address, Protocol::Auto);
-        Arc::clone(ports.entry(address).or_insert_with(make))
+        let make = || AppPort::new(&self.shared.workload, address, Protocol::Auto, exempt);
+        Arc::clone(ports.entry((address, exempt)).or_insert_with(make))
     }
 
+    /// Where traffic of a port is counted. Whoever scans all ports of a pod finds them counted
+    /// together.
     pub fn meter(&self, port: &AppPort) -> Rc<RouteMeter> {
         let mut meters = self.meters.borrow_mut();
+        let is_full = meters.len() >= PORTS && !meters.contains_key(&port.label);
+        let label = if is_full { Arc::clone(&self.other) } else { Arc::clone(&port.label) };
         let make = || {
-            let (label, route) = (Arc::clone(&port.label), "default".into());
+            let (label, route) = (Arc::clone(&label), "default".into());
             Rc::new(RouteMeter::new(&self.shared.metrics, Direction::Inbound, label, route))
         };
-        Rc::clone(meters.entry(Arc::clone(&port.label)).or_insert_with(make))
+        Rc::clone(meters.entry(Arc::clone(&label)).or_insert_with(make))
+    }
+
+    /// Whether a caller may come to a port of the app without proving who it is.
+    pub fn admits_plaintext(&self, caller: &Caller) -> bool {
+        self.shared.access.newest().decide(caller.port.number(), None).is_ok()
+    }
+
+    /// Remembers who came in plaintext and was let in.
+    pub fn note_plaintext(&self, caller: &Caller) {
+        if self.admits_plaintext(caller) {
+            let (address, port) = (caller.client.ip(), caller.port.number());
+            self.shared.plaintext.note(address, port, clock::now_us());
+        }
     }
 
     /// How many equal messages were left out since the last one; `None` leaves this one out too.

@@ -1,54 +1,22 @@
-//! Where a redirected connection was going before it came here.
+//! How connections come to the sidecar without the app's knowing, and where they were going.
 //!
-//! A seam: in a pod the kernel knows, in a test a table does.
+//! Invariant: rules are all there or not there at all, and what they don't catch is what the plan
+//! says they don't. One pure [`Plan`] is printed for people, sent to the kernel, and compared with
+//! what the kernel then has. `outrigger-proxy init` sets a network namespace up once, before the app
+//! starts; the sidecar's listeners ask for original destinations ever after.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+mod check;
+mod install;
+pub mod iptables;
+mod netlink;
+mod network;
+pub mod nft;
+mod original;
+pub mod plan;
+mod settings;
 
-use tokio::net::TcpStream;
-
-/// What was found out about a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// It was redirected; this is where it was going.
-    Original(SocketAddr),
-    /// It came to the listener on purpose.
-    Direct,
-}
-
-/// How original destinations are found.
-#[derive(Clone, Debug, Default)]
-pub enum OriginalDst {
-    /// netfilter's record of the redirection.
-    #[default]
-    Kernel,
-    /// Given, by the client's address.
-    Table(Arc<Mutex<HashMap<SocketAddr, SocketAddr>>>),
-}
-
-impl OriginalDst {
-    pub fn of(&self, stream: &TcpStream) -> Found {
-        let found = match self {
-            OriginalDst::Kernel => kernel(stream),
-            OriginalDst::Table(table) => stream.peer_addr().ok().and_then(|client| {
-                table.lock().unwrap_or_else(PoisonError::into_inner).get(&client).copied()
-            }),
-        };
-        match found {
-            Some(address) if Some(address) != stream.local_addr().ok() => Found::Original(address),
-            _ => Found::Direct,
-        }
-    }
-}
-
-/// `SO_ORIGINAL_DST`; `None` where the connection was not redirected.
-fn kernel(stream: &TcpStream) -> Option<SocketAddr> {
-    let socket = socket2::SockRef::from(stream);
-    let address = match stream.local_addr().ok()?.ip() {
-        IpAddr::V4(_) => socket.original_dst_v4(),
-        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => socket.original_dst_v4(),
-        IpAddr::V6(_) => socket.original_dst_v6(),
-    };
-    address.ok()?.as_socket()
-}
+pub use install::{Backend, Done, Error, install, script, undo};
+pub use netlink::Refusal;
+pub use original::{Found, OriginalDst};
+pub use plan::{APP_LEG_V4, APP_LEG_V6, MARK, Plan};
+pub use settings::{Mode, Ports, Settings, interface, network};

@@ -4,6 +4,7 @@
 //! imports none of them. What two rooms of one floor share (circuit ejects, balance picks) meets
 //! here.
 
+mod access;
 mod endpoint;
 mod names;
 mod policy;
@@ -12,6 +13,7 @@ mod reason;
 mod route;
 mod service;
 
+pub use access::{Mtls, PlaintextCaller};
 pub use endpoint::{CircuitState, Endpoint, EndpointHealth, LastError};
 pub use names::{
     CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, NameError, ServiceName, SpiffeId, TrustDomain,

@@ -16,6 +16,7 @@ use crate::http::respond::Failure;
 use crate::limit::{Bulkhead, RequestTicket};
 use crate::model::{Endpoint, Policy, Reason, Service, Tls};
 use crate::retry::Latency;
+use crate::runtime::Exempt;
 use crate::runtime::clock::Rng;
 use crate::tls::Origination;
 
@@ -142,6 +143,7 @@ impl Backend {
             host: endpoint.host.as_deref(),
             connect_timeout,
             keeps_case: !meshed || self.policy().keeps_header_case,
+            exempt: Exempt::No,
         }
     }
 }

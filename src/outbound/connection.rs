@@ -68,7 +68,7 @@ pub fn accept(worker: &Rc<Outbound>, entrance: Entrance, accepted: Accepted) {
             Entrance::Upstream(_, service) => Some(Destination::Service(service)),
             Entrance::Transparent(_) => match worker.shared.original_dst.of(&stream) {
                 Found::Direct => Some(Destination::ByHost),
-                Found::Original(address) => match destination(&worker, address).await {
+                Found::Original(address) => match destination(&worker, address, client).await {
                     Ok(destination) => destination,
                     Err(reason) => {
                         refuse_connection(reason, address, &stream);
@@ -92,8 +92,11 @@ pub fn accept(worker: &Rc<Outbound>, entrance: Entrance, accepted: Accepted) {
 async fn destination(
     worker: &Outbound,
     address: SocketAddr,
+    client: SocketAddr,
 ) -> Result<Option<Destination>, Reason> {
-    if worker.shared.own_ports.contains(&address.port()) && address.ip().is_loopback() {
+    // Who calls its own pod has the address that it calls.
+    let is_here = address.ip().is_loopback() || address.ip() == client.ip();
+    if worker.shared.own_ports.contains(&address.port()) && is_here {
         return Err(Reason::LoopDetected);
     }
     let mut found = place(worker, address);
@@ -197,7 +200,7 @@ async fn run(
                 socket::reset_on_close(near.socket());
                 return Ok(());
             }
-            let opaque = Opaque { near, resolved, far: dialled, first: bytes::Bytes::new() };
+            let opaque = Opaque { far: dialled, ..Opaque::new(near, resolved) };
             return stream::opaque(worker, opaque, &entry, open).await;
         }
     };

@@ -1,5 +1,6 @@
 //! Opaque bytes outbound: TCP services, tunnels, destinations that the mesh does not know.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -33,6 +34,13 @@ use crate::tls::{OverSocket, relay};
 /// A connection that lived this long was not refused.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// For what is unknown the mesh must not give up before the network: three lost SYNs. Arbitrary, as
+/// Istio has it.
+const PASS_CONNECT: Duration = Duration::from_secs(10);
+
+/// Nor may it cut what both ends keep: keepalive finds the dead. As Envoy has it.
+const PASS_IDLE: Duration = Duration::from_secs(3600);
+
 /// A dialled endpoint for opaque bytes.
 pub struct FarEnd {
     stream: Stream,
@@ -45,7 +53,7 @@ impl AsyncRead for FarEnd {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -55,13 +63,13 @@ pub struct Opaque {
     pub near: Near,
     pub resolved: Option<Rc<Resolved>>,
     pub far: Option<FarEnd>,
-    /// What the far side said first.
-    pub first: Bytes,
+    /// What the far side said first, or how it broke.
+    pub first: io::Result<Bytes>,
 }
 
 impl Opaque {
     pub fn new(near: Near, resolved: Option<Rc<Resolved>>) -> Self {
-        Self { near, resolved, far: None, first: Bytes::new() }
+        Self { near, resolved, far: None, first: Ok(Bytes::new()) }
     }
 }
 
@@ -125,7 +133,7 @@ pub async fn opaque(
     opaque: Opaque,
     entry: &Entry,
     open: Open,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let Opaque { near, resolved, far, first } = opaque;
     entry.set_speaks(Speaks::Tcp);
     let Some(resolved) = resolved else {
@@ -186,8 +194,7 @@ fn note_end(exchange: &Exchange, entry: &Entry, end: Option<&End>) {
 
 /// Passes a connection on to a destination outside the mesh, untouched.
 pub async fn pass(worker: &Outbound, near: Near, address: SocketAddr, entry: &Entry, open: Open) {
-    let timeout = crate::model::Timeouts::default();
-    let far = Far::plain(address, timeout.connect, false);
+    let far = Far::plain(address, PASS_CONNECT, false);
     let mut stream = match worker.dialer.tcp(far).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -196,13 +203,17 @@ pub async fn pass(worker: &Outbound, near: Near, address: SocketAddr, entry: &En
             return;
         }
     };
+    let (total, active) = worker.shared.metrics.connection(Direction::Outbound, "tcp", "none");
+    total.inc();
+    active.inc();
     let exchange =
         Exchange::begin(&worker.sinks, Direction::Outbound, Spoken::Tcp, "none", clock::now_us);
     exchange.set_meter(worker.meter(&"unknown".into(), &"pass".into()));
     exchange.endpoint.set(Some(address));
     let end = tokio::select! {
-        end = relay(near, &mut stream, Bytes::new(), &entry.bytes, Some(timeout.idle)) => Some(end),
+        end = relay(near, &mut stream, Ok(Bytes::new()), &entry.bytes, Some(PASS_IDLE)) => Some(end),
         () = open.reached(Phase::Closing) => None,
     };
     note_end(&exchange, entry, end.as_ref());
+    active.dec();
 }

@@ -3,6 +3,7 @@
 //! Each has a connection of its own, which becomes the tunnel if the far side grants it. An endpoint
 //! that can't be reached is left for another, since nothing was sent.
 
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ pub async fn switching(
     change_answer(&call, &mut head.headers);
     switch::write_granted(&mut head.headers, &mut head.status, &switch, protocol);
     head.extensions.clear();
-    conn.tunnels.open(near_upgrade, tunnel, idle, Box::new(held));
+    conn.tunnels.open(near_upgrade, tunnel, idle, Box::new(held), Box::pin(pending()));
     Ok(Response::from_parts(head, Body::empty()))
 }
 

@@ -7,7 +7,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Address, Labels, Resource, Service, TargetPort, Workload, WorkloadPort, attach};
+use super::{
+    Address, Labels, Metadata, Resource, Service, TargetPort, Workload, WorkloadPort, attach,
+};
 use crate::model::{Protocol, ServiceName, SpiffeId, TrustDomain};
 
 /// One port of a service, and who serves it.
@@ -71,6 +73,7 @@ pub fn bind<'a>(
             }
             endpoints.push(endpoint(workload, &target, trust_domain));
         }
+        endpoints.extend(elsewhere(service, port));
         Bound {
             name: ServiceName {
                 name: service.metadata.name.as_str().into(),
@@ -87,6 +90,20 @@ pub fn bind<'a>(
     service.ports.iter().map(bind).collect()
 }
 
+/// The host that a service is another name for.
+fn elsewhere(service: &Service, port: &super::ServicePort) -> Option<BoundEndpoint> {
+    let Metadata { name, namespace, .. } = &service.metadata;
+    Some(BoundEndpoint {
+        workload: format!("{name}.{namespace}").into(),
+        address: Address::Host(service.external_name.clone()?),
+        port: port.port,
+        mesh_port: None,
+        identity: None,
+        zone: None,
+        weight: 1,
+    })
+}
+
 /// The listed ports of a workload under its own address; what no headless service owns.
 pub fn instances(workload: &Workload, trust_domain: &TrustDomain) -> Vec<Instance> {
     let instance = |port: &WorkloadPort| Instance {
@@ -95,6 +112,22 @@ pub fn instances(workload: &Workload, trust_domain: &TrustDomain) -> Vec<Instanc
         protocol: port.protocol,
     };
     workload.ports.iter().map(instance).collect()
+}
+
+/// What a port of a workload is at the workload's own address, where no headless service owns it. A
+/// meshed workload whose ports have no mesh port takes every port's traffic where it was going to,
+/// also that of ports which it doesn't list.
+pub fn instance(workload: &Workload, port: u16, trust_domain: &TrustDomain) -> Option<Instance> {
+    let listed = workload.ports.iter().find(|listed| listed.port == port).cloned();
+    let takes_all = workload.service_account.is_some()
+        && workload.ports.iter().all(|port| port.mesh_port.is_none());
+    let port = listed.or_else(|| takes_all.then(|| unlisted(port)))?;
+    let (endpoint, protocol) = (endpoint(workload, &port, trust_domain), port.protocol);
+    Some(Instance { endpoint, owner: None, protocol })
+}
+
+fn unlisted(port: u16) -> WorkloadPort {
+    WorkloadPort { name: None, port, mesh_port: None, protocol: Protocol::Auto }
 }
 
 /// Whether a workload is an endpoint of a service; a service without a selector selects nothing.
@@ -130,12 +163,7 @@ fn target(target: &TargetPort, workload: &Workload) -> Option<WorkloadPort> {
         // A number need not be listed, as in Kubernetes.
         TargetPort::Number(number) => {
             let listed = workload.ports.iter().find(|port| port.port == *number).cloned();
-            Some(listed.unwrap_or(WorkloadPort {
-                name: None,
-                port: *number,
-                mesh_port: None,
-                protocol: Protocol::Auto,
-            }))
+            Some(listed.unwrap_or_else(|| unlisted(*number)))
         }
     }
 }

@@ -18,18 +18,41 @@ use std::hash::Hash;
 
 use super::fault::{Fault, suggestion};
 use super::node::{Key, Node, Origin, Value};
+use super::sketch::{Note, Sketch};
 
 /// Collects faults and knows which field is being read.
 #[derive(Debug, Default)]
 pub struct Decoder {
     faults: Vec<Fault>,
     path: String,
+    /// Where what is asked for is written down; see [`Sketch`].
+    sketch: Option<Box<Sketch>>,
 }
+
+/// What a sketch is drawn from: there is nothing, so everything is asked for.
+static NOTHING: Node = Node { value: Value::Null, at: Origin::Default };
 
 impl Decoder {
     /// An empty one.
     pub fn new() -> Decoder {
         Decoder::default()
+    }
+
+    /// One that writes down what is asked for.
+    pub(super) fn sketching() -> Decoder {
+        Decoder { sketch: Some(Box::default()), ..Decoder::default() }
+    }
+
+    /// What was asked for.
+    pub(super) fn sketched(self) -> Sketch {
+        self.sketch.map(|sketch| *sketch).unwrap_or_default()
+    }
+
+    /// Writes down what is taken at the field being read.
+    pub(super) fn note(&mut self, note: impl FnOnce() -> Note) {
+        if let Some(sketch) = &mut self.sketch {
+            sketch.add(&self.path, note());
+        }
     }
 
     /// Records that the field being read can't be used.
@@ -93,6 +116,7 @@ impl<'n, 'd> Fields<'n, 'd> {
     /// A map's fields. Nothing at all reads as a map without entries, so that a
     /// section whose lines are all commented out is not a fault.
     pub fn open(node: &'n Node, decoder: &'d mut Decoder) -> Option<Self> {
+        decoder.note(|| Note::Map);
         let entries: &[(Key, Node)] = match &node.value {
             Value::Map(entries) => entries,
             Value::Null => &[],
@@ -110,7 +134,7 @@ impl<'n, 'd> Fields<'n, 'd> {
         name: &'static str,
         decode: impl FnOnce(&'n Node, &mut Decoder) -> Option<T>,
     ) -> Option<T> {
-        match self.node(name) {
+        match self.asked(name, Note::Required) {
             Some(node) => self.decoder.field(name, |decoder| decode(node, decoder)),
             None => {
                 self.decoder.fault(self.at, format!("missing field `{name}`"));
@@ -126,7 +150,7 @@ impl<'n, 'd> Fields<'n, 'd> {
         name: &'static str,
         decode: impl FnOnce(&'n Node, &mut Decoder) -> Option<T>,
     ) -> Option<T> {
-        let node = self.node(name)?;
+        let node = self.asked(name, Note::Optional)?;
         self.decoder.field(name, |decoder| decode(node, decoder))
     }
 
@@ -188,6 +212,13 @@ impl<'n, 'd> Fields<'n, 'd> {
         self.find(name)
     }
 
+    /// A field to be decoded; who sketches goes on into what is absent.
+    fn asked(&mut self, name: &'static str, note: Note) -> Option<&'n Node> {
+        let sketching = self.decoder.sketch.is_some();
+        self.decoder.field(name, |decoder| decoder.note(|| note));
+        self.node(name).or(sketching.then_some(&NOTHING))
+    }
+
     fn find(&self, name: &str) -> Option<&'n Node> {
         let entry = self.entries.iter().find(|(key, _)| key.name == name);
         entry.map(|(_, node)| node).filter(|node| !node.is_null())
@@ -200,7 +231,11 @@ pub fn list<'n, T>(
     decoder: &mut Decoder,
     item: impl Fn(&'n Node, &mut Decoder) -> Option<T>,
 ) -> Option<Vec<T>> {
+    decoder.note(|| Note::List);
     let Value::List(items) = &node.value else {
+        if decoder.sketch.is_some() {
+            decoder.item(0, |decoder| item(&NOTHING, decoder));
+        }
         decoder.expected("a list", node);
         return None;
     };

@@ -2,6 +2,9 @@
 //! a `decode` function and a row here; a kind that this version knows by name
 //! only has a row too, so that it is refused for what it is.
 
+use std::sync::Arc;
+
+use super::access_policy::{self, AccessPolicy};
 use super::decode::{Decoder, Fields};
 use super::fault::suggestion;
 use super::metadata::{self, Metadata};
@@ -9,6 +12,7 @@ use super::node::{Node, Value};
 use super::route::{self, GrpcRoute, HttpRoute};
 use super::scalar::text;
 use super::service::{self, Service};
+use super::sketch::Sketch;
 use super::traffic_policy::{self, TrafficPolicy};
 use super::workload::{self, Workload};
 
@@ -23,6 +27,8 @@ pub enum Resource {
     GrpcRoute(GrpcRoute),
     /// How callers treat a service; boxed, because it is several times as large as the others.
     TrafficPolicy(Box<TrafficPolicy>),
+    /// Who may call a workload.
+    AccessPolicy(Arc<AccessPolicy>),
 }
 
 impl Resource {
@@ -34,6 +40,7 @@ impl Resource {
             Resource::HttpRoute(_) => "HTTPRoute",
             Resource::GrpcRoute(_) => "GRPCRoute",
             Resource::TrafficPolicy(_) => "TrafficPolicy",
+            Resource::AccessPolicy(_) => "AccessPolicy",
         }
     }
 
@@ -45,6 +52,7 @@ impl Resource {
             Resource::HttpRoute(route) => &route.metadata,
             Resource::GrpcRoute(route) => &route.metadata,
             Resource::TrafficPolicy(policy) => &policy.metadata,
+            Resource::AccessPolicy(policy) => &policy.metadata,
         }
     }
 }
@@ -105,7 +113,15 @@ const KINDS: &[Kind] = &[
             Some(Resource::TrafficPolicy(Box::new(policy)))
         }),
     },
-    Kind::unsupported("AccessPolicy", OUTRIGGER),
+    Kind {
+        name: "AccessPolicy",
+        api_version: OUTRIGGER,
+        label_name: false,
+        decode: Some(|metadata, spec, decoder| {
+            let policy = access_policy::decode(metadata, spec, decoder)?;
+            Some(Resource::AccessPolicy(Arc::new(policy)))
+        }),
+    },
     Kind::unsupported("RateLimitPolicy", OUTRIGGER),
 ];
 
@@ -132,6 +148,16 @@ fn find(name: &str) -> Result<(&'static Kind, Decode), String> {
     let kind = KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown(name))?;
     let unsupported = || format!("kind {name} is not supported by this version");
     Ok((kind, kind.decode.ok_or_else(unsupported)?))
+}
+
+/// What the decoder of a kind takes below `spec`; nothing of a kind that this version only knows by
+/// name.
+pub fn sketch(name: &str) -> Option<Sketch> {
+    find(name).ok().map(|(_, decode)| {
+        Sketch::of(name, |spec, decoder| {
+            decode(None, spec, decoder);
+        })
+    })
 }
 
 /// Decodes one document: a resource, a `List` of them, or nothing.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Address, Labels, Metadata, Resource, Service, ServicePort, TargetPort, Workload, WorkloadPort,
-    route, traffic_policy,
+    access_policy, route, traffic_policy,
 };
 use crate::model::Protocol;
 
@@ -18,6 +18,7 @@ pub fn of(resource: &Resource) -> Value {
         Resource::HttpRoute(route) => ("gateway.networking.k8s.io/v1", route::http_spec(route)),
         Resource::GrpcRoute(route) => ("gateway.networking.k8s.io/v1", route::grpc_spec(route)),
         Resource::TrafficPolicy(policy) => ("outrigger.dev/v1alpha1", traffic_policy::spec(policy)),
+        Resource::AccessPolicy(policy) => ("outrigger.dev/v1alpha1", access_policy::spec(policy)),
     };
     json!({
         "apiVersion": api_version,
@@ -32,7 +33,10 @@ pub fn ports(resource: &Resource) -> Vec<u16> {
     match resource {
         Resource::Service(service) => service.ports.iter().map(|port| port.port).collect(),
         Resource::Workload(workload) => workload.ports.iter().map(|port| port.port).collect(),
-        Resource::HttpRoute(_) | Resource::GrpcRoute(_) | Resource::TrafficPolicy(_) => Vec::new(),
+        Resource::HttpRoute(_)
+        | Resource::GrpcRoute(_)
+        | Resource::TrafficPolicy(_)
+        | Resource::AccessPolicy(_) => Vec::new(),
     }
 }
 
@@ -47,11 +51,13 @@ fn metadata(Metadata { name, namespace, labels, created, version, at: _ }: &Meta
 }
 
 fn service_spec(
-    Service { metadata: _, selector, cluster_ips, headless, ports }: &Service,
+    Service { metadata: _, selector, cluster_ips, headless, ports, external_name }: &Service,
 ) -> Value {
     let addresses: Vec<Value> = cluster_ips.iter().map(|ip| json!(ip.to_string())).collect();
     let first = if *headless { Some(json!("None")) } else { addresses.first().cloned() };
     object([
+        ("type", external_name.as_ref().map(|_| json!("ExternalName"))),
+        ("externalName", external_name.as_ref().map(|name| json!(name))),
         ("selector", unless_empty(selector)),
         ("clusterIP", first),
         ("clusterIPs", (addresses.len() > 1).then(|| Value::from(addresses))),

@@ -8,6 +8,7 @@
 //! `yaml` (text → [`Node`]s) → `kinds` (document → [`Resource`]) with `decode`,
 //! `scalar` and `names` as its vocabulary → `files` (folders, duplicates).
 
+pub mod access_policy;
 pub mod attach;
 pub mod bound;
 pub mod decode;
@@ -15,6 +16,7 @@ pub mod manifest;
 pub mod names;
 pub mod scalar;
 pub mod schema;
+pub mod sketch;
 pub mod yaml;
 
 mod fault;
@@ -30,9 +32,10 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
+pub use access_policy::AccessPolicy;
 pub use fault::{Fault, nearest, suggestion};
 pub use files::{fingerprint, parse_all, parse_documents, read, text, text_from, texts};
-pub use kinds::{Resource, kind, kinds};
+pub use kinds::{Resource, kind, kinds, sketch};
 pub use metadata::Metadata;
 pub use names::{Address, Labels};
 pub use node::{Key, Node, Origin, Value, quote};
@@ -40,6 +43,6 @@ pub use route::{
     DraftRule, GrpcMatch, GrpcMethod, GrpcRoute, GrpcRule, HttpRoute, HttpRule, ParentRef,
     RouteRetry, RouteTimeouts, grpc_rules, http_rules,
 };
-pub use service::{Service, ServicePort, TargetPort};
+pub use service::{Service, ServicePort, TargetPort, protocol_of};
 pub use traffic_policy::{FallbackSpec, TargetKind, TargetRef, TrafficPolicy};
 pub use workload::{Workload, WorkloadPort};

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::decode::Decoder;
 use super::node::{Node, Value};
 use super::scalar::{parsed, text_of};
+use super::sketch::Note;
 use crate::model::{ServiceName, TrustDomain};
 
 /// Labels of a workload, or a selector over them.
@@ -102,6 +103,7 @@ fn parse_host(text: &str) -> Option<String> {
 
 /// A map of labels, each key and value as Kubernetes allows them.
 pub fn labels(node: &Node, decoder: &mut Decoder) -> Option<Labels> {
+    decoder.note(|| Note::Labels);
     let Value::Map(entries) = &node.value else {
         decoder.expected("a map of labels", node);
         return None;

@@ -11,6 +11,7 @@ use super::decode::Decoder;
 use super::fault::suggestion;
 use super::node::{Node, Value};
 use super::schema;
+use super::sketch::Note;
 use crate::model::Protocol;
 
 /// Any text.
@@ -20,6 +21,12 @@ pub fn text(node: &Node, decoder: &mut Decoder) -> Option<String> {
 
 /// Text for a parser that says what it expected.
 pub(super) fn text_of<'n>(node: &'n Node, decoder: &mut Decoder, what: &str) -> Option<&'n str> {
+    decoder.note(|| Note::Text(what.to_owned()));
+    text_in(node, decoder, what)
+}
+
+/// As [`text_of`], where the text is one of a few words and the caller notes them.
+pub(super) fn text_in<'n>(node: &'n Node, decoder: &mut Decoder, what: &str) -> Option<&'n str> {
     match &node.value {
         Value::String(text) => Some(text),
         Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
@@ -50,6 +57,7 @@ pub fn parsed<T>(
 
 /// `true` or `false`.
 pub fn boolean(node: &Node, decoder: &mut Decoder) -> Option<bool> {
+    decoder.note(|| Note::Boolean);
     if let Value::Bool(value) = node.value {
         return Some(value);
     }
@@ -59,17 +67,21 @@ pub fn boolean(node: &Node, decoder: &mut Decoder) -> Option<bool> {
 
 /// A whole number within bounds.
 pub fn integer(range: RangeInclusive<i64>) -> impl Fn(&Node, &mut Decoder) -> Option<i64> {
-    move |node, decoder| match &node.value {
-        Value::Int(value) if range.contains(value) => Some(*value),
-        value => {
-            let quoted = matches!(value, Value::String(text)
+    move |node, decoder| {
+        decoder.note(|| Note::Integer(*range.start(), *range.end()));
+        match &node.value {
+            Value::Int(value) if range.contains(value) => Some(*value),
+            value => {
+                let quoted = matches!(value, Value::String(text)
                 if matches!(schema::resolve(text), Value::Int(number) if range.contains(&number)));
-            let cure = if quoted { "; remove the quotes" } else { "" };
-            let (low, high) = (range.start(), range.end());
-            let found = node.describe();
-            let message = format!("expected a number from {low} to {high}, found {found}{cure}");
-            decoder.fault(&node.at, message);
-            None
+                let cure = if quoted { "; remove the quotes" } else { "" };
+                let (low, high) = (range.start(), range.end());
+                let found = node.describe();
+                let message =
+                    format!("expected a number from {low} to {high}, found {found}{cure}");
+                decoder.fault(&node.at, message);
+                None
+            }
         }
     }
 }
@@ -150,6 +162,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 /// refused.
 pub fn size(node: &Node, decoder: &mut Decoder) -> Option<u64> {
     const WHAT: &str = "a size such as 64KiB, 1MiB or a number of bytes";
+    decoder.note(|| Note::Size);
     let bytes = match node.value {
         Value::Int(bytes) => u64::try_from(bytes).ok(),
         Value::String(ref text) => parse_size(text),
@@ -178,6 +191,8 @@ pub fn choice<T: Copy>(
     words: &'static [(&'static str, T)],
 ) -> impl Fn(&Node, &mut Decoder) -> Option<T> {
     move |node, decoder| {
+        let names = || words.iter().map(|(word, _)| (*word).to_owned()).collect();
+        decoder.note(|| Note::Words(names()));
         if let Value::String(text) = &node.value
             && let Some((_, value)) = words.iter().find(|(word, _)| word == text)
         {

@@ -24,6 +24,8 @@ pub struct Service {
     pub headless: bool,
     /// At least one, unless headless.
     pub ports: Vec<ServicePort>,
+    /// It is another name for this host, outside the mesh; only clusters say so.
+    pub external_name: Option<String>,
 }
 
 /// One port of a service.
@@ -66,7 +68,8 @@ pub(super) fn decode(
     kubernetes_fields(&mut fields);
     fields.close();
     let ports = ports.unwrap_or_default();
-    Some(Service { metadata: metadata?, selector, cluster_ips, headless, ports })
+    let external_name = None;
+    Some(Service { metadata: metadata?, selector, cluster_ips, headless, ports, external_name })
 }
 
 /// What else a pasted Service says.
@@ -164,21 +167,25 @@ fn target_port(node: &Node, decoder: &mut Decoder) -> Option<TargetPort> {
 
 /// The standard names and Kubernetes' own. A WebSocket begins as HTTP/1; what
 /// is encrypted by the app passes as bytes.
+const APP_PROTOCOLS: &[(&str, Protocol)] = &[
+    ("http", Protocol::Http),
+    ("http2", Protocol::Http2),
+    ("grpc", Protocol::Grpc),
+    ("tcp", Protocol::Tcp),
+    ("https", Protocol::Tcp),
+    ("tls", Protocol::Tcp),
+    ("kubernetes.io/h2c", Protocol::Http2),
+    ("kubernetes.io/ws", Protocol::Http),
+    ("kubernetes.io/wss", Protocol::Tcp),
+];
+
+/// What an `appProtocol` means; `None` where the mesh doesn't know the word.
+pub fn protocol_of(app_protocol: &str) -> Option<Protocol> {
+    let name = app_protocol.to_ascii_lowercase();
+    APP_PROTOCOLS.iter().find(|(word, _)| *word == name).map(|(_, protocol)| *protocol)
+}
+
 fn app_protocol(node: &Node, decoder: &mut Decoder) -> Option<Protocol> {
-    let name = text(node, decoder)?.to_ascii_lowercase();
-    const WORDS: &[(&str, Protocol)] = &[
-        ("http", Protocol::Http),
-        ("http2", Protocol::Http2),
-        ("grpc", Protocol::Grpc),
-        ("tcp", Protocol::Tcp),
-        ("https", Protocol::Tcp),
-        ("tls", Protocol::Tcp),
-        ("kubernetes.io/h2c", Protocol::Http2),
-        ("kubernetes.io/ws", Protocol::Http),
-        ("kubernetes.io/wss", Protocol::Tcp),
-    ];
-    match WORDS.iter().find(|(word, _)| *word == name) {
-        Some((_, protocol)) => Some(*protocol),
-        None => choice(WORDS)(node, decoder),
-    }
+    let name = text(node, decoder)?;
+    protocol_of(&name).or_else(|| choice(APP_PROTOCOLS)(node, decoder))
 }

@@ -368,7 +368,10 @@ proptest! {
                 })).collect::<Vec<_>>(),
             },
         });
-        let expected = Service { metadata, selector, cluster_ips: ips, headless: false, ports };
+        let external_name = None;
+        let (cluster_ips, headless) = (ips, false);
+        let expected =
+            Service { metadata, selector, cluster_ips, headless, ports, external_name };
         prop_assert_eq!(read_text(&written.to_string()), Ok(vec![Resource::Service(expected)]));
     }
 

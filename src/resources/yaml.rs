@@ -7,7 +7,8 @@
 use builder::{Builder, Stop};
 
 use super::fault::Fault;
-use super::node::{Node, Origin};
+use super::node::{Node, Origin, Value};
+use super::schema;
 
 mod builder;
 #[cfg(test)]
@@ -28,7 +29,19 @@ const MAX_SYNTAX_FAULTS: usize = 100;
 /// # Errors
 /// All syntax errors (one per document), duplicate keys, tags, and bounds.
 pub fn parse(text: &str, source: &Origin) -> Result<Vec<Node>, Vec<Fault>> {
-    let stream = read(text, source);
+    parse_as(text, source, schema::resolve)
+}
+
+/// Like [`parse`], in a dialect that gives plain scalars another meaning.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_as(
+    text: &str,
+    source: &Origin,
+    resolve: fn(&str) -> Value,
+) -> Result<Vec<Node>, Vec<Fault>> {
+    let stream = read_as(text, source, resolve);
     if stream.faults.is_empty() { Ok(stream.documents) } else { Err(stream.faults) }
 }
 
@@ -44,7 +57,11 @@ pub struct Stream {
 /// Like [`parse`], but hands out documents beside faults, so that what they
 /// hold can be checked in the same run.
 pub fn read(text: &str, source: &Origin) -> Stream {
-    let mut builder = Builder::new(source);
+    read_as(text, source, schema::resolve)
+}
+
+fn read_as(text: &str, source: &Origin, resolve: fn(&str) -> Value) -> Stream {
+    let mut builder = Builder::new(source, resolve);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > MAX_BYTES {
         let message = format!("is larger than {} MiB; split it", MAX_BYTES >> 20);

@@ -6,8 +6,10 @@
 mod allocator;
 pub mod clock;
 pub mod drain;
+pub mod exempt;
 pub mod hyper_io;
 mod prefixed;
+pub mod processes;
 mod readiness;
 mod settings;
 pub mod socket;
@@ -15,6 +17,7 @@ pub mod workers;
 
 pub use allocator::Allocator;
 pub use drain::{Doorway, Drain, Open, Phase};
+pub use exempt::Exempt;
 pub use prefixed::Prefixed;
 pub use readiness::Readiness;
 pub use settings::{DrainSettings, Settings};

@@ -1,11 +1,14 @@
 //! Sockets as the mesh wants them: exclusive listeners, no Nagle, dead peers noticed.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::Exempt;
+use super::exempt::transparent;
 
 /// A peer that is silent for this long is asked whether it lives (semantics: live connections).
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -19,7 +22,47 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// The system's, with the address in it; taken addresses name the cure.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    bind(address).map_err(|error| {
+    let (socket, address) = open(address)?;
+    bind(socket, address)
+}
+
+/// The same, for connections to any address that the kernel hands over (TPROXY): an accepted
+/// socket's local address is where the client wanted to go.
+///
+/// # Errors
+/// As for [`listen`]; without CAP_NET_ADMIN it can't be done.
+pub fn listen_for_any(address: SocketAddr) -> io::Result<TcpListener> {
+    let (socket, address) = open(address)?;
+    transparent((&socket).into(), address.is_ipv6()).map_err(|error| {
+        let cure = "tproxy needs the capability NET_ADMIN while the sidecar runs: give it to the \
+                    container, or redirect";
+        let why = format!("cannot listen on {address} for others' addresses: {error}; {cure}");
+        io::Error::new(error.kind(), why)
+    })?;
+    bind(socket, address)
+}
+
+/// Where the kernel was booted without IPv6, "every address" is every one of IPv4.
+fn open(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+    let open = |address: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        Ok((socket, address))
+    };
+    open(address).or_else(|error: io::Error| match error.raw_os_error() {
+        Some(libc::EAFNOSUPPORT) if address.ip().is_unspecified() => {
+            open((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        _ => Err(error),
+    })
+}
+
+/// Whether this host has no IPv6, not even for itself.
+pub fn lacks_ipv6() -> bool {
+    std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_err()
+}
+
+fn bind(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
+    take(socket, address).map_err(|error| {
         let cure = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "; another process listens there: stop it or choose another port"
@@ -32,8 +75,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn take(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
     // Not REUSEPORT: a second proxy must fail loudly, not take half of the traffic. REUSEADDR only
     // lets a restart pass over connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -50,8 +92,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// The system's.
-pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+pub async fn connect(address: SocketAddr, exempt: Exempt) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    exempt.prepare(&socket, address)?;
     let stream = socket.connect(address).await?;
     tune(&stream)?;
     Ok(stream)
@@ -71,6 +114,12 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
             .with_retries(3),
     )?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// An IPv4 address as such, also where an IPv6 socket has it: what is compared, logged and asked
+/// for has one form.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Makes the next close of this socket a reset, so that the peer does not take it for a clean end.

@@ -47,7 +47,9 @@ pub async fn run<S: 'static>(
             () = &mut closing => return,
         };
         match accepted {
-            Ok((stream, client)) => hand_over(stream, client, &workers, &here, &serve).await,
+            Ok((stream, client)) => {
+                hand_over(stream, socket::canonical(client), &workers, &here, &serve).await;
+            }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 warn!(%error, "cannot accept connections for now; is the limit on open files too low?");

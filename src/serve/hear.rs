@@ -119,15 +119,16 @@ async fn more<R: AsyncRead + Unpin>(client: &mut R, heard: &mut BytesMut) -> io:
 pub enum Race<F, E> {
     /// The client spoke; the connection to the far side is there if it was made by then.
     Client(Option<F>),
-    /// The far side spoke first, or closed: it is opaque TCP, and these were its first bytes.
-    Far(F, Bytes),
+    /// The far side spoke first, or ended: it is opaque TCP, and these were its first bytes, or this
+    /// is how it broke. A socket says that once.
+    Far(F, io::Result<Bytes>),
     NotDialled(E),
 }
 
 /// Dials the far side and waits for whoever speaks first.
 ///
 /// # Errors
-/// The client's connection's. A far side that breaks is a far side that spoke: the relay finds out.
+/// The client's connection's. A far side that breaks is a far side that spoke.
 pub async fn race<R, F, E>(
     client: &mut R,
     heard: &mut BytesMut,
@@ -146,14 +147,12 @@ where
         },
     };
     let mut first = BytesMut::with_capacity(FIRST_READ);
-    tokio::select! {
+    let read = tokio::select! {
         biased;
-        read = far.read_buf(&mut first) => {
-            let _ = read; // an end or an error is found again by the relay
-        }
+        read = far.read_buf(&mut first) => read,
         read = more(client, heard) => return read.map(|_| Race::Client(Some(far))),
-    }
-    Ok(Race::Far(far, first.freeze()))
+    };
+    Ok(Race::Far(far, read.map(|_| first.freeze())))
 }
 
 #[cfg(test)]
@@ -186,7 +185,7 @@ mod tests {
         let mut heard = BytesMut::new();
         let race = race(&mut near, &mut heard, async { Ok::<_, ()>(far) }).await;
         let Ok(Race::Far(_, first)) = race else { panic!("the server spoke") };
-        assert_eq!(first, "220 ready\r\n");
+        assert_eq!(first.expect("no error"), "220 ready\r\n");
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,8 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,19 +21,21 @@ use crate::runtime::{Open, Phase};
 use crate::tcp;
 
 /// A connection's way out of HTTP.
-#[derive(Debug)]
 pub struct Tunnels {
     pub entry: Rc<Entry>,
     /// The far side of an HTTP/1 connection that was granted its switch.
     granted: RefCell<Option<Tunnel>>,
 }
 
+/// How long a tunnel may last; it is let go when this comes.
+pub type Until = Pin<Box<dyn Future<Output = ()>>>;
+
 /// The far side, and what is held for as long as the tunnel lives.
-#[derive(Debug)]
 pub struct Tunnel {
     far: Tokio<Upgraded>,
     idle: Duration,
     held: Box<dyn Any>,
+    until: Until,
 }
 
 impl Tunnels {
@@ -47,8 +51,9 @@ impl Tunnels {
         far: Tokio<Upgraded>,
         idle: Duration,
         held: Box<dyn Any>,
+        until: Until,
     ) {
-        let tunnel = Tunnel { far, idle, held };
+        let tunnel = Tunnel { far, idle, held, until };
         let Some(stream) = stream else {
             *self.granted.borrow_mut() = Some(tunnel);
             return;
@@ -58,7 +63,10 @@ impl Tunnels {
             // A near side that went away before the answer was written needs no tunnel.
             if let Ok(near) = stream.await {
                 let idle = Some(tunnel.idle);
-                tcp::relay(Tokio(near), tunnel.far, &entry.bytes, idle).await;
+                tokio::select! {
+                    _ = tcp::relay(Tokio(near), tunnel.far, &entry.bytes, idle) => {}
+                    () = tunnel.until => {}
+                }
             }
             drop(tunnel.held);
         });
@@ -79,11 +87,12 @@ impl Tunnel {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let Tunnel { mut far, idle, held } = self;
+        let Tunnel { mut far, idle, held, until } = self;
         tunnels.entry.set_speaks(Speaks::Tcp);
         tokio::select! {
             _ = tcp::relay(&mut near, &mut far, &tunnels.entry.bytes, Some(idle)) => {}
             () = open.reached(Phase::Closing) => {}
+            () = until => {}
         }
         drop(held);
     }

@@ -118,7 +118,11 @@ fn index(level: &str) -> Result<usize, Error> {
 /// Answers depend on a callsite alone, so tracing caches them: a silent event costs one load.
 fn targets(level: usize) -> Targets {
     let (ours, others) = FILTERS[level];
-    Targets::new().with_default(others).with_target("outrigger", ours)
+    // It calls each failed call an error and gives no cause: whoever made the call says both.
+    Targets::new()
+        .with_default(others)
+        .with_target("kube_client", LevelFilter::OFF)
+        .with_target("outrigger", ours)
 }
 
 struct Clock;

@@ -23,7 +23,7 @@ use super::Alpn;
 use super::verify::Verifier;
 use crate::identity::Svid;
 
-const SUITES: &str = "the provider has cipher suites and key exchanges of TLS 1.3";
+pub(super) const SUITES: &str = "the provider has cipher suites and key exchanges of TLS 1.3";
 
 /// The algorithms of the mesh. AES-128 first, for four rounds fewer per block; the hybrid key
 /// exchange first, to keep today's recordings closed to tomorrow's quantum computers.

@@ -3,6 +3,7 @@
 //! Within the kernel where both are plain sockets. A side that broke is a reset on the other,
 //! through whatever TLS lies between, so that nobody takes it for a clean end.
 
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio_rustls::{client, server};
 
 use super::Stream;
 use crate::runtime::{Prefixed, socket};
-use crate::tcp::{self, Counters, End};
+use crate::tcp::{self, Counters, End, Fault};
 
 /// A stream that a socket lies under.
 pub trait OverSocket {
@@ -54,11 +55,11 @@ impl<T: OverSocket> OverSocket for Stream<T> {
 }
 
 /// Carries bytes until both directions ended, one side broke, or nothing moved for `idle`. `first`
-/// was already read from the far side.
+/// was already read from the far side, or is how that broke.
 pub async fn relay<A, B>(
     near: Prefixed<Stream<A>>,
     far: &mut Stream<B>,
-    first: Bytes,
+    first: io::Result<Bytes>,
     counters: &Counters,
     idle: Option<Duration>,
 ) -> End
@@ -67,6 +68,54 @@ where
     B: AsyncRead + AsyncWrite + Unpin + OverSocket,
 {
     let (heard, mut near) = near.into_parts();
+    carry(&mut near, far, heard, first, counters, idle).await
+}
+
+/// The same, but for as long as it may: when `until` says why not, both sides see a reset.
+///
+/// # Errors
+/// What `until` said.
+pub async fn relay_until<A, B, R>(
+    near: Prefixed<Stream<A>>,
+    far: &mut Stream<B>,
+    first: io::Result<Bytes>,
+    counters: &Counters,
+    idle: Option<Duration>,
+    until: impl Future<Output = R>,
+) -> Result<End, R>
+where
+    A: AsyncRead + AsyncWrite + Unpin + OverSocket,
+    B: AsyncRead + AsyncWrite + Unpin + OverSocket,
+{
+    let (heard, mut near) = near.into_parts();
+    let why = tokio::select! {
+        end = carry(&mut near, far, heard, first, counters, idle) => return Ok(end),
+        why = until => why,
+    };
+    socket::reset_on_close(near.socket());
+    socket::reset_on_close(far.socket());
+    Err(why)
+}
+
+async fn carry<A, B>(
+    near: &mut Stream<A>,
+    far: &mut Stream<B>,
+    heard: Bytes,
+    first: io::Result<Bytes>,
+    counters: &Counters,
+    idle: Option<Duration>,
+) -> End
+where
+    A: AsyncRead + AsyncWrite + Unpin + OverSocket,
+    B: AsyncRead + AsyncWrite + Unpin + OverSocket,
+{
+    let first = match first {
+        Ok(first) => first,
+        Err(error) => {
+            socket::reset_on_close(near.socket());
+            return End::B(Fault::Read(error));
+        }
+    };
     // What can't be written now is found broken by the relay, which says which side it was.
     if far.write_all(&heard).await.is_ok() && far.flush().await.is_ok() {
         counters.a_to_b.fetch_add(heard.len() as u64, Relaxed);
@@ -75,10 +124,10 @@ where
         counters.b_to_a.fetch_add(first.len() as u64, Relaxed);
     }
     drop((heard, first));
-    if let (Stream::Plain(near), Stream::Plain(far)) = (&mut near, &mut *far) {
+    if let (Stream::Plain(near), Stream::Plain(far)) = (&mut *near, &mut *far) {
         return tcp::relay_tcp(near, far, counters, idle).await.end;
     }
-    let end = tcp::relay(&mut near, &mut *far, counters, idle).await.end;
+    let end = tcp::relay(&mut *near, &mut *far, counters, idle).await.end;
     if end.is_broken() {
         socket::reset_on_close(near.socket());
         socket::reset_on_close(far.socket());

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::admin::view::View;
 use crate::http::answers::timestamp;
+use crate::model::SpiffeId;
 use crate::runtime::clock;
 
 pub fn certificates(view: &View) -> Value {
@@ -44,6 +45,26 @@ fn next_rotation(view: &View) -> Value {
     }
 }
 
+/// Who was let in without proving who it is, in the last hour.
+pub fn plaintext(view: &View) -> Value {
+    let millis = |time: std::time::Duration| time.as_millis() as u64;
+    let callers: Vec<Value> = view
+        .plaintext
+        .all(clock::now_us())
+        .into_iter()
+        .map(|caller| {
+            json!({
+                "port": caller.port,
+                "address": caller.address.to_string(),
+                "connections": caller.connections,
+                "firstAgoMs": millis(caller.first),
+                "lastAgoMs": millis(caller.last),
+            })
+        })
+        .collect();
+    json!({"callers": callers})
+}
+
 pub fn connections(view: &View) -> Value {
     let now_us = clock::now_us();
     let connections: Vec<Value> = view
@@ -51,12 +72,14 @@ pub fn connections(view: &View) -> Value {
         .connections()
         .into_iter()
         .map(|connection| {
+            let peer = connection.peer();
             json!({
                 "direction": connection.direction.as_str(),
                 "client": connection.client.to_string(),
                 "listener": connection.listener.to_string(),
-                "peer": connection.peer().map(|peer| peer.to_string()),
+                "peer": peer.as_ref().map(SpiffeId::as_str),
                 "protocol": connection.speaks().as_str(),
+                "tls": if peer.is_some() { "mtls" } else { "none" },
                 "ageMs": now_us.saturating_sub(connection.opened_us) / 1000,
                 "bytesIn": connection.bytes.a_to_b.load(Relaxed),
                 "bytesOut": connection.bytes.b_to_a.load(Relaxed),

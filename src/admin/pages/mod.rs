@@ -22,7 +22,7 @@ use crate::http::answers::{self, Answer, timestamp};
 use crate::outbound::{Backend, Snapshot, Target};
 use crate::runtime::Phase;
 
-pub use connections::{certificates, connections};
+pub use connections::{certificates, connections, plaintext};
 pub use explain::explain;
 pub use policies::policies;
 pub use routes::routes;
@@ -37,7 +37,7 @@ fn told(view: &View, mut page: Value) -> Value {
 }
 
 fn control_plane(status: &Status) -> Value {
-    let Facts { connected, since, version, updated, heard, error, renews: _, refusals } =
+    let Facts { connected, since, version, updated, heard, error, renews: _, refusals, ungoverned } =
         status.facts();
     let age = |time: SystemTime| {
         SystemTime::now().duration_since(time).map_or(0, |age| age.as_millis() as u64)
@@ -51,6 +51,7 @@ fn control_plane(status: &Status) -> Value {
         "ageMs": heard.map(age),
         "error": error,
         "registrationRefused": refusals,
+        "policiesRefused": ungoverned,
     })
 }
 
@@ -92,6 +93,7 @@ pub fn index(view: &View) -> Answer {
         "/routes",
         "/policies",
         "/connections",
+        "/plaintext",
         "/certs",
         "/config",
         "/metrics",

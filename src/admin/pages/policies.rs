@@ -1,11 +1,12 @@
 //! What holds for each service, and for each rule that differs: every part, who says it, and what
-//! it comes to at the moment.
+//! it comes to at the moment. And what holds for the workload's own callers.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{targets, told, written};
+use crate::access::{self, AtPort};
 use crate::admin::view::View;
 use crate::model::{Conflict, Part, Policy};
 use crate::outbound::{Backend, Rule, Snapshot, Target};
@@ -13,7 +14,23 @@ use crate::retry::{Budget, BudgetFacts};
 use crate::runtime::clock;
 
 pub fn policies(view: &View) -> Value {
-    told(view, policies_of(&view.snapshot.load(), clock::now_us()))
+    let mut page = policies_of(&view.snapshot.load(), clock::now_us());
+    page["inbound"] = inbound(&view.access.newest());
+    told(view, page)
+}
+
+/// What holds for the workload's own callers, at each port of the app that is named, and at all
+/// others.
+fn inbound(policy: &access::Policy) -> Value {
+    let row = |(port, at): (Option<u16>, &AtPort)| {
+        let from = at.by.as_deref().map(|by| format!("AccessPolicy {by}"));
+        json!({
+            "port": port.map_or(json!("*"), Value::from),
+            "mtls": at.mtls.as_str(),
+            "from": from.as_deref().unwrap_or("default"),
+        })
+    };
+    policy.ports().map(row).collect()
 }
 
 pub(super) fn policies_of(snapshot: &Snapshot, now_us: u64) -> Value {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::resources::{Fault, Origin, Resource, parse_documents, quote};
+use crate::resources::{AccessPolicy, Fault, Origin, Resource, parse_documents, quote};
 
 /// Those of one update; what hangs on many services is read once.
 #[derive(Default)]
@@ -23,7 +23,27 @@ impl Manifests {
     }
 }
 
+/// # Errors
+/// Which resource it is, and everything that is wrong with it.
+pub fn access_policy(manifest: &str) -> Result<Arc<AccessPolicy>, String> {
+    match one(manifest)? {
+        Resource::AccessPolicy(policy) => Ok(policy),
+        _ => Err(format!("{}: it is no access policy", title(manifest))),
+    }
+}
+
 fn attachable(manifest: &str) -> Result<Resource, String> {
+    match one(manifest)? {
+        Resource::Service(_) | Resource::Workload(_) | Resource::AccessPolicy(_) => {
+            Err(format!("{}: it can't hang on a service", title(manifest)))
+        }
+        resource @ (Resource::HttpRoute(_)
+        | Resource::GrpcRoute(_)
+        | Resource::TrafficPolicy(_)) => Ok(resource),
+    }
+}
+
+fn one(manifest: &str) -> Result<Resource, String> {
     let read = parse_documents(manifest, &Origin::file("attachment"), "default");
     let mut read = read.map_err(|faults| {
         let say = |Fault { at: _, path, message }: &Fault| match path.as_str() {
@@ -34,14 +54,7 @@ fn attachable(manifest: &str) -> Result<Resource, String> {
         format!("{}: {}", title(manifest), faults.join("; "))
     })?;
     let resource = read.pop().filter(|_| read.is_empty());
-    match resource.ok_or_else(|| format!("{}: it is not one resource", title(manifest)))? {
-        Resource::Service(_) | Resource::Workload(_) => {
-            Err(format!("{}: it can't hang on a service", title(manifest)))
-        }
-        resource @ (Resource::HttpRoute(_)
-        | Resource::GrpcRoute(_)
-        | Resource::TrafficPolicy(_)) => Ok(resource),
-    }
+    resource.ok_or_else(|| format!("{}: it is not one resource", title(manifest)))
 }
 
 /// `HTTPRoute web.shop`, as far as it can be read.
@@ -75,6 +88,11 @@ mod tests {
                     "spec": {"ports": [{"port": 80}]}}"#,
                 &["Service web.shop: it can't hang on a service"],
             ),
+            (
+                r#"{"apiVersion": "outrigger.dev/v1alpha1", "kind": "AccessPolicy",
+                    "metadata": {"name": "web", "namespace": "shop"}, "spec": {}}"#,
+                &["AccessPolicy web.shop: it can't hang on a service"],
+            ),
             ("", &["\"\": it is not one resource"]),
         ];
         let mut manifests = Manifests::default();
@@ -84,6 +102,20 @@ mod tests {
                 assert!(said.contains(part), "{said} lacks {part}");
             }
         }
+    }
+
+    #[test]
+    fn access_policies_are_read_as_strictly_and_are_nothing_else() {
+        let policy = |fields: &str| {
+            let head = r#"{"apiVersion": "outrigger.dev/v1alpha1", "kind": "AccessPolicy",
+                "metadata": {"name": "web", "namespace": "shop"}, "spec": "#;
+            access_policy(&format!("{head}{{{fields}}}}}"))
+        };
+        assert_eq!(policy(r#""mtls": "permissive""#).expect("sound").title(), "shop/web");
+        let newer = policy(r#""mtls": "permissive", "newer": 1"#).expect_err("not all of it");
+        assert!(newer.starts_with("AccessPolicy web.shop: ") && newer.contains("newer"), "{newer}");
+        let other = access_policy("{}").expect_err("nothing");
+        assert!(other.contains("missing field `kind`"), "{other}");
     }
 
     #[test]

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use super::session::{AddressAnswer, References, ServiceAnswer};
 use crate::model::{Protocol, ServiceName, SpiffeId};
 use crate::resources::bound::{Bound, BoundEndpoint, Instance};
-use crate::resources::{Address, Resource};
+use crate::resources::{AccessPolicy, Address, Resource};
 use crate::wire::{protocol_of, v1};
 pub use manifests::Manifests;
+use manifests::access_policy;
 
 /// What tells endpoints of a service apart.
 pub type EndpointKey = (Arc<str>, Address, u16);
@@ -118,6 +119,15 @@ fn attachments(name: &ServiceName, from: v1::Attachments, manifests: &mut Manife
     attached
 }
 
+/// The access policies of a workload: all of them, or what is wrong with each that can't be read.
+pub fn access_policies(from: Vec<v1::Attachment>) -> Result<Vec<Arc<AccessPolicy>>, Vec<String>> {
+    let (mut policies, mut faults) = (Vec::with_capacity(from.len()), Vec::new());
+    for v1::Attachment { manifest } in from {
+        access_policy(&manifest).map_or_else(|fault| faults.push(fault), |one| policies.push(one));
+    }
+    if faults.is_empty() { Ok(policies) } else { Err(faults) }
+}
+
 fn endpoint(from: v1::Endpoint) -> Result<BoundEndpoint, String> {
     let v1::Endpoint { key: of, mesh_port, identity, zone, weight } = from;
     let (workload, address, app) = key(of.ok_or("an endpoint has no key")?)?;
@@ -151,4 +161,25 @@ fn protocol(number: i32) -> Result<Protocol, String> {
 
 fn all<A, B>(from: Vec<A>, convert: impl Fn(A) -> Result<B, String>) -> Result<Vec<B>, String> {
     from.into_iter().map(convert).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_policies_are_taken_whole_or_not_at_all() {
+        let policy = |name: &str, spec: &str| v1::Attachment {
+            manifest: format!(
+                r#"{{"apiVersion": "outrigger.dev/v1alpha1", "kind": "AccessPolicy",
+                    "metadata": {{"name": "{name}", "namespace": "shop"}}, "spec": {spec}}}"#
+            ),
+        };
+        let (a, b) = (policy("a", "{}"), policy("b", r#"{"mtls": "strict"}"#));
+        assert_eq!(access_policies(vec![a.clone(), b]).map(|read| read.len()), Ok(2));
+        let newer = [policy("c", r#"{"newer": 1}"#), policy("d", r#"{"newest": 1}"#)];
+        let faults = access_policies([vec![a], newer.to_vec()].concat()).expect_err("newer");
+        assert!(faults.len() == 2 && faults[0].contains("c.shop"), "{faults:?}");
+        assert_eq!(access_policies(Vec::new()), Ok(Vec::new()));
+    }
 }

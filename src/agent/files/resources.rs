@@ -16,7 +16,7 @@ use crate::runtime::clock::now_us;
 /// Publishes the picture whenever the files, or the addresses behind host names, change; runs until
 /// the process ends. `first` was read already, after `seen` was taken of the files.
 ///
-/// A picture without host names is published before this returns: requests may come as soon as the
+/// `govern` is told every resource, before the picture that they draw. A picture without host names is published before this returns: requests may come as soon as the
 /// listeners stand.
 pub fn watch_resources(
     paths: watch::Receiver<Vec<PathBuf>>,
@@ -25,13 +25,15 @@ pub fn watch_resources(
     first: Vec<Resource>,
     seen: u64,
     publish: impl Fn(Mesh),
+    govern: impl Fn(&[Resource]),
 ) -> impl Future<Output = ()> {
+    govern(&first);
     let mut mapper = Mapper::new(&namespace);
     let picture = Picture::of(&first, &trust_domain);
     if picture.hosts().is_empty() {
         publish(mapper.map(&picture, &Resolved::new(), now_us()));
     }
-    watch_from(paths, namespace, trust_domain, mapper, picture, seen, publish)
+    watch_from(paths, namespace, trust_domain, mapper, picture, seen, publish, govern)
 }
 
 async fn watch_from(
@@ -42,6 +44,7 @@ async fn watch_from(
     mut picture: Picture,
     mut seen: u64,
     publish: impl Fn(Mesh),
+    govern: impl Fn(&[Resource]),
 ) {
     let mut hosts = resolve(picture.hosts(), &Resolved::new()).await;
     let mut resolved_at = Instant::now();
@@ -58,6 +61,7 @@ async fn watch_from(
             match read {
                 Ok(read) => {
                     info!(resources = read.len(), "resources reloaded");
+                    govern(&read);
                     picture = Picture::of(&read, &trust_domain);
                     changed = true;
                 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::uri::Authority;
@@ -70,7 +70,7 @@ pub fn dial(
     own: Option<&Svid>,
     newest: &Option<TrustBundle>,
 ) -> Result<impl Future<Output = Result<Channel, LinkError>> + use<>, LinkError> {
-    let roots = roots(&settings.trust_anchors, newest)?;
+    let roots = roots(settings, newest)?;
     let client = ControlClient::new(trust_domain, &roots, own);
     let (address, trust_domain) = (settings.address.clone(), trust_domain.clone());
     Ok(async move {
@@ -109,14 +109,16 @@ async fn connect(
     Err(failed(last))
 }
 
-/// The roots of the file, those kept beside it, and the newest that were sent. A control plane whose
+/// The roots of the file, those that are kept, and the newest that were sent. A control plane whose
 /// root was replaced while this machine was off is found by the kept ones; one that was set up anew
 /// by the file.
-fn roots(file: &Path, newest: &Option<TrustBundle>) -> Result<TrustBundle, LinkError> {
+fn roots(settings: &Settings, newest: &Option<TrustBundle>) -> Result<TrustBundle, LinkError> {
+    let file = &*settings.trust_anchors;
     let text = std::fs::read(file).map_err(|e| LinkError::TrustAnchors(file.to_owned(), e))?;
     let unusable = |error| LinkError::Unusable(file.to_owned(), error);
     let mut all = certificates(&text).map_err(unusable)?;
-    if let Some(kept) = std::fs::read(beside(file)).ok().and_then(|text| certificates(&text).ok()) {
+    let kept = std::fs::read(place(settings)).ok();
+    if let Some(kept) = kept.and_then(|text| certificates(&text).ok()) {
         all.extend(kept);
     }
     if let Some(newest) = newest {
@@ -126,16 +128,18 @@ fn roots(file: &Path, newest: &Option<TrustBundle>) -> Result<TrustBundle, LinkE
 }
 
 /// Where the newest roots are kept.
-fn beside(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".newest");
-    name.into()
+fn place(settings: &Settings) -> PathBuf {
+    settings.newest_anchors.clone().unwrap_or_else(|| {
+        let mut name = settings.trust_anchors.as_os_str().to_owned();
+        name.push(".newest");
+        name.into()
+    })
 }
 
 /// Keeps roots for the next start, whole or not at all.
-pub fn keep(file: &Path, bundle: &TrustBundle) {
+pub fn keep(settings: &Settings, bundle: &TrustBundle) {
     let text = bundle.to_pem();
-    let place = beside(file);
+    let place = place(settings);
     if std::fs::read_to_string(&place).is_ok_and(|kept| kept == text) {
         return;
     }
@@ -144,9 +148,39 @@ pub fn keep(file: &Path, bundle: &TrustBundle) {
     let written = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &place));
     match written {
         Ok(()) => debug!(path = %place.display(), "the newest trust bundle is kept"),
-        // A mounted secret can't be written beside; it is kept current by whoever mounts it.
+        // Beside a mounted file nothing can be written; whoever mounts it keeps it current.
         Err(error) => {
-            warn!(path = %place.display(), %error, "the newest trust bundle can't be kept; if the roots change while this sidecar is off, controlPlane.trustAnchors has to be replaced");
+            warn!(path = %place.display(), %error, "the newest trust bundle can't be kept; if the roots change while this sidecar is off, controlPlane.trustAnchors has to be replaced, unless controlPlane.newestAnchors names a place that can be written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::issue::Authority;
+
+    #[test]
+    fn the_newest_roots_are_kept_where_it_is_said() {
+        let domain = TrustDomain::default();
+        let [old, new] = [(); 2].map(|()| Authority::new(&domain).expect("a root"));
+        let folder = std::env::temp_dir().join(format!("outrigger-link-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&folder).expect("a folder");
+        let (file, elsewhere) = (folder.join("ca.pem"), folder.join("newest.pem"));
+        std::fs::write(&file, old.root_pem()).expect("written");
+        let roots_of = |pem: &str| certificates(pem.as_bytes()).expect("a certificate");
+        let bundle = TrustBundle::new(roots_of(new.root_pem()), 2).expect("a bundle");
+        for newest_anchors in [None, Some(elsewhere.clone())] {
+            let kept = newest_anchors.clone().unwrap_or(folder.join("ca.pem.newest"));
+            let trust_anchors = file.clone();
+            let address = "127.0.0.1:1".into();
+            let settings = Settings { address, trust_anchors, newest_anchors, token_file: None };
+            assert_eq!(roots(&settings, &None).expect("one").roots().len(), 1);
+            keep(&settings, &bundle);
+            assert_eq!(std::fs::read_to_string(&kept).expect("kept"), bundle.to_pem());
+            assert_eq!(roots(&settings, &None).expect("both").roots().len(), 2);
+            std::fs::remove_file(kept).expect("there");
+        }
+        let _ = std::fs::remove_dir_all(folder);
     }
 }

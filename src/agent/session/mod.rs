@@ -39,8 +39,8 @@ use super::hosts::Resolved;
 use super::mapper::Mapper;
 use crate::http::respond::chain;
 use crate::identity::{Revoked, Svid, TrustBundle};
-use crate::model::{Mesh, Protocol, ServiceName, SpiffeId, TrustDomain};
-use crate::resources::Labels;
+use crate::model::{Mesh, PlaintextCaller, Protocol, ServiceName, SpiffeId, TrustDomain};
+use crate::resources::{AccessPolicy, Labels};
 use crate::tls::Credentials;
 use talk::Talk;
 
@@ -52,9 +52,11 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// `host:port`.
     pub address: String,
-    /// The roots that it is checked against. The newest ones that it sent are kept beside this
-    /// file, so that a restart still finds in after the roots were replaced.
+    /// The roots that it is checked against.
     pub trust_anchors: PathBuf,
+    /// Where the newest ones that it sent are kept, so that a restart still finds in after the roots
+    /// were replaced; beside `trust_anchors` unless said.
+    pub newest_anchors: Option<PathBuf>,
     /// A token, read again at each enrolment.
     pub token_file: Option<PathBuf>,
 }
@@ -91,12 +93,17 @@ pub struct OfferedPort {
     pub protocol: Protocol,
 }
 
+/// Takes the access policies of the workload: all of them.
+pub type Govern = dyn Fn(&[Arc<AccessPolicy>]);
+
 /// What happens to what the control plane says.
 pub struct Hooks {
     /// New credentials; told whether the roots changed.
     pub identify: Box<dyn Fn(Credentials, bool)>,
     /// A new picture of the mesh.
     pub publish: Box<dyn Fn(Mesh)>,
+    /// Where the workload runs, as the control plane knows it.
+    pub placed: Box<dyn Fn(String)>,
     /// Everything that was asked for at the start was answered.
     pub informed: Box<dyn Fn()>,
     /// The registration holds.
@@ -105,8 +112,20 @@ pub struct Hooks {
     pub ended: Box<dyn Fn()>,
     /// The control plane did not renew the certificate.
     pub renewal_failed: Box<dyn Fn()>,
+    /// Who may call the workload now.
+    pub govern: Box<Govern>,
+    /// Who came in plaintext, that was not told yet; of all, if it is told anew, but no more than so
+    /// many.
+    pub seen: Box<dyn Fn(bool, usize) -> Seen>,
     /// Whether something was used since this was last asked.
     pub was_used: Box<dyn Fn(&Want) -> bool>,
+}
+
+/// What the inbound side saw.
+pub struct Seen {
+    pub callers: Vec<PlaintextCaller>,
+    /// Connections of others, since this was last asked.
+    pub left_out: u64,
 }
 
 /// One sidecar's end of the session, kept while sessions come and go.
@@ -279,7 +298,7 @@ impl Agent {
         if is_known {
             return;
         }
-        link::keep(&self.settings.trust_anchors, &bundle);
+        link::keep(&self.settings, &bundle);
         let bundle = bundle.without(Arc::clone(&self.revoked.borrow()));
         *self.bundle.borrow_mut() = Some(bundle.clone());
         if let Some(svid) = self.svid.borrow().clone().filter(|_| publish) {

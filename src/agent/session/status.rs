@@ -31,6 +31,8 @@ pub struct Facts {
     pub renews: Option<SystemTime>,
     /// What the control plane had against the registration; empty: nothing.
     pub refusals: Vec<String>,
+    /// What can't be read of the newest access policies; empty: they are in use.
+    pub ungoverned: Vec<String>,
 }
 
 impl Status {
@@ -90,6 +92,10 @@ impl Status {
 
     pub fn registration(&self, refusals: Vec<String>) {
         self.lock().refusals = refusals;
+    }
+
+    pub fn ungoverned(&self, faults: Vec<String>) {
+        self.lock().ungoverned = faults;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Facts> {

@@ -3,9 +3,12 @@
 //! Two halves of one stream: what is said goes through a queue, what is heard is taken at once. Each
 //! answer is applied whole and acknowledged, or refused with reasons and without effect.
 
+mod inbound;
+mod renewing;
+
 use std::future::{Future, pending};
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -16,7 +19,7 @@ use tracing::{debug, error, info, warn};
 use super::demand::Want;
 use super::ended::Ended;
 use super::enroll::{bundle, revoked};
-use super::renewal::{Pending, due};
+use super::renewal::Pending;
 use super::{Agent, Offer, Remembered, Taken, verdict};
 use crate::agent::hosts::{RESOLVE, Resolved, resolve};
 use crate::agent::mapper::{Mapper, Picture};
@@ -27,6 +30,8 @@ use crate::wire::v1::from_sidecar::Message as Say;
 use crate::wire::v1::mesh_client::MeshClient;
 use crate::wire::v1::to_sidecar::Message as Heard;
 use crate::wire::v1::{self, FromSidecar};
+use inbound::Reported;
+use renewing::next_renewal;
 
 /// Messages on their way out. Everything that may be subscribed to may be answered at once, and each
 /// answer has its verdict; a control plane that takes nothing of that is as good as gone.
@@ -39,8 +44,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const LARGEST: usize = 64 << 20;
 /// Between two looks for what is not used any more.
 const SWEEP: Duration = Duration::from_secs(60);
-/// A renewal that was refused or not answered is tried again after this share of what is left.
-const AGAIN: f64 = 0.1;
 
 /// A session under way.
 pub struct Talk {
@@ -53,6 +56,7 @@ pub struct Talk {
     pending: Option<Pending>,
     renew_at: Instant,
     heartbeat: Duration,
+    reported: Reported,
 }
 
 impl Talk {
@@ -71,8 +75,9 @@ impl Talk {
         let renew_at = next_renewal(&agent, &mut rng);
         let mapper = std::mem::take(&mut *agent.mapper.borrow_mut());
         let hosts = std::mem::take(&mut *agent.hosts.borrow_mut());
-        let heartbeat = HEARTBEAT;
-        let mut talk = Talk { agent, say, mapper, hosts, rng, pending: None, renew_at, heartbeat };
+        let (heartbeat, pending, reported) = (HEARTBEAT, None, Reported::default());
+        let mut talk =
+            Talk { agent, say, mapper, hosts, rng, pending, renew_at, heartbeat, reported };
         let mut begun = talk.say(Say::Hello(hello));
         if !open.services.is_empty() || !open.addresses.is_empty() {
             begun = begun.and_then(|()| talk.say(Say::Subscribe(open)));
@@ -112,6 +117,8 @@ impl Talk {
         beats.tick().await;
         let mut sweeps = interval(SWEEP);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(inbound::LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent = 0;
         let mut resolving = Box::pin(self.resolving(Duration::ZERO));
         loop {
@@ -151,6 +158,7 @@ impl Talk {
                     self.say(Say::Heartbeat(v1::Heartbeat {}))?;
                 }
                 _ = sweeps.tick() => self.sweep()?,
+                _ = looks.tick() => self.report()?,
             }
         }
     }
@@ -158,7 +166,7 @@ impl Talk {
     /// Takes a message; true when there are new host names to resolve.
     fn hear(&mut self, message: v1::ToSidecar) -> Result<bool, Ended> {
         match message.message {
-            Some(Heard::Welcome(v1::Welcome { software, heartbeat_ms, lease_ms })) => {
+            Some(Heard::Welcome(v1::Welcome { software, heartbeat_ms, lease_ms, zone })) => {
                 if heartbeat_ms > 0 {
                     self.heartbeat = Duration::from_millis(u64::from(heartbeat_ms));
                 }
@@ -169,6 +177,9 @@ impl Talk {
                 let lease = Duration::from_millis(u64::from(lease_ms));
                 self.agent.pace.borrow_mut().succeeded(lease);
                 self.agent.status.connected();
+                if !zone.is_empty() {
+                    (self.agent.hooks.placed)(zone);
+                }
                 self.register()?;
             }
             Some(Heard::Update(update)) => return self.update(update),
@@ -185,6 +196,7 @@ impl Talk {
                     error!("a list of revocations can't be read, the old one stays: {error}")
                 }
             },
+            Some(Heard::Inbound(inbound)) => self.inbound(inbound)?,
             Some(Heard::Heartbeat(v1::Heartbeat {})) => {}
             // A newer control plane's message, which this version does not know.
             None => {}
@@ -311,53 +323,6 @@ impl Talk {
         self.agent.status.registration(errors);
     }
 
-    /// Asks for the next certificate. Until it comes, the one in use is.
-    fn renew(&mut self) -> Result<(), Ended> {
-        self.renew_at = Instant::now() + self.again();
-        // One that was not answered yet is asked for again, or answers would miss their keys.
-        let pending =
-            match self.pending.take().map_or_else(|| Pending::new(&self.agent.identity), Ok) {
-                Ok(pending) => pending,
-                Err(error) => {
-                    error!(%error, "no key can be made for the next certificate");
-                    return Ok(());
-                }
-            };
-        let signing_request = pending.signing_request.clone();
-        self.pending = Some(pending);
-        self.say(Say::Certificate(v1::CertificateRequest { signing_request }))
-    }
-
-    fn certified(&mut self, answer: Option<v1::certificate_answer::Answer>) {
-        use v1::certificate_answer::Answer;
-        let pending = self.pending.take();
-        match (answer, pending) {
-            (Some(Answer::Certificate(certificate)), Some(pending)) => {
-                match pending.certified(certificate.chain) {
-                    Ok(svid) => {
-                        info!(serial = svid.serial(), "certificate replaced");
-                        self.agent.take_svid(svid);
-                        self.renew_at = next_renewal(&self.agent, &mut self.rng);
-                    }
-                    Err(error) => error!("the next certificate can't be used: {error}"),
-                }
-            }
-            (Some(Answer::Refusal(refusal)), _) => {
-                error!("the certificate was not renewed: {refusal}");
-                (self.agent.hooks.renewal_failed)();
-            }
-            _ => debug!("an answer to no question"),
-        }
-    }
-
-    /// A share of what is left of the certificate.
-    fn again(&mut self) -> Duration {
-        let svid = self.agent.svid.borrow();
-        let ends = svid.as_ref().map(|svid| svid.not_after());
-        let left = ends.and_then(|ends| ends.duration_since(SystemTime::now()).ok());
-        left.unwrap_or_default().mul_f64(AGAIN).max(Duration::from_millis(100))
-    }
-
     fn say_if_any(
         &self,
         names: v1::Subscription,
@@ -370,14 +335,4 @@ impl Talk {
         let sent = self.say.try_send(FromSidecar { message: Some(message) });
         sent.map_err(|_| Ended::Silent)
     }
-}
-
-/// When the certificate in use is to be replaced.
-fn next_renewal(agent: &Agent, rng: &mut Rng) -> Instant {
-    let svid = agent.svid.borrow();
-    let Some(svid) = svid.as_ref() else { return Instant::now() };
-    let (came, now) = (agent.certified_at.get(), SystemTime::now());
-    let due_at = came + due(svid.not_after(), came, rng);
-    agent.status.renews(due_at);
-    Instant::now() + due_at.duration_since(now).unwrap_or_default()
 }

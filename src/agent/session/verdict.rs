@@ -28,7 +28,7 @@ pub fn refused(version: String, errors: Vec<String>) -> v1::Verdict {
     v1::Verdict { version, errors, faults: Vec::new() }
 }
 
-fn few(mut sentences: Vec<String>) -> Vec<String> {
+pub fn few(mut sentences: Vec<String>) -> Vec<String> {
     let more = sentences.len().saturating_sub(SENTENCES);
     sentences.truncate(SENTENCES);
     sentences.extend((more > 0).then(|| format!("and {more} more")));

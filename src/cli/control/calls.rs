@@ -8,11 +8,12 @@ use tonic::Streaming;
 use super::convert::{Change, Event, Held, JoinToken, Key, changes, moment};
 use super::documents::Document;
 use super::error::Error;
+use super::plaintext::{Path, Seen};
 use super::session::{Session, answer};
 use crate::wire::Channel;
 use crate::wire::v1::{
     self, authority_client::AuthorityClient, configuration_client::ConfigurationClient,
-    tokens_client::TokensClient,
+    observe_client::ObserveClient, tokens_client::TokensClient,
 };
 
 /// The largest answer that is taken: a mesh of some ten thousand resources. Arbitrary.
@@ -159,6 +160,30 @@ impl Session {
             Revocation { what, until: moment(until_ms) }
         };
         Ok(told.revocations.into_iter().map(revocation).collect())
+    }
+
+    /// Who still comes in plaintext to the workloads of a namespace; empty: of all.
+    pub(super) async fn plaintext(&self, namespace: &str) -> Result<Seen, Error> {
+        let request = self.request(v1::PlaintextRequest { namespace: namespace.to_owned() });
+        let mut client =
+            ObserveClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let told = answer(client.plaintext(request)).await?;
+        let v1::PlaintextResponse { watching_since_ms, sidecars, paths, left_out } = told;
+        let path = |from: v1::PlaintextPath| {
+            let v1::PlaintextPath {
+                workload,
+                port,
+                address,
+                caller,
+                connections,
+                first_ms,
+                last_ms,
+            } = from;
+            let (first, last) = (moment(first_ms), moment(last_ms));
+            Path { workload, port, address, caller, connections, first, last }
+        };
+        let paths = paths.into_iter().map(path).collect();
+        Ok(Seen { since: moment(watching_since_ms), sidecars, paths, left_out })
     }
 
     pub(super) async fn revoke_token(&self, id: &str) -> Result<(), Error> {

@@ -29,12 +29,18 @@ pub(super) fn facts(held: &Held, mixed: bool) -> Facts {
         "TrafficPolicy" => {
             vec![("targets", targets(held, of())), ("sets", parts(spec)), ("status", status)]
         }
+        "AccessPolicy" => vec![
+            ("workloads", workloads(held, &spec["selector"]["matchLabels"])),
+            ("ports", ports(spec)),
+            ("mtls", spec["mtls"].clone()),
+        ],
         _ => vec![("ports", ports(spec)), ("address", address(spec))],
     }
 }
 
 fn ports(spec: &Value) -> Value {
-    items(&spec["ports"]).map(|port| port["port"].clone()).collect()
+    let number = |port: &Value| if port.is_number() { port.clone() } else { port["port"].clone() };
+    items(&spec["ports"]).map(number).collect()
 }
 
 fn address(spec: &Value) -> Value {
@@ -70,6 +76,14 @@ fn targets(held: &Held, targets: Value) -> Value {
         crate::model::CONTROL_PLANE_NAMESPACE => "the mesh".into(),
         _ => "its namespace".into(),
     }
+}
+
+/// Those that labels select; without any, all around the policy.
+fn workloads(held: &Held, labels: &Value) -> Value {
+    let pair = |(key, value): (&String, &Value)| {
+        Value::from(format!("{key}={}", value.as_str().unwrap_or_default()))
+    };
+    targets(held, labels.as_object().into_iter().flatten().map(pair).collect())
 }
 
 /// Which parts of the traffic a policy sets.

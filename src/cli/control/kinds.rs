@@ -18,7 +18,8 @@ pub(super) fn kind_or_all(text: &str) -> Result<Wanted, String> {
 pub(super) struct Wanted(pub(super) Option<&'static str>);
 
 /// What people type all day.
-const SHORT: &[(&str, &str)] = &[("svc", "Service"), ("tp", "TrafficPolicy")];
+const SHORT: &[(&str, &str)] =
+    &[("svc", "Service"), ("tp", "TrafficPolicy"), ("ap", "AccessPolicy")];
 
 /// A kind, as manifests write it.
 ///
@@ -63,6 +64,7 @@ mod tests {
             ("GRPCRoute", Some("GRPCRoute")),
             ("trafficpolicies", Some("TrafficPolicy")),
             ("TP", Some("TrafficPolicy")),
+            ("ap", Some("AccessPolicy")),
             ("accesspolicies", Some("AccessPolicy")),
             ("AccessPolicy", Some("AccessPolicy")),
             ("accesspolicys", None),

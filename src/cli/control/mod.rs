@@ -19,6 +19,7 @@ mod get;
 mod kinds;
 mod picture;
 mod place;
+mod plaintext;
 mod refusal;
 mod session;
 mod shown;
@@ -36,9 +37,11 @@ pub(super) use ca::Ca;
 pub(super) use contexts::Contexts;
 pub(super) use delete::Delete;
 pub(super) use get::Get;
+pub(super) use place::Connection;
+pub(super) use plaintext::strict_ready;
 pub(super) use token::Token;
 
-use super::{complain, emit};
+use super::{FAILED, complain, emit};
 use crate::runtime::workers::local_runtime;
 use error::Error;
 
@@ -59,13 +62,19 @@ impl From<String> for Answer {
 
 /// Does it, and says what came of it.
 fn conclude(work: impl Future<Output = Result<Answer, Error>>) -> ExitCode {
+    judge(async { work.await.map(|answer| (answer, true)) })
+}
+
+/// The same of a question whose answer may be bad: then the exit code is 1.
+fn judge(work: impl Future<Output = Result<(Answer, bool), Error>>) -> ExitCode {
     let answer = local_runtime().map_err(Error::Runtime);
     match answer.and_then(|runtime| runtime.block_on(work)) {
-        Ok(Answer { data, remark }) => {
+        Ok((Answer { data, remark }, is_good)) => {
             if !remark.is_empty() {
                 complain(&remark);
             }
-            emit(&data)
+            let emitted = emit(&data);
+            if is_good { emitted } else { ExitCode::from(FAILED) }
         }
         Err(error) => error.report(),
     }

@@ -225,7 +225,7 @@ impl Flags {
 /// Which control plane, for every command that asks one.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Control plane")]
-pub(super) struct Connection {
+pub(in crate::cli) struct Connection {
     #[command(flatten)]
     flags: Flags,
     /// The context that says what no flag and no variable says

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::super::duration;
 use super::super::output::{Format, Output, render};
-use super::super::outrigger::duration;
 use super::calls::NewToken;
 use super::convert::JoinToken;
 use super::error::Error;

@@ -19,6 +19,11 @@ fn block(value: &Value) -> Vec<String> {
                 let key = format!("{}:", scalar(name));
                 match flow(value) {
                     Some(text) => lines.push(format!("{key} {text}")),
+                    None if value.is_string() => {
+                        let mut text = block(value).into_iter();
+                        lines.extend(text.next().map(|header| format!("{key} {header}")));
+                        lines.extend(text);
+                    }
                     None => {
                         lines.push(key);
                         lines.extend(block(value).iter().map(|line| format!("  {line}")));
@@ -33,9 +38,28 @@ fn block(value: &Value) -> Vec<String> {
                 lines.extend(lead.zip(&item).map(|(lead, line)| format!("{lead}{line}")));
             }
         }
-        _ => lines.extend(flow(value)),
+        Value::String(text) => lines.extend(literal(text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => lines.extend(flow(value)),
     }
     lines
+}
+
+/// Several lines as they are, under a header; none where YAML would need more than that to give the
+/// same text back.
+fn literal(text: &str) -> Vec<String> {
+    let (body, header) = text.strip_suffix('\n').map_or((text, "|-"), |body| (body, "|"));
+    let plain = |line: &str| {
+        !line.ends_with(' ')
+            && line
+                .chars()
+                .all(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'))
+    };
+    let begins = body.starts_with(|c: char| !c.is_whitespace());
+    if !body.contains('\n') || !begins || body.ends_with('\n') || !body.split('\n').all(plain) {
+        return Vec::new();
+    }
+    let lines = body.split('\n').map(|line| format!("  {line}"));
+    std::iter::once(header.to_owned()).chain(lines).collect()
 }
 
 /// What stands on the line of its key: everything without a line of its own.
@@ -43,7 +67,7 @@ fn flow(value: &Value) -> Option<String> {
     match value {
         Value::Object(fields) => fields.is_empty().then(|| "{}".into()),
         Value::Array(items) => items.is_empty().then(|| "[]".into()),
-        Value::String(text) => Some(scalar(text)),
+        Value::String(text) => literal(text).is_empty().then(|| scalar(text)),
         Value::Null | Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
     }
 }
@@ -91,6 +115,8 @@ mod tests {
             "numbers": [0, -1, 1.5],
             "nothing": null,
             "empty": {"map": {}, "list": []},
+            "lines": ["a\nb", "a\n\n  b: #c\n", " a\nb", "a\nb\n\n", "a \nb", "a\n\tb", "---\n...\n"],
+            "script": {"run.sh": "#!/bin/sh\nset -e\n\nexec \"$@\"\n"},
             "nested": [[1, [2]], {"a": {"b": [{"c": 1, "d": "e"}]}}],
             "odd key: x": true,
         });

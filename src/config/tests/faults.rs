@@ -8,7 +8,7 @@ fn of_the_file() {
         ("5\n", "sidecar.yaml:1: expected a map, found 5"),
         (
             "a: 1\n---\nb: 1\n",
-            "sidecar.yaml:1: unknown field `a`; known here: workload, trustDomain, controlPlane, identity, resources, inbound, outbound, admin, workers, drain, telemetry, log\nsidecar.yaml:3: a configuration is one document; remove the `---`",
+            "sidecar.yaml:1: unknown field `a`; known here: workload, trustDomain, controlPlane, identity, resources, inbound, outbound, admin, probes, workers, drain, exitWithApp, telemetry, log\nsidecar.yaml:3: a configuration is one document; remove the `---`",
         ),
         (
             "inbound: {lisen: x}\n",
@@ -129,6 +129,26 @@ fn of_the_file() {
             "sidecar.yaml:1: outbound.unknown: expected one of pass, deny, found \"allow\"",
         ),
         (
+            "probes: {targets: [{container: A, probe: ready, timeout: 1}]}\n",
+            "sidecar.yaml:1: probes.targets[0].http: is missing; say how to ask with http, tcp or grpc\nsidecar.yaml:1: probes.targets[0].container: expected a name of at most 63 lower-case letters, digits and inner `-`, found \"A\"\nsidecar.yaml:1: probes.targets[0].probe: expected one of startup, liveness, readiness, found \"ready\"\nsidecar.yaml:1: probes.targets[0].timeout: expected a duration such as 250ms, 1s or 5m, found 1; add the unit",
+        ),
+        (
+            "probes: {targets: [{container: a, probe: startup, tcp: {port: 0}, grpc: {port: 5, service: 1}}]}\n",
+            "sidecar.yaml:1: probes.targets[0].tcp.port: expected a number from 1 to 65535, found 0\nsidecar.yaml:1: probes.targets[0].grpc: one way to ask is enough; tcp is given too\nsidecar.yaml:1: probes.targets[0].grpc.service: expected text, found 1; put it in quotes",
+        ),
+        (
+            "probes: {targets: [{container: a, probe: startup, http: {port: 80, scheme: HTTP, host: 'a:1', headers: [{name: 'a b', value: \"\\n\"}]}}]}\n",
+            "sidecar.yaml:1: probes.targets[0].http.scheme: expected one of http, https, found \"HTTP\"; did you mean `http`?\nsidecar.yaml:1: probes.targets[0].http.host: expected a host name or address, found \"a:1\"\nsidecar.yaml:1: probes.targets[0].http.headers[0].name: expected a header's name, found \"a b\"\nsidecar.yaml:1: probes.targets[0].http.headers[0].value: expected a header's value, without control characters, found \"\\n\"",
+        ),
+        (
+            "probes:\n  targets:\n    - {container: a, probe: startup, tcp: {port: 1}}\n    - {container: b, probe: startup, tcp: {port: 1}}\n    - {container: a, probe: startup, tcp: {port: 2}}\n",
+            "sidecar.yaml:5: probes.targets[2].probe: startup of a is taken by item 0",
+        ),
+        (
+            "exitWithApp: yes\n",
+            "sidecar.yaml:1: exitWithApp: expected true or false, found \"yes\"",
+        ),
+        (
             "log: {level: [\n",
             "sidecar.yaml:2: is not valid YAML: the `[` of line 1 may lack its `]`",
         ),
@@ -166,6 +186,14 @@ fn between_fields() {
             "inbound:\n  listen: 0.0.0.0:8080\n  ports: [{listen: '127.0.0.1:1', app: '127.0.0.1:8080'}]\n",
             "sidecar.yaml:3: inbound.ports[0].app: 127.0.0.1:8080 is the sidecar's own listener inbound.listen: requests would go round; name the app's port",
         ),
+        (
+            "inbound: {listen: '0.0.0.0:81'}\nprobes:\n  listen: '[::]:15020'\n  targets:\n  - {container: a, probe: startup, http: {port: 15020}}\n  - {container: a, probe: liveness, tcp: {port: 81}}\n  - {container: a, probe: readiness, grpc: {port: 15000}}\n",
+            "sidecar.yaml:5: probes.targets[0].http.port: 15020 is the sidecar's own probes.listen (sidecar.yaml:3); name the app's port\nsidecar.yaml:6: probes.targets[1].tcp.port: 81 is the sidecar's own inbound.listen (sidecar.yaml:1); name the app's port\nsidecar.yaml:7: probes.targets[2].grpc.port: 15000 is the sidecar's own admin.listen (default); name the app's port",
+        ),
+        (
+            "probes: {listen: '0.0.0.0:15000'}\n",
+            "sidecar.yaml:1: probes.listen: 0.0.0.0:15000 overlaps 127.0.0.1:15000 of admin.listen (default)",
+        ),
     ];
     for (file, expected) in rows {
         let faults = load_all(file, &[], &[]).expect_err(file);
@@ -176,6 +204,7 @@ fn between_fields() {
         "inbound: {listen: ['[::1]:1', '127.0.0.1:1']}\n",
         "inbound: {listen: ['[::1]:1', '0.0.0.0:1']}\n",
         "inbound: {ports: [{listen: '10.0.0.1:8080', app: '127.0.0.1:8080'}]}\n",
+        "inbound: {ports: [{listen: '10.0.0.1:8080', app: '127.0.0.1:8080'}]}\nprobes: {targets: [{container: a, probe: startup, tcp: {port: 8080}}]}\n",
     ];
     for file in fine {
         assert_eq!(load_all(file, &[], &[]).err(), None, "{file}");

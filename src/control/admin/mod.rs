@@ -20,6 +20,8 @@ use serde_json::Value;
 
 use super::OperatorToken;
 use super::catalog::Catalog;
+use super::kube::Health;
+use super::plaintext::Plaintext;
 use super::sessions::Sessions;
 use crate::runtime::Readiness;
 use crate::telemetry::log::{LogHandle, Repeats};
@@ -34,6 +36,9 @@ pub struct View {
     pub readiness: Readiness,
     pub log: LogHandle,
     pub sessions: Arc<Sessions>,
+    pub plaintext: Arc<Plaintext>,
+    /// How the cluster is watched, where one is.
+    pub health: Option<Health>,
     /// The settings; secrets are not in it.
     pub config: Value,
     /// What `/ca` shows: the roots and the issuer, each with subject, serial, not-before and

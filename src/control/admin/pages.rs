@@ -3,10 +3,14 @@
 //! Each reads the state once and computes on its own copy: no lock of the catalog or of the ledger
 //! is held while a page is written.
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 
 use super::View;
 use crate::control::catalog::Registration;
+use crate::control::kube::Health;
+use crate::control::plaintext::Path;
 use crate::control::sessions::Session;
 use crate::http::answers::{self, Answer, timestamp};
 use crate::model::{SpiffeId, TrustDomain};
@@ -35,8 +39,14 @@ fn session(session: Session) -> Value {
         "sent": session.sent,
         "acknowledged": session.acknowledged,
         "refused": refused,
+        "policiesRefused": session.ungoverned,
         "certificateEnds": timestamp(session.facts.certificate_ends),
     })
+}
+
+/// How each kind of object in the cluster is watched, and how old what is known of it is.
+pub fn watches(view: &View) -> Value {
+    json!({"watches": view.health.as_ref().map(Health::shown)})
 }
 
 /// Every port of every service, and who serves it.
@@ -72,6 +82,28 @@ fn endpoint(endpoint: &BoundEndpoint) -> Value {
         "port": endpoint.port,
         "meshPort": endpoint.mesh_port,
         "identity": endpoint.identity.as_ref().map(SpiffeId::as_str),
+    })
+}
+
+/// Who still came in plaintext in the last hour.
+pub fn plaintext(view: &View) -> Value {
+    let seen = view.plaintext.seen(None, &view.catalog, SystemTime::now());
+    let moment = |ms: i64| jiff::Timestamp::from_millisecond(ms).ok().map(|at| at.to_string());
+    let path = |path: &Path| {
+        json!({
+            "workload": path.workload,
+            "port": path.port,
+            "address": path.address.to_string(),
+            "caller": path.caller,
+            "connections": path.connections,
+            "first": moment(path.first_ms),
+            "last": moment(path.last_ms),
+        })
+    };
+    json!({
+        "watchingSince": moment(seen.since_ms),
+        "paths": seen.paths.iter().map(path).collect::<Vec<_>>(),
+        "leftOut": seen.left_out,
     })
 }
 
@@ -120,14 +152,20 @@ pub fn index(view: &View) -> Answer {
         false => format!("waiting for {}", missing.join(", ")),
     };
     let (sessions, counts) = (view.sessions.counts(), view.catalog.counts());
+    let cluster = match &view.health {
+        Some(health) => health.sentence(),
+        None => "none: the mesh is what people apply and sidecars register".to_owned(),
+    };
     let rows = [
         ("state", state),
+        ("cluster", cluster),
         ("trust domain", view.catalog.trust_domain().to_string()),
         ("connected sidecars", sessions.live.to_string()),
         ("of them behind", sessions.behind.to_string()),
         ("of them refusing an update", sessions.refusing.to_string()),
         ("services", counts.services.to_string()),
         ("registrations", counts.registrations.to_string()),
+        ("pods", counts.pods.to_string()),
         ("resources", counts.resources.to_string()),
         ("revision", view.catalog.revision().to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -136,6 +174,8 @@ pub fn index(view: &View) -> Answer {
         "/sessions",
         "/services",
         "/registrations",
+        "/plaintext",
+        "/watches",
         "/ca",
         "/config",
         "/metrics",

@@ -144,6 +144,8 @@ fn page(view: &View, asked: &Parts) -> Answer {
             "/sessions" => answers::json(&pages::sessions(view)),
             "/services" => answers::json(&pages::services(view)),
             "/registrations" => answers::json(&pages::registrations(view)),
+            "/plaintext" => answers::json(&pages::plaintext(view)),
+            "/watches" => answers::json(&pages::watches(view)),
             "/ca" => answers::json(&(view.authorities)()),
             "/config" => answers::json(&view.config),
             "/log" => answers::log(&view.log),

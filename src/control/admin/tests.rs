@@ -15,6 +15,7 @@ use tracing::Dispatch;
 
 use super::*;
 use crate::control::catalog::{StoredResource, resource_name};
+use crate::control::plaintext::Plaintext;
 use crate::control::sessions::SessionFacts;
 use crate::control::store::{Key, Record, Shelf};
 use crate::identity::issue::{self, Authority};
@@ -70,11 +71,13 @@ impl Bench {
         let authority = Authority::new(&TrustDomain::default()).expect("a root");
         let (dispatch, log) = telemetry::log::unheard();
         let view = View {
+            health: None,
             catalog: Arc::new(Catalog::new(TrustDomain::default(), 42, &records())),
             registry: Registry::default(),
             readiness: Readiness::default(),
             log,
             sessions: Arc::default(),
+            plaintext: Arc::new(Plaintext::new(SystemTime::now())),
             config: serde_json::json!({"listen": "127.0.0.1:15012"}),
             authorities: Box::new(|| serde_json::json!({"roots": ["one"]})),
             lease_of: Box::new(|name| serde_json::json!({"held": name})),

@@ -45,6 +45,7 @@ const RULES: &[(&str, Rule)] = &[
     ("/outrigger.v1.Configuration/Watch", Rule::Operator),
     ("/outrigger.v1.Authority/Revoke", Rule::Operator),
     ("/outrigger.v1.Authority/ListRevocations", Rule::Operator),
+    ("/outrigger.v1.Observe/Plaintext", Rule::Operator),
     ("/outrigger.v1.Tokens/Create", Rule::Operator),
     ("/outrigger.v1.Tokens/List", Rule::Operator),
     ("/outrigger.v1.Tokens/Revoke", Rule::Operator),

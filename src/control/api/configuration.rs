@@ -29,11 +29,23 @@ const MAX_MESSAGE_BYTES: usize = said::MAX_BYTES + (4 << 20);
 pub struct Configuration {
     writer: Arc<Writer>,
     standings: Arc<Newest>,
+    /// The cluster holds the resources, and takes changes of them.
+    is_clusters: bool,
 }
 
 impl Configuration {
-    pub fn new(catalog: Arc<Catalog>, store: Arc<dyn Store>) -> Self {
-        Self { writer: Arc::new(Writer::new(catalog, store)), standings: Arc::default() }
+    pub fn new(catalog: Arc<Catalog>, store: Arc<dyn Store>, is_clusters: bool) -> Self {
+        let writer = Arc::new(Writer::new(catalog, store));
+        Self { writer, standings: Arc::default(), is_clusters }
+    }
+
+    fn may_change(&self, command: &str) -> Result<(), Status> {
+        let refusal = || {
+            Status::failed_precondition(format!(
+                "this control plane takes its resources from the cluster: use `kubectl {command}`"
+            ))
+        };
+        if self.is_clusters { Err(refusal()) } else { Ok(()) }
     }
 
     /// As a service that takes messages as large as a call may be.
@@ -52,6 +64,7 @@ impl configuration_server::Configuration for Configuration {
         &self,
         request: Request<ApplyRequest>,
     ) -> Result<Response<ApplyResponse>, Status> {
+        self.may_change("apply")?;
         let who = Author::of(&request);
         let ApplyRequest { documents, default_namespace, dry_run } = request.into_inner();
         let texts = Texts::new(documents, &default_namespace)?;
@@ -72,7 +85,8 @@ impl configuration_server::Configuration for Configuration {
             let registration = self.catalog().registration(&id.registered()?.name);
             registration.map(Shown::Registered)
         };
-        match applied.or_else(registered) {
+        let pod = || id.pod(self.catalog());
+        match applied.or_else(registered).or_else(pod) {
             Some(shown) => {
                 let standings = self.standings.now(self.catalog());
                 let status = standings.status(&id).to_owned();
@@ -100,6 +114,7 @@ impl configuration_server::Configuration for Configuration {
         &self,
         request: Request<DeleteRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
+        self.may_change("delete")?;
         let who = Author::of(&request);
         let DeleteRequest { keys, documents, default_namespace, ignore_missing, dry_run } =
             request.into_inner();

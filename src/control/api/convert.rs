@@ -2,15 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::subscriptions::MOST;
 use crate::control::catalog::{AddressFact, Served};
-use crate::model::{ServiceName, SpiffeId};
+use crate::control::plaintext::{Path, Report, Seen};
+use crate::model::{PlaintextCaller, ServiceName, SpiffeId};
 use crate::resources::Address;
 use crate::resources::bound::{Bound, BoundEndpoint, Instance};
 use crate::wire::{protocol_number, protocol_of, v1};
+
+/// Callers in one report.
+const REPORTED: usize = 100;
 
 /// What a sidecar asks for; what can't be read is said, not skipped.
 pub struct Wanted {
@@ -159,6 +164,52 @@ pub fn address(address: SocketAddr, fact: &AddressFact) -> v1::AddressAnswer {
         AddressFact::Unknown => Answer::Unknown(v1::Unknown {}),
     };
     v1::AddressAnswer { address: address.to_string(), answer: Some(answer) }
+}
+
+/// What a sidecar saw.
+///
+/// # Errors
+/// What can't be, or is too much.
+pub fn report(from: v1::Report) -> Result<Report, String> {
+    let v1::Report { plaintext, left_out } = from;
+    if plaintext.len() > REPORTED {
+        return Err(format!("a report has at most {REPORTED} callers"));
+    }
+    let caller = |from: v1::PlaintextCaller| {
+        let v1::PlaintextCaller { address, port, connections, first_ago_ms, last_ago_ms } = from;
+        Ok(PlaintextCaller {
+            address: address.parse().map_err(|_| format!("{address:?} is no IP address"))?,
+            port: u16::try_from(port).map_err(|_| format!("{port} is no port"))?,
+            connections,
+            first: Duration::from_millis(first_ago_ms),
+            last: Duration::from_millis(last_ago_ms),
+        })
+    };
+    let callers = plaintext.into_iter().map(caller).collect::<Result<_, String>>()?;
+    Ok(Report { callers, left_out })
+}
+
+/// Who came in plaintext, while so many sidecars would say so.
+pub fn plaintext(seen: Seen, sidecars: usize) -> v1::PlaintextResponse {
+    let Seen { since_ms, paths, left_out } = seen;
+    let path = |path: Path| {
+        let Path { workload, port, address, caller, connections, first_ms, last_ms } = path;
+        v1::PlaintextPath {
+            workload,
+            port: u32::from(port),
+            address: address.to_string(),
+            caller: caller.unwrap_or_default(),
+            connections,
+            first_ms,
+            last_ms,
+        }
+    };
+    v1::PlaintextResponse {
+        watching_since_ms: since_ms,
+        sidecars: u32::try_from(sidecars).unwrap_or(u32::MAX),
+        paths: paths.into_iter().map(path).collect(),
+        left_out,
+    }
 }
 
 /// The manifest of a workload as its sidecar describes it.

@@ -12,9 +12,12 @@ use tracing::{info, warn};
 
 use super::Caller;
 use crate::control::ca::{Issued, RequestError, SigningRequest, new_enrollment};
-use crate::control::catalog::{Enrollment, Token, encoded, enrollment_key};
+use crate::control::catalog::{Enrollment, Pod, Token, encoded, enrollment_key};
 use crate::control::desk::{Desk, unix_ms};
+use crate::control::grant::Grant;
+use crate::control::membership::{Member, member, pod_of};
 use crate::control::store::{CommitError, Expect, Key, Shelf, Write};
+use crate::control::tokens::TokenError;
 use crate::http::respond::chain;
 use crate::identity::TrustBundle;
 use crate::model::SpiffeId;
@@ -68,17 +71,22 @@ async fn enroll(
     token: &str,
     now: SystemTime,
 ) -> Result<(SpiffeId, Issued), Status> {
-    let claims = desk
-        .signer
-        .read(token, now)
-        .map_err(|error| Status::unauthenticated(format!("the token can't be taken: {error}")))?;
-    let identity = claims.grant.identity(&desk.trust_domain).ok_or_else(|| {
-        Status::unauthenticated("the token names a service account that no workload can have")
-    })?;
-    if desk.catalog.revoked().identities.contains(&identity) {
-        let message = "the identity is revoked: see `outrigger ca revocations`";
-        return Err(Status::unauthenticated(message));
-    }
+    let claims = match (desk.signer.read(token, now), &desk.cluster) {
+        (Ok(claims), _) => claims,
+        // Not one of ours.
+        (
+            Err(TokenError::Malformed | TokenError::Algorithm | TokenError::Foreign),
+            Some(cluster),
+        ) => {
+            let pod = pod_of(desk, &**cluster, token).await?;
+            return enroll_pod(desk, signing_request, &pod, now);
+        }
+        (Err(error), _) => {
+            let message = format!("the token can't be taken: {error}");
+            return Err(Status::unauthenticated(message));
+        }
+    };
+    let identity = identity_of(desk, &claims.grant)?;
     let request = SigningRequest::read(signing_request, &identity).map_err(unreadable)?;
     for _ in 0..RACES {
         let held = desk.catalog.token(&claims.id).ok_or_else(|| {
@@ -96,6 +104,36 @@ async fn enroll(
         }
     }
     Err(Status::unavailable("too many join with this token at once: try again"))
+}
+
+/// A pod's first certificate, or its first after the sidecar was restarted. Nothing is written: the
+/// enrolment is the pod's own.
+fn enroll_pod(
+    desk: &Desk,
+    signing_request: &[u8],
+    pod: &Pod,
+    now: SystemTime,
+) -> Result<(SpiffeId, Issued), Status> {
+    let identity = identity_of(desk, &pod.grant())?;
+    if desk.catalog.revoked().enrollments.contains(&format!("{:x}", pod.enrollment)) {
+        let message = "the pod is revoked: see `outrigger ca revocations`";
+        return Err(Status::unauthenticated(message));
+    }
+    let request = SigningRequest::read(signing_request, &identity).map_err(unreadable)?;
+    let issued = desk.authority.sign(&request, pod.enrollment, now);
+    let issued = issued.map_err(|error| Status::internal(chain(&error)))?;
+    Ok((identity, issued))
+}
+
+fn identity_of(desk: &Desk, grant: &Grant) -> Result<SpiffeId, Status> {
+    let identity = grant.identity(&desk.trust_domain).ok_or_else(|| {
+        Status::unauthenticated("the token names a service account that no workload can have")
+    })?;
+    if desk.catalog.revoked().identities.contains(&identity) {
+        let message = "the identity is revoked: see `outrigger ca revocations`";
+        return Err(Status::unauthenticated(message));
+    }
+    Ok(identity)
 }
 
 /// Most who see this have a token for one workload in the folder of another.
@@ -165,10 +203,14 @@ pub async fn renew(
         .map_err(|error| format!("the signing request can't be taken: {error}"))?;
     let until_ms = unix_ms(now + desk.authority.leaf_lifetime());
     for _ in 0..RACES {
-        let held = desk.catalog.enrollment(number).ok_or_else(|| {
-            "the workload's enrolment has ended or was revoked: join again with a new token"
-                .to_owned()
-        })?;
+        let member = member(desk, number, identity).await;
+        let held = match member.map_err(|status| status.message().to_owned())? {
+            Member::Joined(held) => held,
+            // Who it is was looked up just now, and nothing has to be written.
+            Member::Pod(_) => {
+                return desk.authority.sign(&request, number, now).map_err(|error| chain(&error));
+            }
+        };
         let until_ms = until_ms.max(held.value.until_ms);
         let enrollment = Enrollment { until_ms, ..Enrollment::clone(&held.value) };
         let write = Write {

@@ -13,6 +13,7 @@ mod checks;
 mod configuration;
 mod convert;
 mod identity;
+mod observe;
 mod router;
 mod said;
 pub mod server;

@@ -17,6 +17,7 @@ use super::authority::AuthorityService;
 use super::callers::{Caller, GUESS_DELAY, Rule, is_guess, judge, rule};
 use super::configuration::Configuration;
 use super::identity::IdentityService;
+use super::observe::ObserveService;
 use super::session::{MeshService, concerns};
 use super::tokens::{Mint, Tokens};
 use crate::control::desk::Desk;
@@ -24,6 +25,7 @@ use crate::wire::v1::authority_server::AuthorityServer;
 use crate::wire::v1::configuration_server::ConfigurationServer;
 use crate::wire::v1::identity_server::IdentityServer;
 use crate::wire::v1::mesh_server::MeshServer;
+use crate::wire::v1::observe_server::ObserveServer;
 use crate::wire::v1::tokens_server::TokensServer;
 
 /// Enrolments at once: anybody may ask, each costs signatures. More are told to come back.
@@ -42,12 +44,15 @@ pub struct Router {
     configuration: ConfigurationServer<Configuration>,
     tokens: TokensServer<Tokens>,
     authority: AuthorityServer<AuthorityService>,
+    observe: ObserveServer<ObserveService>,
 }
 
 impl Router {
     pub fn new(desk: Arc<Desk>) -> Self {
         let (catalog, store) = (Arc::clone(&desk.catalog), Arc::clone(&desk.store));
-        let configuration = Configuration::new(Arc::clone(&catalog), Arc::clone(&store));
+        let is_clusters = desk.cluster.is_some();
+        let configuration =
+            Configuration::new(Arc::clone(&catalog), Arc::clone(&store), is_clusters);
         let signer: Arc<dyn Mint + Send + Sync> = Arc::clone(&desk.signer) as _;
         let tokens = Tokens::new(catalog, store, signer);
         let identity = IdentityServer::new(IdentityService::new(Arc::clone(&desk)))
@@ -61,6 +66,7 @@ impl Router {
             configuration: configuration.into_service(),
             tokens: TokensServer::new(tokens),
             authority: AuthorityServer::new(AuthorityService::new(Arc::clone(&desk))),
+            observe: ObserveServer::new(ObserveService::new(Arc::clone(&desk))),
             desk,
         }
     }
@@ -109,6 +115,7 @@ impl Router {
             "outrigger.v1.Mesh" => infallible(self.mesh.call(request).await),
             "outrigger.v1.Configuration" => infallible(self.configuration.call(request).await),
             "outrigger.v1.Authority" => infallible(self.authority.call(request).await),
+            "outrigger.v1.Observe" => infallible(self.observe.call(request).await),
             "outrigger.v1.Tokens" => infallible(self.tokens.call(request).await),
             _ => Status::unimplemented("the control plane has no such service").into_http(),
         }

@@ -118,7 +118,7 @@ pub fn key(Id { kind, namespace, name }: Id) -> v1::ResourceKey {
 pub fn resource(id: Id, shown: &Shown, status: &str) -> v1::Resource {
     let source = match shown {
         Shown::Applied(_) => v1::Source::Applied,
-        Shown::Registered(_) => v1::Source::Registered,
+        Shown::Registered(_) | Shown::Pod(..) => v1::Source::Registered,
     };
     v1::Resource {
         key: Some(key(id)),
@@ -193,6 +193,7 @@ pub fn uncommitted(error: &CommitError) -> Status {
             }
             Status::unavailable(message)
         }
+        CommitError::Elsewhere => Status::failed_precondition(error.to_string()),
         CommitError::Closed => {
             Status::unavailable(format!("{error}: the control plane is stopping; try again"))
         }

@@ -4,7 +4,9 @@
 //! What is queued for a sidecar is bounded by what it asked for; one that takes nothing for too long
 //! is let go. The session acts for the identity of its certificate, and ends with it.
 
+mod governed;
 mod judged;
+mod offers;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,17 +18,17 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::adapters::Map;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::Caller;
-use super::convert::{Wanted, manifest_of, names};
-use super::identity::{bundle, certificate, renew};
+use super::convert::{Wanted, names};
+use super::identity::bundle;
 use super::subscriptions::Subscriptions;
 use crate::control::ca::enrollment_of;
+use crate::control::catalog::Pod;
 use crate::control::desk::Desk;
-use crate::control::registrar::{Offer, Refusal};
+use crate::control::membership::{Member, member};
 use crate::control::sessions::{SessionEntry, SessionFacts};
-use crate::http::respond::chain;
 use crate::identity::Revoked;
 use crate::resources::names::is_dns_subdomain;
 use crate::tls::Peer;
@@ -34,6 +36,7 @@ use crate::wire::v1::from_sidecar::Message as Said;
 use crate::wire::v1::mesh_server::Mesh;
 use crate::wire::v1::to_sidecar::Message as Tell;
 use crate::wire::v1::{self, ToSidecar};
+use governed::Governed;
 
 /// Messages on their way to one sidecar.
 const QUEUE: usize = 8;
@@ -123,8 +126,11 @@ struct Session {
     connected_from: IpAddr,
     workload: String,
     enrollment: u64,
+    /// Which pod it is of, where it is of one.
+    pod: Option<Arc<Pod>>,
     subscriptions: Subscriptions,
     registered: Option<Arc<str>>,
+    governed: Governed,
     entry: SessionEntry,
     tell: mpsc::Sender<Queued>,
     /// When the newest certificate of the sidecar ends, and with it the session.
@@ -150,11 +156,18 @@ impl Session {
     ) -> Result<Session, Status> {
         let v1::Hello { software, workload, version, subscription, implied } = hello;
         let enrollment = enrollment_of(&peer.serial).unwrap_or_default();
-        if desk.catalog.enrollment(enrollment).is_none() {
+        let found = member(&desk, enrollment, &peer.id).await.inspect_err(|_| {
             warn!(identity = %peer.id, serial = peer.serial, "a certificate without an enrolment was refused");
-            return Err(Status::unauthenticated(
-                "this workload's enrolment has ended or was revoked: join again with a new token",
-            ));
+        })?;
+        let pod = match found {
+            Member::Joined(_) => None,
+            Member::Pod(pod) => Some(pod),
+        };
+        if let Some(pod) = pod.as_ref().filter(|pod| pod.metadata.name != workload) {
+            let name = &pod.metadata.name;
+            return Err(Status::invalid_argument(format!(
+                "the certificate is that of pod {name}: set workload.name to the pod's name"
+            )));
         }
         if !is_dns_subdomain(&workload) {
             let message = "the workload's name must be of lower-case letters, digits, - and .";
@@ -178,12 +191,14 @@ impl Session {
         let until = peer.not_after;
         let mut session = Session {
             desk,
+            pod,
             peer,
             connected_from,
             workload,
             enrollment,
             subscriptions,
             registered: None,
+            governed: Governed::default(),
             entry,
             tell,
             until,
@@ -191,6 +206,7 @@ impl Session {
         session.tell(Tell::Welcome(session.welcome())).await?;
         session.tell(Tell::Bundle(bundle(&session.desk.authority.roots()))).await?;
         session.revocations().await?;
+        session.govern().await?;
         session.update(first).await?;
         Ok(session)
     }
@@ -216,7 +232,12 @@ impl Session {
             software: format!("outrigger {}", env!("CARGO_PKG_VERSION")),
             heartbeat_ms: millis(self.desk.heartbeat),
             lease_ms: millis(self.desk.registrar.lock().lease()),
+            zone: self.zone().as_deref().unwrap_or_default().to_owned(),
         }
+    }
+
+    fn zone(&self) -> Option<Arc<str>> {
+        self.desk.catalog.zone_of(self.pod.as_ref()?)
     }
 
     /// Until the sidecar leaves, falls silent, or its certificate ends. Silence is counted in
@@ -245,6 +266,9 @@ impl Session {
                 news = mailbox.news() => {
                     if news.revocations {
                         self.revocations().await?;
+                    }
+                    if news.inbound {
+                        self.govern().await?;
                     }
                     if let Some(update) = self.subscriptions.update(&news) {
                         self.update(update).await?;
@@ -297,71 +321,18 @@ impl Session {
             Some(Said::Certificate(request)) => self.renew(request).await,
             Some(Said::Register(offer)) => self.register(offer).await,
             Some(Said::Withdraw(v1::Withdrawal {})) => self.withdraw().await,
+            Some(Said::InboundVerdict(verdict)) => {
+                self.governed_by(verdict);
+                Ok(())
+            }
+            Some(Said::Report(report)) => {
+                self.reported(report);
+                Ok(())
+            }
             Some(Said::Hello(_)) => Err(Status::invalid_argument("hello was said already")),
             // A newer sidecar's message, which this version does not know.
             None => Ok(()),
         }
-    }
-
-    async fn renew(&mut self, request: v1::CertificateRequest) -> Result<(), Status> {
-        use v1::certificate_answer::Answer;
-        let (desk, id) = (Arc::clone(&self.desk), &self.peer.id);
-        let csr = &request.signing_request;
-        let answer = match renew(&desk, csr, id, self.enrollment, SystemTime::now()).await {
-            Ok(issued) => {
-                desk.metrics.renewed.inc();
-                info!(identity = %id, workload = self.workload, serial = issued.serial, "certificate renewed");
-                self.until = issued.not_after;
-                self.entry.renewed(issued.not_after);
-                Answer::Certificate(certificate(&issued))
-            }
-            Err(refusal) => {
-                desk.metrics.certificates_refused.inc();
-                warn!(identity = %id, workload = self.workload, "a renewal was refused: {refusal}");
-                Answer::Refusal(refusal)
-            }
-        };
-        self.tell(Tell::Certificate(v1::CertificateAnswer { answer: Some(answer) })).await
-    }
-
-    async fn register(&mut self, offer: v1::Registration) -> Result<(), Status> {
-        let Some(held) = self.desk.catalog.enrollment(self.enrollment) else {
-            return Err(Status::unauthenticated("this workload's enrolment was revoked"));
-        };
-        let identity = self.peer.id.clone();
-        let manifest = manifest_of(&identity, &self.workload, &offer, self.connected_from);
-        let offer = Offer {
-            session: self.subscriptions.mailbox().id(),
-            identity,
-            enrollment: self.enrollment,
-            connected_from: self.connected_from,
-            manifest,
-        };
-        let desk = Arc::clone(&self.desk);
-        let taken = desk.registrar.register(offer, &held.value.grant, SystemTime::now()).await;
-        let errors = match taken {
-            Ok(name) => {
-                self.registered = Some(name);
-                Vec::new()
-            }
-            Err(Refusal::Offer(errors)) => {
-                warn!(identity = %self.peer.id, workload = self.workload, "a registration was refused: {}", errors.join("; "));
-                errors
-            }
-            Err(Refusal::Store(error)) => {
-                return Err(Status::unavailable(chain(&error)));
-            }
-        };
-        self.tell(Tell::Registration(v1::RegistrationAnswer { errors })).await
-    }
-
-    async fn withdraw(&mut self) -> Result<(), Status> {
-        let name: Arc<str> = format!("{}/{}", self.peer.id.namespace(), self.workload).into();
-        let session = self.subscriptions.mailbox().id();
-        self.registered = None;
-        let withdrawn = self.desk.registrar.withdraw(&name, session, self.enrollment).await;
-        withdrawn.map_err(|error| Status::unavailable(chain(&error)))?;
-        self.tell(Tell::Withdrawn(v1::Withdrawn {})).await
     }
 
     async fn update(&mut self, update: v1::Update) -> Result<(), Status> {

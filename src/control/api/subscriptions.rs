@@ -94,7 +94,7 @@ impl Subscriptions {
         let news = News {
             services: services.into_iter().collect(),
             addresses: wanted.addresses.iter().copied().collect(),
-            revocations: false,
+            ..News::default()
         };
         if let Some(update) = self.update(&news) {
             return update;

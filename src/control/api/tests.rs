@@ -44,7 +44,7 @@ impl Bench {
         let follower = Arc::clone(&catalog);
         store.follow(Box::new(move |committed| follower.absorb(committed))).expect("readable");
         let held: Arc<dyn Store> = Arc::clone(&store) as _;
-        let configuration = Configuration::new(Arc::clone(&catalog), held);
+        let configuration = Configuration::new(Arc::clone(&catalog), held, false);
         Self { store, catalog, configuration }
     }
 
@@ -356,8 +356,11 @@ async fn a_list_is_sorted_and_takes_kind_and_namespace() {
     assert_eq!(names(&all), sorted);
     assert_eq!(names(&bench.list("Service", "a-b").await.expect("a list")), [sorted[2]]);
     assert!(bench.list("Workload", "a").await.expect("a list").is_empty());
-    let rows =
-        [("service", "", "`Service`"), ("AccessPolicy", "", "not supported"), ("", "A", "\"A\"")];
+    let rows = [
+        ("service", "", "`Service`"),
+        ("RateLimitPolicy", "", "not supported"),
+        ("", "A", "\"A\""),
+    ];
     for (kind, namespace, part) in rows {
         let refused = bench.list(kind, namespace).await.expect_err("refused");
         assert_eq!(refused.code(), Code::InvalidArgument);

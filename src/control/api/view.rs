@@ -1,6 +1,6 @@
-//! What is shown: applied resources and registered workloads as one list.
+//! What is shown: applied resources, registered workloads and pods as one list.
 //!
-//! Where both go by one name, what somebody applied is shown: it is what that person can change.
+//! Where two go by one name, what somebody applied is shown: it is what that person can change.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::control::catalog::{Held, Registration, Snapshot, resource_name};
+use crate::control::catalog::{Catalog, Held, Pod, Registration, Snapshot, resource_name};
 use crate::control::store::{Key, Shelf};
-use crate::resources::{Metadata, Resource};
+use crate::resources::{Metadata, Resource, Workload, manifest};
 
 pub const WORKLOAD: &str = "Workload";
 
@@ -47,6 +47,16 @@ impl Id {
         snapshot.resources.get(&self.applied().name)
     }
 
+    /// A pod, where it is one's name.
+    pub fn pod(&self, catalog: &Catalog) -> Option<Shown> {
+        if self.kind != WORKLOAD {
+            return None;
+        }
+        let pod = catalog.pod(&format!("{}/{}", self.namespace, self.name))?;
+        let zone = catalog.zone_of(&pod);
+        Shown::pod(pod, zone)
+    }
+
     pub fn registration<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Arc<Registration>> {
         snapshot.registrations.get(&self.registered()?.name)
     }
@@ -77,10 +87,14 @@ impl Filter {
             let id = Id::new(WORKLOAD, &registration.workload.metadata);
             (id, Shown::Registered(Arc::clone(registration)))
         });
+        let pods = snapshot.pods.iter().filter_map(|(pod, zone)| {
+            let id = Id::new(WORKLOAD, &pod.metadata);
+            Some((id, Shown::pod(Arc::clone(pod), zone.clone())?))
+        });
         let applied = snapshot.resources.values();
         let applied =
             applied.map(|held| (Id::of(&held.resource), Shown::Applied(Arc::clone(held))));
-        registered.chain(applied).filter(|(id, _)| self.takes(id)).collect()
+        pods.chain(registered).chain(applied).filter(|(id, _)| self.takes(id)).collect()
     }
 }
 
@@ -89,13 +103,22 @@ impl Filter {
 pub enum Shown {
     Applied(Arc<Held>),
     Registered(Arc<Registration>),
+    /// As a workload.
+    Pod(Arc<Pod>, Box<Workload>),
 }
 
 impl Shown {
+    /// `None` before it has an address.
+    fn pod(pod: Arc<Pod>, zone: Option<Arc<str>>) -> Option<Self> {
+        let workload = pod.workload(zone.as_deref())?;
+        Some(Self::Pod(pod, Box::new(workload)))
+    }
+
     pub fn version(&self) -> u64 {
         match self {
             Self::Applied(held) => held.version,
             Self::Registered(registration) => registration.version,
+            Self::Pod(pod, _) => pod.version,
         }
     }
 
@@ -104,6 +127,7 @@ impl Shown {
         match self {
             Self::Applied(held) => held.created_ms,
             Self::Registered(registration) => registration.created_ms,
+            Self::Pod(pod, _) => pod.metadata.created.map_or(0, jiff::Timestamp::as_millisecond),
         }
     }
 
@@ -112,6 +136,11 @@ impl Shown {
         match self {
             Self::Applied(held) => held.manifest(),
             Self::Registered(registration) => registration.manifest(),
+            Self::Pod(pod, workload) => {
+                let mut workload = Workload::clone(workload);
+                workload.metadata.version = Some(pod.version.to_string());
+                manifest::of(&Resource::Workload(workload))
+            }
         }
     }
 }

@@ -15,9 +15,10 @@ use rcgen::{KeyPair, PublicKeyData, SerialNumber};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
-use super::certificate::{Pair, whole_seconds};
-use super::files::Folder;
+use super::certificate::{Made, Pair, whole_seconds};
+use super::keeper::{Folder, Keeper, Parts};
 use super::serial::{is_enrollment, serial};
+use super::serving::{self, Serving};
 use super::{Error, HOUR, Lifetimes, SigningRequest};
 use crate::http::answers::timestamp;
 use crate::identity::issue::leaf_params;
@@ -26,7 +27,7 @@ use crate::model::{SpiffeId, TrustDomain};
 use crate::tls::{Credentials, PeerError};
 
 /// How far a holder's clock may be behind ours.
-const BACKDATED: Duration = Duration::from_secs(5 * 60);
+pub(super) const BACKDATED: Duration = Duration::from_secs(5 * 60);
 
 /// Of the first root; whoever adds roots counts on from the bundle's.
 const FIRST_GENERATION: u64 = 1;
@@ -35,11 +36,11 @@ const FIRST_GENERATION: u64 = 1;
 pub struct Authority {
     trust_domain: TrustDomain,
     lifetimes: Lifetimes,
-    folder: Folder,
+    parts: Parts,
     root: Pair,
     bundle: Arc<TrustBundle>,
     issuer: ArcSwap<Pair>,
-    /// Held while the issuer's files are replaced.
+    /// Held while the issuer is replaced.
     renewal: Mutex<()>,
 }
 
@@ -65,14 +66,27 @@ impl Authority {
         lifetimes: Lifetimes,
         now: SystemTime,
     ) -> Result<Self, Error> {
-        let folder = Folder::open(folder)?;
-        let root = folder.root(trust_domain, now)?;
+        Self::kept_by(Box::new(Folder::open(folder)?), trust_domain, lifetimes, now)
+    }
+
+    /// As [`Authority::open`], with another keeper than a folder.
+    ///
+    /// # Errors
+    /// Every [`Error`] that concerns the keeper or the root.
+    pub fn kept_by(
+        keeper: Box<dyn Keeper>,
+        trust_domain: &TrustDomain,
+        lifetimes: Lifetimes,
+        now: SystemTime,
+    ) -> Result<Self, Error> {
+        let parts = Parts::of(keeper);
+        let root = parts.root(trust_domain, now)?;
         let bundle = TrustBundle::new(vec![root.certificate.clone()], FIRST_GENERATION);
         let bundle = bundle.map_err(|source| Error::Unusable {
-            path: folder.path("root.pem"),
+            path: parts.path("root.pem"),
             source: source.into(),
         })?;
-        let issuer = match folder.issuer()? {
+        let issuer = match parts.issuer()? {
             Some(kept) if !due(&kept, &root, lifetimes, now) => {
                 try_out(&kept, trust_domain, &bundle, now)?.is_ok().then_some(kept)
             }
@@ -80,12 +94,17 @@ impl Authority {
         };
         let issuer = match issuer {
             Some(kept) => kept,
-            None => next_issuer(&folder, &root, trust_domain, &bundle, lifetimes, now)?,
+            None => {
+                let (made, next) =
+                    next_issuer(&parts, &root, trust_domain, &bundle, lifetimes, now)?;
+                parts.put_issuer(&made)?;
+                next
+            }
         };
         Ok(Self {
             trust_domain: trust_domain.clone(),
             lifetimes,
-            folder,
+            parts,
             root,
             bundle: Arc::new(bundle),
             issuer: ArcSwap::from_pointee(issuer),
@@ -163,21 +182,71 @@ impl Authority {
     }
 
     /// Replaces the issuer when it is time to; call it hourly. Leaves of before stay valid: their
-    /// issuer's certificate was sent along. Blocking. Says whether it did.
+    /// issuer's certificate was sent along. Blocking. Says whether it did; with a shared keeper it
+    /// never does.
     ///
     /// # Errors
     /// When the new one can't be made or kept: the old one stays in use.
     pub fn renew_issuer_if_due(&self, now: SystemTime) -> Result<bool, Error> {
         // Nothing is half done behind this lock: what it guards is files.
         let _alone = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
-        if !due(&self.issuer.load(), &self.root, self.lifetimes, now) {
+        if self.parts.is_shared() || !self.is_renewal_due(now) {
             return Ok(false);
         }
-        let (root, bundle) = (&self.root, &self.bundle);
-        let next =
-            next_issuer(&self.folder, root, &self.trust_domain, bundle, self.lifetimes, now)?;
+        let (made, next) = self.next(now)?;
+        self.parts.put_issuer(&made)?;
         self.issuer.store(Arc::new(next));
         Ok(true)
+    }
+
+    /// Whether it is time for another issuer.
+    pub fn is_renewal_due(&self, now: SystemTime) -> bool {
+        due(&self.issuer.load(), &self.root, self.lifetimes, now)
+    }
+
+    /// The next issuer, tried out, to be kept by the caller and then [followed](Self::follow).
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn successor(&self, now: SystemTime) -> Result<Made, Error> {
+        Ok(self.next(now)?.0)
+    }
+
+    /// Takes the issuer into use that a keeper has, if it is another one, and says whether it was.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// What is wrong with what is kept, its root included: then nothing changes.
+    pub fn follow(&self, keeper: Box<dyn Keeper>, now: SystemTime) -> Result<bool, Error> {
+        let parts = Parts::of(keeper);
+        let root = parts.present_root(&self.trust_domain, now)?;
+        if root.certificate != self.root.certificate {
+            return Err(Error::RootChanged { path: parts.path("root.pem") });
+        }
+        let issuer = parts.present_issuer()?;
+        if issuer.certificate == self.issuer.load().certificate {
+            return Ok(false);
+        }
+        let path = parts.path("issuer.pem");
+        let tried = try_out(&issuer, &self.trust_domain, &self.bundle, now)?;
+        tried.map_err(|source| Error::Unusable { path, source: source.into() })?;
+        self.issuer.store(Arc::new(issuer));
+        Ok(true)
+    }
+
+    /// A certificate for a server outside the mesh's own protocol, which others reach by DNS name,
+    /// with a new key; as long as the control plane's own.
+    ///
+    /// # Errors
+    /// [`Error::ServerName`], [`Error::IssuerEnded`]; else only when the machine can't make a key or
+    /// sign.
+    pub fn serving(&self, names: &[String], now: SystemTime) -> Result<Serving, Error> {
+        serving::issue(&self.issuer.load(), names, self.lifetimes.leaf.max(HOUR), now)
+    }
+
+    fn next(&self, now: SystemTime) -> Result<(Made, Pair), Error> {
+        let Self { trust_domain, lifetimes, parts, root, bundle, .. } = self;
+        next_issuer(parts, root, trust_domain, bundle, *lifetimes, now)
     }
 }
 
@@ -186,7 +255,7 @@ impl fmt::Debug for Authority {
         f.debug_struct("Authority")
             .field("trust_domain", &self.trust_domain)
             .field("lifetimes", &self.lifetimes)
-            .field("folder", &self.folder)
+            .field("root", &self.parts.path("root.pem"))
             .finish_non_exhaustive()
     }
 }
@@ -208,25 +277,24 @@ fn issuer_end(root: &Pair, lifetimes: Lifetimes, now: SystemTime) -> SystemTime 
     whole_seconds(end(now, issuer_lifetime(lifetimes), root.not_after))
 }
 
-fn end(now: SystemTime, lifetime: Duration, latest: SystemTime) -> SystemTime {
+pub(super) fn end(now: SystemTime, lifetime: Duration, latest: SystemTime) -> SystemTime {
     now.checked_add(lifetime).map_or(latest, |end| end.min(latest))
 }
 
-/// Makes, tries and keeps the next issuer, in this order.
+/// Makes and tries the next issuer.
 fn next_issuer(
-    folder: &Folder,
+    parts: &Parts,
     root: &Pair,
     trust_domain: &TrustDomain,
     bundle: &TrustBundle,
     lifetimes: Lifetimes,
     now: SystemTime,
-) -> Result<Pair, Error> {
+) -> Result<(Made, Pair), Error> {
     let made = root.new_issuer(trust_domain, issuer_end(root, lifetimes, now), now)?;
-    let next = folder.pair("issuer", made.certificate.as_bytes(), made.key.as_bytes())?;
-    let path = folder.path("root.pem");
+    let next = parts.pair("issuer", made.certificate.as_bytes(), made.key.as_bytes())?;
+    let path = parts.path("root.pem");
     try_out(&next, trust_domain, bundle, now)?.map_err(|source| Error::Refused { path, source })?;
-    folder.put_issuer(&made)?;
-    Ok(next)
+    Ok((made, next))
 }
 
 /// Whether peers would take a leaf of this issuer. A minute is enough to ask.

@@ -2,7 +2,7 @@
 //!
 //! Root and issuer name the trust domain as a URI, as SPIFFE wants it of authorities. Their
 //! subjects end with a piece of the key's fingerprint: verifiers look issuers up by subject, so two
-//! keys must never share one, and one key made into a root twice is the same root. Callers: `files`
+//! keys must never share one, and one key made into a root twice is the same root. Callers: `keeper`
 //! and `authority`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -39,8 +39,9 @@ pub(super) enum Misfit {
     Mismatch,
 }
 
-/// A certificate and its key, both as PEM, in the form that files take.
-pub(super) struct Made {
+/// A certificate and its key, both as PEM, in the form that they are kept in.
+#[derive(Clone)]
+pub struct Made {
     pub certificate: String,
     pub key: String,
 }

@@ -8,17 +8,21 @@
 
 mod authority;
 mod certificate;
-mod files;
+mod keeper;
 mod serial;
+mod serving;
 mod signing_request;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub use authority::{Authority, Issued};
-pub use serial::{enrollment_of, new_enrollment};
+pub use certificate::Made as MadeIssuer;
+pub use keeper::Keeper;
+pub use serial::{enrollment_for, enrollment_of, new_enrollment};
+pub use serving::Serving;
 pub use signing_request::{RequestError, SigningRequest};
 
 use super::FileError;
@@ -50,15 +54,17 @@ pub enum Error {
     File(#[from] FileError),
     #[error(
         "{} is missing, although {} is there: put it back from a backup; to begin a new mesh \
-         instead, in which everybody has to join again, remove the whole folder",
+         instead, in which everybody has to join again, remove the whole of {}",
         .missing.display(),
-        .beside.display()
+        .beside.display(),
+        whole(.missing)
     )]
     Missing { missing: PathBuf, beside: PathBuf },
     #[error(
         "{} can't be used: put it back from a backup; to begin a new mesh instead, in which \
-         everybody has to join again, remove the whole folder",
-        .path.display()
+         everybody has to join again, remove the whole of {}",
+        .path.display(),
+        whole(.path)
     )]
     Unusable {
         path: PathBuf,
@@ -99,6 +105,19 @@ pub enum Error {
         #[source]
         source: PeerError,
     },
+    #[error(
+        "{} is missing, and the one that was read before stays in use: put it back from a backup",
+        .path.display()
+    )]
+    Gone { path: PathBuf },
+    #[error(
+        "{} is another root than the one in use, which nobody but us would trust: put the old one \
+         and its key back; to begin a new mesh, stop every control plane first",
+        .path.display()
+    )]
+    RootChanged { path: PathBuf },
+    #[error("{name:?} is no DNS name")]
+    ServerName { name: String },
     #[error("the issuer ended{}: its renewal failed, or the clock is wrong", at(.not_after))]
     IssuerEnded { not_after: SystemTime },
     #[error("{id} is not of our trust domain {ours}")]
@@ -117,6 +136,11 @@ impl From<rcgen::Error> for Error {
     fn from(source: rcgen::Error) -> Self {
         Error::Crypto(source)
     }
+}
+
+/// What a part stands in, as people find it.
+fn whole(part: &Path) -> std::path::Display<'_> {
+    part.parent().unwrap_or(part).display()
 }
 
 /// ` at 2025-01-31T12:00:00Z`, or nothing.

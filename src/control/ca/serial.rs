@@ -4,6 +4,8 @@
 //! from any certificate, without a list of all that were ever issued. The top bit is clear, since
 //! X.509 serials are positive; an enrolment of 0 is none, as in the control plane's own leaves.
 
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+
 use super::Error;
 use crate::tls::provider;
 
@@ -26,6 +28,15 @@ pub fn new_enrollment() -> Result<u64, Error> {
     let mut bytes = [0; 8];
     provider().secure_random.fill(&mut bytes).map_err(|_| Error::Random)?;
     Ok((u64::from_be_bytes(bytes) >> 1).max(1))
+}
+
+/// The enrolment of somebody whom the cluster knows by this id: always the same, on every replica,
+/// so that none has to write it down. 63 bits of its SHA-256.
+pub fn enrollment_for(id: &str) -> u64 {
+    let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("a suite of TLS 1.3");
+    let hash = suite.common.hash_provider.hash(id.as_bytes());
+    let head = hash.as_ref().first_chunk().expect("SHA-256 has 32 bytes");
+    (u64::from_be_bytes(*head) >> 1).max(1)
 }
 
 /// The enrolment in a serial number as `identity::serial_text` writes it; `None` when it was not
@@ -53,6 +64,16 @@ mod tests {
             let second = serial_text(&serial(enrollment).expect("random numbers"));
             assert_ne!(first, second);
             assert_eq!(enrollment_of(&first), Some(enrollment), "{first}");
+        }
+    }
+
+    #[test]
+    fn an_id_has_one_enrolment_on_every_replica() {
+        let number = enrollment_for("6a8f4c1e-0b5e-4f1f-9a51-3f4e1c2d7b90");
+        assert_eq!(number, 0x2555_0b4a_b4c6_4294);
+        assert_ne!(number, enrollment_for("6a8f4c1e-0b5e-4f1f-9a51-3f4e1c2d7b91"));
+        for id in ["", "a", "b", "c"].map(enrollment_for) {
+            assert!(is_enrollment(id));
         }
     }
 

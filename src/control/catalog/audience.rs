@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::attachments::ServiceKey;
+use super::governed::Subjects;
 use super::picture::Changed;
 use crate::model::ServiceName;
 
@@ -19,11 +21,13 @@ pub struct News {
     pub addresses: HashSet<SocketAddr>,
     /// The list of what is revoked is another.
     pub revocations: bool,
+    /// The workload's own access policies may be others.
+    pub inbound: bool,
 }
 
 impl News {
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.addresses.is_empty() && !self.revocations
+        self.services.is_empty() && self.addresses.is_empty() && !self.revocations && !self.inbound
     }
 }
 
@@ -79,12 +83,16 @@ pub struct Audience {
     readers: HashMap<u64, Reader>,
     by_service: HashMap<ServiceName, HashSet<u64>>,
     by_ip: HashMap<IpAddr, HashSet<u64>>,
+    /// By namespace, then name.
+    by_workload: HashMap<String, HashMap<String, HashSet<u64>>>,
 }
 
 struct Reader {
     mailbox: Arc<Mailbox>,
     services: HashSet<ServiceName>,
     addresses: HashSet<SocketAddr>,
+    /// Whose sidecar it is, by namespace and name.
+    workload: Option<ServiceKey>,
 }
 
 impl Audience {
@@ -100,6 +108,7 @@ impl Audience {
             mailbox: Arc::clone(&mailbox),
             services: HashSet::new(),
             addresses: HashSet::new(),
+            workload: None,
         };
         self.readers.insert(mailbox.id, reader);
         mailbox
@@ -110,7 +119,23 @@ impl Audience {
             reader.services.iter().for_each(|name| forget(&mut self.by_service, name, mailbox.id));
             let ips = reader.addresses.iter().map(|address| address.ip().to_canonical());
             ips.for_each(|ip| forget(&mut self.by_ip, &ip, mailbox.id));
+            if let Some((namespace, name)) = reader.workload
+                && let Some(all) = self.by_workload.get_mut(&namespace)
+            {
+                forget(all, &name, mailbox.id);
+                if all.is_empty() {
+                    self.by_workload.remove(&namespace);
+                }
+            }
         }
+    }
+
+    /// A reader is marked when other access policies may hold for a workload.
+    pub fn stand_for(&mut self, mailbox: &Mailbox, namespace: &str, name: &str) {
+        let Some(reader) = self.readers.get_mut(&mailbox.id) else { return };
+        reader.workload = Some((namespace.to_owned(), name.to_owned()));
+        let all = self.by_workload.entry(namespace.to_owned()).or_default();
+        all.entry(name.to_owned()).or_default().insert(mailbox.id);
     }
 
     pub fn subscribe(
@@ -179,6 +204,19 @@ impl Audience {
                     reader.addresses.iter().filter(at_ip).copied().collect();
                 reader.mailbox.mark(&[], &marked);
             }
+        }
+        self.tell_subjects(&changed.subjects);
+    }
+
+    fn tell_subjects(&self, Subjects { mesh, namespaces, workloads }: &Subjects) {
+        let of_mesh = self.by_workload.values().filter(|_| *mesh).flat_map(HashMap::values);
+        let of_namespaces = namespaces.iter().filter_map(|of| self.by_workload.get(of));
+        let of_namespaces = of_namespaces.flat_map(HashMap::values);
+        let named = |(namespace, name): &ServiceKey| self.by_workload.get(namespace)?.get(name);
+        let all = of_mesh.chain(of_namespaces).chain(workloads.iter().filter_map(named));
+        for reader in all.flatten().filter_map(|id| self.readers.get(id)) {
+            reader.mailbox.lock().inbound = true;
+            reader.mailbox.bell.notify_one();
         }
     }
 }

@@ -1,25 +1,32 @@
 //! Everything that the store holds, in memory and joined: the picture that sidecars are told.
 //!
-//! Fed by the store alone, commit by commit, so that it never shows what was not acknowledged and
-//! never lags behind what was. Whoever depends on a part of it is marked when that part changes
+//! Fed by the store, commit by commit, so that it never shows what was not acknowledged and never
+//! lags behind what was; in a cluster also by whoever watches that. Whoever depends on a part of it is marked when that part changes
 //! (`audience`) and reads the newest state when it gets to it: a slow reader skips states, it never
 //! queues them. Called by every part of the API.
 
 mod attachments;
 mod audience;
+mod cluster;
+mod governed;
 mod held;
+mod members;
 mod picture;
 mod served;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+pub use attachments::ServiceKey;
 pub use audience::{Mailbox, News};
+pub use cluster::{Change, Member, ObjectName, Pod, Slice, SlicePort};
+pub use governed::Known;
 pub use held::{
     Enrollment, Held, Registration, Revocation, StoredResource, Token, encoded, enrollment_key,
     resource_name,
@@ -27,32 +34,16 @@ pub use held::{
 pub use picture::AddressFact;
 pub use served::Served;
 
-use super::store::{Committed, Record, Shelf};
+use super::store::{Committed, Record};
 use crate::identity::Revoked;
 use crate::model::{ServiceName, TrustDomain};
-use crate::resources::Resource;
-use audience::Audience;
-use picture::Picture;
+use state::State;
 
 /// The picture, shared by all who serve.
 pub struct Catalog {
     state: Mutex<State>,
     /// The newest revision, for those who follow everything.
     revision: watch::Sender<u64>,
-}
-
-struct State {
-    revision: u64,
-    resources: BTreeMap<Arc<str>, Arc<Held>>,
-    registrations: BTreeMap<Arc<str>, Arc<Registration>>,
-    tokens: BTreeMap<Arc<str>, Stored<Token>>,
-    enrollments: BTreeMap<u64, Stored<Enrollment>>,
-    revocations: BTreeMap<Arc<str>, Stored<Revocation>>,
-    revoked: Arc<Revoked>,
-    /// Enrolments by token and key.
-    joined: HashMap<(String, String), u64>,
-    picture: Picture,
-    audience: Audience,
 }
 
 /// A value and the version that a write must expect.
@@ -65,18 +56,7 @@ pub struct Stored<T> {
 impl Catalog {
     /// The picture of what a store held at `revision`.
     pub fn new(trust_domain: TrustDomain, revision: u64, records: &[Record]) -> Self {
-        let mut state = State {
-            revision,
-            resources: BTreeMap::new(),
-            registrations: BTreeMap::new(),
-            tokens: BTreeMap::new(),
-            enrollments: BTreeMap::new(),
-            revocations: BTreeMap::new(),
-            revoked: Arc::default(),
-            joined: HashMap::new(),
-            picture: Picture::new(trust_domain),
-            audience: Audience::default(),
-        };
+        let mut state = State::new(trust_domain, revision);
         for record in records {
             state.take(record.key.shelf, &record.key.name, Some(&record.value), record.version);
         }
@@ -90,11 +70,36 @@ impl Catalog {
         for (key, value) in &committed.changes {
             state.take(key.shelf, &key.name, value.as_deref(), committed.revision);
         }
-        state.revision = committed.revision;
-        let changed = state.picture.settle(committed.revision);
+        // The store's own, unless a cluster changes things beside it.
+        let revision = committed.revision.max(state.revision + 1);
+        self.settle(state, revision);
+    }
+
+    /// Takes over what a cluster says, all of it as one change, and marks whom it concerns.
+    pub fn take(&self, changes: Vec<Change>) {
+        let mut state = self.lock();
+        for change in changes {
+            state.take_change(change);
+        }
+        let revision = state.revision + 1;
+        self.settle(state, revision);
+    }
+
+    /// A pod's sidecar says that the pod is about to leave, or that it is back.
+    pub fn withdraw(&self, pod: &ObjectName, leaves: bool) {
+        let mut state = self.lock();
+        if state.picture.enlist(|members| members.withdraw(pod, leaves)) {
+            let revision = state.revision + 1;
+            self.settle(state, revision);
+        }
+    }
+
+    fn settle(&self, mut state: MutexGuard<'_, State>, revision: u64) {
+        state.revision = revision;
+        let changed = state.picture.settle(revision);
         state.audience.tell(&changed);
         drop(state);
-        self.revision.send_replace(committed.revision);
+        self.revision.send_replace(revision);
     }
 
     /// The revision of the newest commit.
@@ -114,7 +119,23 @@ impl Catalog {
             revision: state.revision,
             resources: state.resources.clone(),
             registrations: state.registrations.clone(),
+            pods: state.pods().collect(),
         }
+    }
+
+    /// A pod that has not finished, by `namespace/name`.
+    pub fn pod(&self, name: &str) -> Option<Arc<Pod>> {
+        self.lock().picture.members().pods().get(name).cloned()
+    }
+
+    /// The pod that has this enrolment.
+    pub fn pod_of(&self, enrollment: u64) -> Option<Arc<Pod>> {
+        self.lock().picture.members().pod_of(enrollment).cloned()
+    }
+
+    /// Where a pod runs.
+    pub fn zone_of(&self, pod: &Pod) -> Option<Arc<str>> {
+        self.lock().picture.members().zone_of(pod).cloned()
     }
 
     /// A resource that was applied.
@@ -187,6 +208,7 @@ impl Catalog {
         Counts {
             resources: state.resources.len(),
             registrations: state.registrations.len(),
+            pods: state.picture.members().pods().len(),
             services: state.picture.services(),
             sessions: state.audience.len(),
         }
@@ -253,6 +275,8 @@ pub struct Snapshot {
     pub resources: BTreeMap<Arc<str>, Arc<Held>>,
     /// By `namespace/name`.
     pub registrations: BTreeMap<Arc<str>, Arc<Registration>>,
+    /// Those that have an address, each with its zone; by namespace and name.
+    pub pods: Vec<(Arc<Pod>, Option<Arc<str>>)>,
 }
 
 /// Some answers, all of one moment.
@@ -268,97 +292,7 @@ pub struct Reading {
 pub struct Counts {
     pub resources: usize,
     pub registrations: usize,
+    pub pods: usize,
     pub services: usize,
     pub sessions: usize,
-}
-
-impl State {
-    /// Takes one value over. One that this version can't read is left out and reported: it stays in
-    /// the store for a version that can.
-    fn take(&mut self, shelf: Shelf, name: &Arc<str>, value: Option<&[u8]>, version: u64) {
-        let taken = match shelf {
-            Shelf::Resources => self.take_resource(name, value, version),
-            Shelf::Registrations => self.take_registration(name, value, version),
-            Shelf::Tokens => held::decoded(value).map(|token| {
-                let stored = token.map(|token| Stored { version, value: Arc::new(token) });
-                put(&mut self.tokens, Arc::clone(name), stored);
-            }),
-            Shelf::Revocations => held::decoded(value).map(|revocation| {
-                let stored = revocation.map(|value| Stored { version, value: Arc::new(value) });
-                put(&mut self.revocations, Arc::clone(name), stored);
-                self.revoked = Arc::new(held::revoked(self.revocations.keys()));
-                self.audience.alarm();
-            }),
-            Shelf::Enrollments => held::decoded(value).and_then(|enrollment| {
-                let number = held::enrollment_number(name)?;
-                let stored = enrollment.map(|value| Stored { version, value: Arc::new(value) });
-                self.take_enrollment(number, stored);
-                Ok(())
-            }),
-        };
-        if let Err(error) = taken {
-            tracing::error!(shelf = shelf.as_str(), %name, "a stored value can't be read and is left out: {error}");
-        }
-    }
-
-    fn take_enrollment(&mut self, number: u64, stored: Option<Stored<Enrollment>>) {
-        let by_key = |of: &Enrollment| (of.token.clone(), of.key.clone());
-        if let Some(before) = self.enrollments.get(&number) {
-            self.joined.remove(&by_key(&before.value));
-        }
-        if let Some(stored) = &stored {
-            self.joined.insert(by_key(&stored.value), number);
-        }
-        put(&mut self.enrollments, number, stored);
-    }
-
-    fn take_resource(
-        &mut self,
-        name: &Arc<str>,
-        value: Option<&[u8]>,
-        version: u64,
-    ) -> Result<(), String> {
-        let before = self.resources.remove(name);
-        let now = value.map(|value| Held::read(value, version)).transpose();
-        let resource = now.as_ref().ok().and_then(Option::as_ref).map(|held| &held.resource);
-        let replaced = before.as_ref().map(|held| &*held.resource);
-        let replacement = resource.map(|resource| &**resource);
-        match replacement.or(replaced) {
-            Some(Resource::Workload(_)) => {
-                let workload = replacement.and_then(held::workload);
-                self.picture.workload(replaced.and_then(held::workload), workload);
-            }
-            Some(Resource::Service(_)) => {
-                let service = replacement.and_then(held::service);
-                self.picture.serve(replaced.and_then(held::service), service);
-            }
-            Some(Resource::HttpRoute(_) | Resource::GrpcRoute(_) | Resource::TrafficPolicy(_)) => {
-                self.picture.attach(replaced, resource)
-            }
-            None => {}
-        }
-        put(&mut self.resources, Arc::clone(name), now?.map(Arc::new));
-        Ok(())
-    }
-
-    fn take_registration(
-        &mut self,
-        name: &Arc<str>,
-        value: Option<&[u8]>,
-        version: u64,
-    ) -> Result<(), String> {
-        let before = self.registrations.remove(name);
-        let now = value.map(|value| Registration::read(value, version)).transpose();
-        let workload = now.as_ref().ok().and_then(Option::as_ref).map(|held| &held.workload);
-        self.picture.workload(before.as_ref().map(|held| &held.workload), workload);
-        put(&mut self.registrations, Arc::clone(name), now?.map(Arc::new));
-        Ok(())
-    }
-}
-
-fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
-    match value {
-        Some(value) => map.insert(key, value),
-        None => map.remove(&key),
-    };
 }

@@ -9,10 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::attachments::{Attachments, Reach, ServiceKey};
+use super::governed::{self, Governed, Known, Subjects};
+use super::members::{Members, Touched};
 use super::served::{Served, Views};
-use crate::model::{ServiceName, TrustDomain};
+use crate::model::{Protocol, ServiceName, TrustDomain};
 use crate::resources::bound::{self, Bound, Instance};
-use crate::resources::{Address, Resource, Service, Workload};
+use crate::resources::{Address, Labels, Resource, Service, Workload};
 
 /// What an address is known to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Changed {
     pub services: HashSet<ServiceName>,
     /// Every address there may mean something else now.
     pub ips: HashSet<IpAddr>,
+    /// Whose callers other access policies may hold for.
+    pub subjects: Subjects,
 }
 
 /// `namespace`, then `name`.
@@ -37,7 +41,9 @@ pub struct Picture {
     trust_domain: TrustDomain,
     services: ByName<Service>,
     workloads: ByName<Workload>,
+    members: Members,
     attachments: Attachments,
+    governed: Governed,
     by_ip: HashMap<IpAddr, BTreeSet<ServiceKey>>,
     cluster_ips: HashMap<IpAddr, BTreeSet<ServiceKey>>,
     bound: HashMap<ServiceName, Views>,
@@ -62,7 +68,9 @@ impl Picture {
             trust_domain,
             services: HashMap::new(),
             workloads: HashMap::new(),
+            members: Members::default(),
             attachments: Attachments::default(),
+            governed: Governed::default(),
             by_ip: HashMap::new(),
             cluster_ips: HashMap::new(),
             bound: HashMap::new(),
@@ -104,6 +112,11 @@ impl Picture {
         if let Some(name) = self.cluster_service(ip, address.port()) {
             return AddressFact::Service(name);
         }
+        // A pod's address is what the cluster says, whatever somebody wrote down.
+        if let Some(pod) = self.members.instance(address, |key| self.find(key), &self.trust_domain)
+        {
+            return AddressFact::Instance(Box::new(pod));
+        }
         let at_ip = self.by_ip.get(&ip).into_iter().flatten();
         let mut own = None;
         for (namespace, name) in at_ip {
@@ -113,13 +126,21 @@ impl Picture {
             if let Some(instance) = self.owned(workload, address.port()) {
                 return AddressFact::Instance(Box::new(instance));
             }
-            let mut listed = bound::instances(workload, &self.trust_domain);
-            own = own.or_else(|| {
-                let at = listed.iter().position(|i| i.endpoint.port == address.port())?;
-                Some(listed.swap_remove(at))
-            });
+            own = own.or_else(|| bound::instance(workload, address.port(), &self.trust_domain));
         }
         own.map_or(AddressFact::Unknown, |instance| AddressFact::Instance(Box::new(instance)))
+    }
+
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Changes who is said to serve; what that concerns is bound again. False: nothing changed.
+    pub fn enlist(&mut self, change: impl FnOnce(&mut Members) -> Option<Touched>) -> bool {
+        let Some(Touched { services, ips }) = change(&mut self.members) else { return false };
+        self.stale.extend(services);
+        self.changed.ips.extend(ips);
+        true
     }
 
     /// A service came, changed or went.
@@ -159,6 +180,12 @@ impl Picture {
                 drop_from(&mut self.by_ip, ip.to_canonical(), &(namespace.clone(), name.clone()));
             }
         }
+        let labels = |of: &Workload| (of.metadata.labels.clone(), of.service_account.clone());
+        if before.map(labels) != now.map(labels) {
+            let of = before.or(now).map(|of| &of.metadata);
+            let key = of.map(|of| (of.namespace.clone(), of.name.clone()));
+            self.changed.subjects.workloads.extend(key);
+        }
         if let Some(before) = before {
             remove(&mut self.workloads, &before.metadata.namespace, &before.metadata.name);
         }
@@ -177,6 +204,42 @@ impl Picture {
         self.reattached.services.extend(services);
         self.reattached.namespaces.extend(namespaces);
         self.reattached.mesh |= mesh;
+    }
+
+    /// An access policy came, changed or went.
+    pub fn govern(&mut self, before: Option<&Resource>, now: Option<&Arc<Resource>>) {
+        let before = before.and_then(governed::policy).map(|policy| &**policy);
+        let now = now.and_then(|now| governed::policy(now));
+        self.governed.change(before, now, &mut self.changed.subjects);
+    }
+
+    /// A workload may have other labels, by `namespace/name`.
+    pub fn relabelled(&mut self, workload: &str) {
+        let key = workload.split_once('/').map(|(of, name)| (of.to_owned(), name.to_owned()));
+        self.changed.subjects.workloads.extend(key);
+    }
+
+    /// The manifests of the access policies of a workload.
+    pub fn governing(&self, namespace: &str, labels: Known<'_>) -> Vec<Arc<str>> {
+        self.governed.of(namespace, labels)
+    }
+
+    /// The labels of a workload, if it is known under this service account.
+    pub fn labels(&self, namespace: &str, name: &str, account: &str) -> Option<&Labels> {
+        let workload = self.workloads.get(namespace)?.get(name)?;
+        let is_it = workload.service_account.as_deref() == Some(account);
+        is_it.then_some(&workload.metadata.labels)
+    }
+
+    /// The workload at an address, as `name.namespace`, where there is just one.
+    pub fn workload_at(&self, ip: IpAddr) -> Option<String> {
+        let written = self.by_ip.get(&ip.to_canonical()).into_iter().flatten();
+        let pods = self.members.at(ip).map(|pod| &pod.metadata);
+        let mut there = written
+            .map(|(namespace, name)| (namespace, name))
+            .chain(pods.map(|of| (&of.namespace, &of.name)));
+        let (namespace, name) = there.next()?;
+        there.next().is_none().then(|| format!("{name}.{namespace}"))
     }
 
     /// Binds what became stale, and says what is different for it.
@@ -255,7 +318,16 @@ impl Picture {
     fn bind(&self, key: &ServiceKey) -> Vec<Bound> {
         let Some(service) = self.find(key) else { return Vec::new() };
         let workloads = self.workloads.get(&key.0).into_iter().flat_map(BTreeMap::values);
-        bound::bind(service, workloads, &self.attachments.of(key), &self.trust_domain)
+        let attachable = self.attachments.of(key);
+        let mut all = bound::bind(service, workloads, &attachable, &self.trust_domain);
+        for (bound, port) in all.iter_mut().zip(&service.ports) {
+            let (listed, spoken) = self.members.endpoints(service, port, &self.trust_domain);
+            bound.endpoints.extend(listed);
+            if bound.protocol == Protocol::Auto {
+                bound.protocol = spoken;
+            }
+        }
+        all
     }
 
     fn cluster_service(&self, ip: IpAddr, port: u16) -> Option<ServiceName> {
@@ -280,6 +352,8 @@ impl Picture {
     }
 
     fn touch_endpoints(&mut self, service: &Service) {
+        let key = (service.metadata.namespace.clone(), service.metadata.name.clone());
+        self.changed.ips.extend(self.members.addresses(&key));
         let workloads = self.workloads.get(&service.metadata.namespace).into_iter();
         let selected = workloads.flat_map(BTreeMap::values).filter(|w| bound::selects(service, w));
         self.changed.ips.extend(selected.filter_map(|workload| match workload.address {

@@ -1,10 +1,12 @@
 //! What readers are told as commits come in, in whatever order.
 
+mod members;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::control::store::Key;
+use crate::control::store::{Key, Shelf};
 use crate::resources::{Origin, manifest, parse_documents};
 
 const WEB: &str = "
@@ -114,7 +116,7 @@ fn an_address_is_a_service_an_instance_or_unknown() {
     let asked: [SocketAddr; 3] = [
         "10.0.0.7:80".parse().expect("an address"),
         "10.0.1.1:8080".parse().expect("an address"),
-        "10.0.1.1:9999".parse().expect("an address"),
+        "10.0.1.2:9999".parse().expect("an address"),
     ];
     let reader = bench.catalog.enter();
     bench.catalog.subscribe(&reader, &[], &asked);
@@ -124,7 +126,7 @@ fn an_address_is_a_service_an_instance_or_unknown() {
     };
     assert_eq!(facts(&bench), [const { AddressFact::Unknown }; 3]);
     bench.commit(vec![change(WEB, false), change(&workload("web-1", "web", "10.0.1.1"), false)]);
-    assert_eq!(news(&reader).expect("news").addresses, HashSet::from(asked));
+    assert_eq!(news(&reader).expect("news").addresses, asked[..2].iter().copied().collect());
     let found = facts(&bench);
     assert_eq!(found[0], AddressFact::Service(name("web.shop:80")));
     assert!(
@@ -142,6 +144,28 @@ fn an_address_is_a_service_an_instance_or_unknown() {
         matches!(&found[1], AddressFact::Instance(i) if i.owner == Some(name("web.shop:80"))),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_workload_that_takes_every_port_is_an_instance_at_each() {
+    let mut bench = Bench::new();
+    let all = workload("web-1", "web", "10.0.1.1");
+    let mapped = workload("web-2", "web", "10.0.1.2")
+        .replace("{name: app, port: 8080}", "{name: app, port: 8080, meshPort: 18080}");
+    let stranger = workload("web-3", "web", "10.0.1.3").replace("serviceAccount: web, ", "");
+    bench.commit([&all, &mapped, &stranger].map(|yaml| change(yaml, false)).into());
+    let asked = ["10.0.1.1:9999", "10.0.1.2:8080", "10.0.1.2:9999", "10.0.1.3:9999"];
+    let asked = asked.map(|address| address.parse().expect("an address"));
+    let reading = bench.catalog.read(&[], &asked, "shop");
+    let found = reading.addresses.into_iter().map(|(_, fact)| match fact {
+        AddressFact::Instance(instance) => {
+            let endpoint = instance.endpoint;
+            Some((endpoint.port, endpoint.mesh_port, endpoint.identity.is_some()))
+        }
+        _ => None,
+    });
+    let expected = [Some((9999, None, true)), Some((8080, Some(18080), true)), None, None];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -249,4 +273,64 @@ fn what_hangs_on_many_services_is_written_once_and_endpoints_stay() {
     let reading = bench.catalog.read(&[name("api.shop:80")], &[], "shop");
     let api = reading.services[0].1.clone().expect("there");
     assert!(Arc::ptr_eq(&api, &served[1]), "what is not concerned stays the same object");
+}
+
+#[test]
+fn a_sidecar_is_marked_when_other_access_policies_may_hold_for_it() {
+    let mut bench = Bench::new();
+    let access = |namespace: &str, spec: &str| {
+        change(
+            &format!(
+                "
+apiVersion: outrigger.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: p, namespace: {namespace}}}
+spec: {{{spec}}}
+"
+            ),
+            false,
+        )
+    };
+    let readers = [("shop", "web-1"), ("shop", "web-2"), ("far", "web-1")].map(|(of, name)| {
+        let reader = bench.catalog.enter();
+        bench.catalog.stand_for(&reader, of, name);
+        reader
+    });
+    let web = workload("web-1", "web", "10.0.1.1");
+    let elsewhere = web.replace("10.0.1.1", "10.0.1.7");
+    let rows = [
+        (access("shop", "mtls: strict"), [true, true, false]),
+        (access("outrigger-system", "mtls: strict"), [true, true, true]),
+        (access("outrigger-system", "selector: {matchLabels: {a: b}}"), [true, true, true]),
+        (access("outrigger-system", "selector: {matchLabels: {a: c}}"), [false, false, false]),
+        (change(&web, false), [true, false, false]),
+        (change(&elsewhere, false), [false, false, false]),
+        (change(&elsewhere.replace("app: web", "app: db"), false), [true, false, false]),
+        (change(&web, true), [true, false, false]),
+        (change(WEB, false), [false, false, false]),
+    ];
+    for (change, expected) in rows {
+        let what = format!("{change:?}");
+        bench.commit(vec![change]);
+        let marked = readers.each_ref().map(|reader| news(reader).is_some_and(|n| n.inbound));
+        assert_eq!(marked, expected, "{what}");
+    }
+    readers.iter().for_each(|reader| bench.catalog.leave(reader));
+    bench.commit(vec![access("outrigger-system", "mtls: permissive")]);
+    assert!(readers.iter().all(|reader| news(reader).is_none()));
+}
+
+#[test]
+fn labels_are_those_of_the_service_accounts_own_workload() {
+    let mut bench = Bench::new();
+    bench.commit(vec![change(&workload("web-1", "web", "10.0.1.1"), false)]);
+    let labels = |name: &str, account: &str| bench.catalog.labels("shop", name, account);
+    assert_eq!(labels("web-1", "web"), Some([("app".to_owned(), "web".to_owned())].into()));
+    assert_eq!((labels("web-1", "other"), labels("web-2", "web")), (None, None));
+    let there = |ip: &str| bench.catalog.workloads_at(&[ip.parse().expect("an address")]).remove(0);
+    assert_eq!(there("::ffff:10.0.1.1").as_deref(), Some("web-1.shop"));
+    assert_eq!(there("10.0.1.2"), None);
+    bench.commit(vec![change(&workload("web-2", "web", "10.0.1.1"), false)]);
+    let there = bench.catalog.workloads_at(&["10.0.1.1".parse().expect("an address")]);
+    assert_eq!(there, [None], "either may have called");
 }

@@ -8,6 +8,8 @@
 
 #[cfg(test)]
 pub mod memory;
+#[cfg(test)]
+pub mod model;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -100,6 +102,12 @@ pub enum CommitError {
     Conflict { key: Key, found: Option<u64> },
     #[error("the store can't write")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Others keep it, who are told by other means.
+    #[error(
+        "in Kubernetes resources are objects of the cluster: create, change and delete them with \
+         kubectl"
+    )]
+    Elsewhere,
     #[error("the store is closed")]
     Closed,
 }

@@ -60,14 +60,31 @@ impl Signer {
         // The data folder may be a mount whose mode is not ours to choose; the key's own counts.
         make_folder(folder)?;
         let path = folder.join("tokens.key");
-        let key = match read_private(&path)? {
-            Some(pem) => read_key(&path, &pem)?,
+        let pem = match read_private(&path)? {
+            Some(pem) => pem,
             None => {
-                let key = KeyPair::generate().map_err(Error::Key)?;
-                write_private(&path, key.serialize_pem().as_bytes())?;
-                key
+                let pem = Self::invent()?.into_bytes();
+                write_private(&path, &pem)?;
+                pem
             }
         };
+        Self::of(&pem, &path, trust_domain)
+    }
+
+    /// A new key, as PEM.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn invent() -> Result<String, Error> {
+        Ok(KeyPair::generate().map_err(Error::Key)?.serialize_pem())
+    }
+
+    /// With a key that is kept at `path`, wherever that is.
+    ///
+    /// # Errors
+    /// [`Error::KeyUnusable`], [`Error::KeyKind`].
+    pub fn of(pem: &[u8], path: &Path, trust_domain: &TrustDomain) -> Result<Self, Error> {
+        let key = read_key(path, pem)?;
         Ok(Self {
             trust_domain: trust_domain.clone(),
             signing: EncodingKey::from_ec_der(key.serialized_der()),

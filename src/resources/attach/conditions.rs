@@ -99,7 +99,10 @@ impl<'a> Index<'a> {
                         }
                     }
                 }
-                Resource::HttpRoute(_) | Resource::GrpcRoute(_) | Resource::Workload(_) => {}
+                Resource::HttpRoute(_)
+                | Resource::GrpcRoute(_)
+                | Resource::Workload(_)
+                | Resource::AccessPolicy(_) => {}
             }
             if let Some((kind, drafts)) = drafts(resource) {
                 let rules = drafts.into_iter().filter_map(|draft| draft.section).collect();
@@ -113,6 +116,8 @@ impl<'a> Index<'a> {
     fn standing(&self, resource: &'a Resource) -> Option<Standing<'a>> {
         let on = match resource {
             Resource::Service(_) | Resource::Workload(_) => return None,
+            // Several about the same add up, and whom it is about may come later.
+            Resource::AccessPolicy(policy) => vec![(policy.subject(), Condition::Accepted)],
             Resource::HttpRoute(_) | Resource::GrpcRoute(_) => {
                 parents(resource).iter().map(|parent| self.parent(parent)).collect()
             }

@@ -101,7 +101,10 @@ fn drafts(resource: &Resource) -> Option<(TargetKind, Vec<DraftRule>)> {
     match resource {
         Resource::HttpRoute(route) => Some((TargetKind::HttpRoute, http_rules(route))),
         Resource::GrpcRoute(route) => Some((TargetKind::GrpcRoute, grpc_rules(route))),
-        Resource::Service(_) | Resource::Workload(_) | Resource::TrafficPolicy(_) => None,
+        Resource::Service(_)
+        | Resource::Workload(_)
+        | Resource::TrafficPolicy(_)
+        | Resource::AccessPolicy(_) => None,
     }
 }
 

@@ -88,7 +88,10 @@ pub(super) fn parents(resource: &Resource) -> &[ParentRef] {
     match resource {
         Resource::HttpRoute(route) => &route.parents,
         Resource::GrpcRoute(route) => &route.parents,
-        Resource::Service(_) | Resource::Workload(_) | Resource::TrafficPolicy(_) => &[],
+        Resource::Service(_)
+        | Resource::Workload(_)
+        | Resource::TrafficPolicy(_)
+        | Resource::AccessPolicy(_) => &[],
     }
 }
 

@@ -39,12 +39,12 @@ fn of_documents() {
                 "2: kind: unknown kind service; did you mean `Service`?",
             ),
             (
-                "apiVersion: x\nkind: AccessPolicy\n",
-                "2: kind: kind AccessPolicy is not supported by this version",
+                "apiVersion: x\nkind: RateLimitPolicy\n",
+                "2: kind: kind RateLimitPolicy is not supported by this version",
             ),
             (
-                "apiVersion: outrigger.dev/v1alpha1\nkind: AccessPolicy\nspec: {x: 1}\n",
-                "2: kind: kind AccessPolicy is not supported by this version",
+                "apiVersion: outrigger.dev/v1alpha1\nkind: RateLimitPolicy\nspec: {x: 1}\n",
+                "2: kind: kind RateLimitPolicy is not supported by this version",
             ),
             (
                 "apiVersion: v2\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: None}\n",

@@ -41,10 +41,16 @@ fn what_the_readme_shows_would_be_taken() {
     }
 }
 
+/// What is made for a cluster, of its own kinds; `install` has tests for it.
+const OF_CLUSTERS: [&str; 2] = ["helm", "kustomize"];
+
 /// Every file below a folder that holds resources.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of the repository") {
         let path = entry.expect("an entry").path();
+        if OF_CLUSTERS.iter().any(|name| path.ends_with(name)) {
+            continue;
+        }
         if path.is_dir() {
             files(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "yaml")
@@ -62,6 +68,28 @@ fn what_deploy_holds_would_be_taken() {
     assert!(found.len() >= 7, "{found:?}");
     for path in found {
         read(&fs::read_to_string(&path).expect("text"), &path.display().to_string());
+    }
+}
+
+/// The pages about Kubernetes mix its kinds with ours.
+#[test]
+fn what_the_pages_about_kubernetes_show_would_be_taken() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
+    let is_ours = |text: &&str| {
+        ["apiVersion: outrigger.dev/", "apiVersion: gateway.networking.k8s.io/"]
+            .iter()
+            .any(|version| text.contains(version))
+    };
+    let mut resources = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder of the repository") {
+        let path = entry.expect("an entry").path();
+        let page = fs::read_to_string(&path).expect("text");
+        for text in blocks(&page).flat_map(|block| block.split("---\n")).filter(is_ours) {
+            resources.extend(read(text, &path.display().to_string()));
+        }
+    }
+    for kind in ["AccessPolicy", "TrafficPolicy"] {
+        assert!(resources.iter().any(|of| of.kind() == kind), "no page shows a {kind}");
     }
 }
 

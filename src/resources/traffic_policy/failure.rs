@@ -12,6 +12,7 @@ use crate::resources::manifest::object;
 use crate::resources::node::{Key, Node, Value as Read};
 use crate::resources::route;
 use crate::resources::scalar::duration;
+use crate::resources::sketch::Note;
 
 /// Each may be a regular expression, which may take a mebibyte when it is compiled; arbitrary.
 const MOST_HEADERS: usize = 64;
@@ -72,6 +73,7 @@ fn requests(node: &Node, decoder: &mut Decoder) -> Option<Vec<HeaderMatch>> {
 /// A list as in routes, or a map of names and values.
 fn headers(node: &Node, decoder: &mut Decoder) -> Option<Vec<HeaderMatch>> {
     at_most(MOST_HEADERS, "headers to match", node, decoder)?;
+    decoder.note(|| Note::Texts);
     let matches = match &node.value {
         Read::Map(entries) => entries.iter().filter_map(|of| entry(of, decoder)).collect(),
         _ => route::header_matches(node, decoder)?,

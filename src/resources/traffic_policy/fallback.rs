@@ -17,6 +17,7 @@ use crate::resources::decode::{Decoder, Fields};
 use crate::resources::manifest::object;
 use crate::resources::node::{Node, Value as Read};
 use crate::resources::scalar::{parsed, text};
+use crate::resources::sketch::Note;
 
 /// Written by whoever writes the message.
 const FRAMING: [HeaderName; 6] =
@@ -67,6 +68,7 @@ fn response(node: &Node, decoder: &mut Decoder) -> Option<FallbackSpec> {
 }
 
 fn body(node: &Node, decoder: &mut Decoder) -> Option<String> {
+    decoder.note(|| Note::AtMost(MOST_BODY));
     let body = text(node, decoder)?;
     let found = body.len();
     if found > MOST_BODY {
@@ -77,6 +79,7 @@ fn body(node: &Node, decoder: &mut Decoder) -> Option<String> {
 }
 
 fn headers(node: &Node, decoder: &mut Decoder) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    decoder.note(|| Note::Texts);
     let Read::Map(entries) = &node.value else {
         decoder.expected("a map of headers", node);
         return None;

@@ -15,6 +15,7 @@ use crate::resources::decode::{Decoder, Fields, list};
 use crate::resources::manifest::object;
 use crate::resources::node::{Node, Value as Read};
 use crate::resources::scalar::{choice, duration, integer, parsed, size};
+use crate::resources::sketch::Note;
 
 type Switch = fn(&mut RetryOn);
 
@@ -138,17 +139,22 @@ fn percent(node: &Node, decoder: &mut Decoder) -> Option<u32> {
 
 pub(super) fn hedge(node: &Node, decoder: &mut Decoder) -> Option<Hedge> {
     let mut fields = Fields::open(node, decoder)?;
-    let after = fields.required("after", |node, decoder| match &node.value {
+    let after = fields.required("after", after);
+    let max_extra = fields.optional("maxExtra", whole(1..=4)).unwrap_or(1);
+    fields.close();
+    Some(Hedge { after: after?, max_extra })
+}
+
+fn after(node: &Node, decoder: &mut Decoder) -> Option<HedgeAfter> {
+    decoder.note(|| Note::Words(vec!["p95".into()]));
+    match &node.value {
         Read::String(text) if text == "p95" => Some(HedgeAfter::P95),
         Read::String(text) if text.starts_with('p') => {
             decoder.expected("p95 or a duration such as 50ms", node);
             None
         }
         _ => duration(node, decoder).map(HedgeAfter::Delay),
-    });
-    let max_extra = fields.optional("maxExtra", whole(1..=4)).unwrap_or(1);
-    fields.close();
-    Some(Hedge { after: after?, max_extra })
+    }
 }
 
 pub(super) fn print(retry: &Retry) -> Value {

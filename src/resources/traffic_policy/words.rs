@@ -11,7 +11,8 @@ use crate::model::{GrpcCodes, Share};
 use crate::resources::decode::Decoder;
 use crate::resources::fault::suggestion;
 use crate::resources::node::{Node, Value};
-use crate::resources::scalar::{boolean, integer, parsed, text_of};
+use crate::resources::scalar::{boolean, integer, parsed, text_in};
+use crate::resources::sketch::Note;
 
 /// More of anything is a slip of the finger; arbitrary.
 pub(super) const MOST: i64 = 1_000_000_000;
@@ -19,6 +20,7 @@ pub(super) const MOST: i64 = 1_000_000_000;
 /// Refuses a list or map that is too long, before its items are read: some of them are compiled, and
 /// every sidecar that reads the policy keeps them.
 pub(super) fn at_most(most: usize, what: &str, node: &Node, decoder: &mut Decoder) -> Option<()> {
+    decoder.note(|| Note::AtMost(most));
     let found = match &node.value {
         Value::List(items) => items.len(),
         Value::Map(entries) => entries.len(),
@@ -50,6 +52,7 @@ pub(super) fn threshold(node: &Node, decoder: &mut Decoder) -> Option<u8> {
 
 /// A share of requests, in percent with at most four decimals.
 pub(super) fn share(node: &Node, decoder: &mut Decoder) -> Option<Share> {
+    decoder.note(|| Note::Percentage);
     let percent = match node.value {
         // Past 2^53 inexact, and far past 100.
         Value::Int(value) => value as f64,
@@ -89,6 +92,7 @@ pub(super) fn header_name(node: &Node, decoder: &mut Decoder) -> Option<HeaderNa
 
 /// Something that is either said or left out.
 pub(super) fn only_true(node: &Node, decoder: &mut Decoder) -> Option<()> {
+    decoder.note(|| Note::True);
     let said = boolean(node, decoder)?;
     if !said {
         decoder.fault(&node.at, "false says nothing; leave the field out");
@@ -107,6 +111,12 @@ pub(super) fn grpc_code(name: &str) -> Option<u8> {
     known.and_then(|at| u8::try_from(at + 1).ok())
 }
 
+/// Codes that are failures, in both writings.
+fn code_names() -> impl Iterator<Item = String> {
+    let upper = |name: &str| name.to_ascii_uppercase().replace('-', "_");
+    GrpcCodes::NAMES.into_iter().skip(1).flat_map(move |name| [name.to_owned(), upper(name)])
+}
+
 /// A word of a table, or the name of a gRPC code.
 #[derive(Clone, Copy)]
 pub(super) enum Word<T> {
@@ -119,7 +129,9 @@ pub(super) fn word_or_code<T: Copy>(
     table: &'static [(&'static str, T)],
 ) -> impl Fn(&Node, &mut Decoder) -> Option<Word<T>> {
     move |node, decoder| {
-        let text = text_of(node, decoder, "a kind of failure such as reset, or a gRPC code")?;
+        let own = table.iter().map(|(word, _)| (*word).to_owned());
+        decoder.note(|| Note::Words(own.chain(code_names()).collect()));
+        let text = text_in(node, decoder, "a kind of failure such as reset, or a gRPC code")?;
         let own = table.iter().find(|(word, _)| *word == text).map(|(_, own)| Word::Own(*own));
         let found = own.or_else(|| grpc_code(text).map(Word::Grpc));
         if found.is_none() {
@@ -136,7 +148,8 @@ pub(super) fn word_or_code<T: Copy>(
 
 /// Names of gRPC codes that are failures.
 pub(super) fn grpc_name(node: &Node, decoder: &mut Decoder) -> Option<u8> {
-    let text = text_of(node, decoder, "a gRPC code such as unavailable")?;
+    decoder.note(|| Note::Words(code_names().collect()));
+    let text = text_in(node, decoder, "a gRPC code such as unavailable")?;
     let code = grpc_code(text);
     if code.is_none() {
         let failures = || GrpcCodes::NAMES.into_iter().skip(1);

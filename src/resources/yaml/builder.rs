@@ -9,7 +9,6 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::super::fault::Fault;
 use super::super::node::{Key, Node, Origin, Value};
-use super::super::schema;
 use super::{MAX_BYTES, MAX_DEPTH, MAX_NODES, Stream, explain};
 
 const TOO_DEEP: &str = "nests deeper than 64 levels";
@@ -48,6 +47,8 @@ struct Cost {
 /// Turns events into trees. Counts across all of an input's documents.
 pub(super) struct Builder<'s> {
     source: &'s Origin,
+    /// What a plain scalar means.
+    resolve: fn(&str) -> Value,
     /// Where the text that is being read starts in the input.
     pub first_line: u32,
     documents: Vec<Node>,
@@ -60,9 +61,10 @@ pub(super) struct Builder<'s> {
 }
 
 impl<'s> Builder<'s> {
-    pub fn new(source: &'s Origin) -> Self {
+    pub fn new(source: &'s Origin, resolve: fn(&str) -> Value) -> Self {
         Builder {
             source,
+            resolve,
             first_line: 1,
             documents: Vec::new(),
             faults: Vec::new(),
@@ -136,7 +138,7 @@ impl<'s> Builder<'s> {
             return self.key(text, style, at);
         }
         let value = match style {
-            ScalarStyle::Plain => schema::resolve(text),
+            ScalarStyle::Plain => (self.resolve)(text),
             _ => Value::String(text.to_owned()),
         };
         // An empty value is marked where the next token starts, lines below.

@@ -3,12 +3,15 @@
 //! A thread per connection; everything that a scenario may ask for later is recorded before the
 //! answer is written.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::{Broken, Message, Wire, eventually};
+
+/// Any port of this machine's own.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub struct App {
     pub address: SocketAddr,
@@ -35,12 +38,25 @@ impl Seen {
 impl App {
     /// A script that is run for each connection.
     pub fn raw(script: impl Fn(Wire) + Send + Sync + 'static) -> Self {
-        Self::listen(move |wire, _| script(wire))
+        Self::raw_at(ANYWHERE, script)
+    }
+
+    /// The same, at this address.
+    pub fn raw_at(at: SocketAddr, script: impl Fn(Wire) + Send + Sync + 'static) -> Self {
+        Self::listen(at, move |wire, _| script(wire))
     }
 
     /// Whole requests, each with its answer in bytes, on kept connections.
     pub fn http(answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::listen(move |mut wire, seen| {
+        Self::http_at(ANYWHERE, answer)
+    }
+
+    /// The same, at this address.
+    pub fn http_at(
+        at: SocketAddr,
+        answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(at, move |mut wire, seen| {
             loop {
                 let request = match wire.head().and_then(|request| seen.rest_of(request, &mut wire))
                 {
@@ -73,8 +89,8 @@ impl App {
         answer
     }
 
-    fn listen(script: impl Fn(Wire, &Seen) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    fn listen(at: SocketAddr, script: impl Fn(Wire, &Seen) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(at).expect("a port is free");
         let address = listener.local_addr().expect("it listens");
         let seen = Arc::new(Seen::default());
         let (script, shared) = (Arc::new(script), Arc::clone(&seen));

@@ -24,7 +24,16 @@ impl H2App {
         F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), script)
+    }
+
+    /// The same, at this address.
+    pub fn start_at<F, Fut>(at: SocketAddr, script: F) -> Self
+    where
+        F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let listener = TcpListener::bind(at).expect("a port is free");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("it listens");
         let seen = Arc::new(Mutex::new(Vec::new()));

@@ -1,5 +1,5 @@
-//! Two machines in one: each host is a network namespace of its own, and a pair of virtual cards
-//! joins them.
+//! Machines in one: each host is a network namespace of its own, and pairs of virtual cards join
+//! them.
 //!
 //! The namespaces have no names: a descriptor and the processes in them hold them, and they are
 //! gone with the last of these, also when the test is killed. So are the cards.
@@ -10,15 +10,16 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Folder, Message, Wire, eventually};
+use super::{Folder, Message, Wire, eventually, within};
 
 /// What makes a host that can't be made a failure.
-const NO_SKIP: &str = "TESTS_MUST_NOT_SKIP";
+pub const NO_SKIP: &str = "TESTS_MUST_NOT_SKIP";
 
 pub struct Host {
     network: File,
@@ -29,20 +30,12 @@ impl Host {
     /// Hosts with these addresses, on one link; `None`, with a line that says so, where this
     /// process may not make them, unless `TESTS_MUST_NOT_SKIP` is set.
     pub fn pair(addresses: [&str; 2]) -> Option<[Host; 2]> {
-        match Self::try_pair(addresses) {
-            Ok(hosts) => Some(hosts),
-            Err(error) if std::env::var_os(NO_SKIP).is_some() => panic!("no hosts: {error}"),
-            Err(error) => {
-                eprintln!("skipped: two hosts need root and the command `ip` (iproute2): {error}");
-                None
-            }
-        }
+        or_skip(Self::try_pair(addresses), "two hosts need root and the command `ip` (iproute2)")
     }
 
     fn try_pair(addresses: [&str; 2]) -> io::Result<[Host; 2]> {
         let [a, b] = [Self::new("host-a")?, Self::new("host-b")?];
-        let far = format!("/proc/{}/fd/{}", std::process::id(), b.network.as_raw_fd());
-        a.ip(&format!("link add mesh0 type veth peer name mesh0 netns {far}"))?;
+        a.ip(&format!("link add mesh0 type veth peer name mesh0 netns {}", b.namespace()))?;
         for (host, address) in [&a, &b].into_iter().zip(addresses) {
             host.ip("link set lo up")?;
             host.ip(&format!("address add {address}/24 dev mesh0"))?;
@@ -51,7 +44,8 @@ impl Host {
         Ok([a, b])
     }
 
-    fn new(name: &str) -> io::Result<Host> {
+    /// A host without a link.
+    pub fn new(name: &str) -> io::Result<Host> {
         let made = thread::spawn(|| {
             // SAFETY: a plain system call; it concerns this thread alone, which ends.
             if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
@@ -63,7 +57,12 @@ impl Host {
         Ok(Host { network, folder: Folder::new(name) })
     }
 
-    fn ip(&self, arguments: &str) -> io::Result<()> {
+    /// Its network namespace, as other programs of this process's children may name it.
+    pub fn namespace(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.network.as_raw_fd())
+    }
+
+    pub fn ip(&self, arguments: &str) -> io::Result<()> {
         let output = self.command("ip").args(arguments.split(' ')).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let failed = || io::Error::other(format!("ip {arguments}: {said}"));
@@ -71,7 +70,7 @@ impl Host {
     }
 
     /// A program on this host, not started; it dies with the thread that starts it.
-    fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: &str) -> Command {
         let network = self.network.as_raw_fd();
         let mut command = Command::new(program);
         // SAFETY: the calls are allowed between fork and exec, and touch nothing of ours.
@@ -119,9 +118,15 @@ impl Host {
     /// Starts a program that stays. Its log is `log` in the host's folder, begun anew.
     #[track_caller]
     pub fn start(&self, program: &str, arguments: &[&str], log: &'static str) -> Process {
-        let log = self.folder.path(log);
         let mut command = self.command(program);
         command.args(arguments).env_clear().stdout(Stdio::null());
+        self.start_command(command, log)
+    }
+
+    /// The same, for a command that has everything but its log.
+    #[track_caller]
+    pub fn start_command(&self, mut command: Command, log: &'static str) -> Process {
+        let log = self.folder.path(log);
         command.stderr(File::create(&log).expect("the folder is writable"));
         Process { child: command.spawn().expect("the program starts"), log }
     }
@@ -145,6 +150,18 @@ impl Host {
     #[track_caller]
     pub fn ask(&self, to: SocketAddr, request: &str) -> Message {
         self.on(|| Wire::connect(to).ask(request))
+    }
+}
+
+/// `None`, with a line that says why, where this process can't, unless it must.
+pub fn or_skip<T>(tried: io::Result<T>, needs: &str) -> Option<T> {
+    match tried {
+        Ok(done) => Some(done),
+        Err(error) if std::env::var_os(NO_SKIP).is_some() => panic!("{needs}: {error}"),
+        Err(error) => {
+            eprintln!("skipped: {needs}: {error}");
+            None
+        }
     }
 }
 
@@ -186,10 +203,25 @@ impl Process {
 
     /// Asks it to leave, without waiting for it.
     pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    pub fn signal(&self, signal: libc::c_int) {
         let pid = libc::pid_t::try_from(self.child.id()).expect("a process id");
         // SAFETY: the child has not been waited for, so that the id is still its own.
-        let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
+        let sent = unsafe { libc::kill(pid, signal) };
         assert_eq!(sent, 0, "{}", io::Error::last_os_error());
+    }
+
+    /// How it left, when it leaves within `limit`.
+    #[track_caller]
+    pub fn exit(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        within(limit, "the process leaves", || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status.expect("it was waited for")
     }
 }
 

@@ -13,6 +13,7 @@ pub struct Pair {
     resources: String,
     outbound: String,
     inbound: String,
+    inbound_resources: Option<String>,
     drain: &'static str,
     certs: Certs,
     workers: u8,
@@ -77,6 +78,7 @@ impl Pair {
             resources: String::new(),
             outbound: String::new(),
             inbound: String::new(),
+            inbound_resources: None,
             drain: "{minimum: 500ms, deadline: 10s}",
             certs: Certs::new(),
             workers: 1,
@@ -118,6 +120,12 @@ impl Pair {
     /// More lines for the instances' configuration.
     pub fn inbound_config(mut self, yaml: &str) -> Self {
         self.inbound.push_str(&format!("{yaml}\n"));
+        self
+    }
+
+    /// Resource documents for the instances; [`Mesh::govern`] writes them anew.
+    pub fn inbound_resources(mut self, yaml: &str) -> Self {
+        self.inbound_resources = Some(yaml.to_owned());
         self
     }
 
@@ -183,11 +191,16 @@ impl Pair {
         let (listen, admin) = (free_address(), free_address());
         self.certs.write(&folder, "server");
         let protocol = self.inbound_protocol;
+        let resources = self.inbound_resources.as_ref().map_or("", |yaml| {
+            std::fs::create_dir(folder.path("mesh")).expect("the folder is writable");
+            folder.write("mesh/access.yaml", yaml);
+            "resources: [mesh/]\n"
+        });
         folder.write(
             "config.yaml",
             &format!(
                 "workload: {{namespace: default, name: app-{number}, serviceAccount: server, labels: {{app: app}}}}\n\
-                 {IDENTITY}\
+                 {IDENTITY}{resources}\
                  inbound:\n  ports: [{{name: app, listen: \"{listen}\", app: \"{app}\", protocol: {protocol}}}]\n\
                  admin: {{listen: \"{admin}\"}}\nworkers: {}\ndrain: {}\n{}",
                 self.workers, self.drain, self.inbound
@@ -227,6 +240,11 @@ impl Mesh {
     #[track_caller]
     pub fn ask(&self, request: impl AsRef<[u8]>) -> super::Message {
         self.connect().ask(request)
+    }
+
+    /// Rewrites the resources of the first instance.
+    pub fn govern(&self, yaml: &str) {
+        self.inbound().folder.write("mesh/access.yaml", yaml);
     }
 
     /// The sidecar of the first instance.

@@ -42,10 +42,17 @@ pub fn client(issued: Option<&Issued>, alpn: &[&str]) -> ClientConfig {
 /// # Errors
 /// What the server says to it.
 pub fn connect(to: SocketAddr, config: ClientConfig) -> io::Result<Wire<ClientEnd>> {
+    shake_hands(Wire::connect(to).stream, config)
+}
+
+/// The same on a connection that is there already.
+///
+/// # Errors
+/// What the server says to it.
+pub fn shake_hands(stream: TcpStream, config: ClientConfig) -> io::Result<Wire<ClientEnd>> {
     let name = ServerName::try_from("sidecar.invalid").expect("a name");
     let connection =
         ClientConnection::new(Arc::new(config), name).expect("a config that makes connections");
-    let stream = Wire::connect(to).stream;
     let mut end = StreamOwned::new(connection, stream);
     while end.conn.is_handshaking() {
         end.conn.complete_io(&mut end.sock)?;
@@ -67,8 +74,18 @@ impl TlsServer {
         alpn: &[&str],
         script: impl Fn(Wire<ServerEnd>) + Send + Sync + 'static,
     ) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), issued, alpn, script)
+    }
+
+    /// The same, at this address.
+    pub fn start_at(
+        at: SocketAddr,
+        issued: &Issued,
+        alpn: &[&str],
+        script: impl Fn(Wire<ServerEnd>) + Send + Sync + 'static,
+    ) -> Self {
         let config = Arc::new(server(issued, alpn));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let listener = TcpListener::bind(at).expect("a port is free");
         let address = listener.local_addr().expect("it listens");
         let (shaken, script) = (Arc::new(AtomicUsize::new(0)), Arc::new(script));
         let group = Arc::new(Mutex::new(None));

@@ -52,6 +52,13 @@ impl Wire {
             .expect("the socket takes the option");
     }
 
+    /// Sends, and waits for an end without an answer: `true` when it came as an RST, however soon.
+    #[track_caller]
+    pub fn is_reset_after(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        // A socket says it once: here, or where it is read.
+        self.try_send(bytes).is_err() || self.ended_by_reset()
+    }
+
     /// Waits for an end without further bytes: `true` when it came as an RST.
     #[track_caller]
     pub fn ended_by_reset(&mut self) -> bool {

@@ -68,6 +68,15 @@ pub fn policy(service: &str, fields: &str) -> String {
     )
 }
 
+/// Who may call, in the namespace `default` unless the metadata say another; both in flow style.
+pub fn access(metadata: &str, spec: &str) -> String {
+    let namespace = if metadata.contains("namespace:") { "" } else { ", namespace: default" };
+    format!(
+        "---\napiVersion: outrigger.dev/v1alpha1\nkind: AccessPolicy\n\
+         metadata: {{{metadata}{namespace}}}\nspec: {{{spec}}}\n"
+    )
+}
+
 fn indented(lines: &str) -> String {
     lines.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("  {line}\n")).collect()
 }

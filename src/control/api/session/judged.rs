@@ -39,6 +39,6 @@ impl Session {
 }
 
 /// A sidecar's words: not more of them than anybody reads.
-fn quoted(errors: &[String]) -> String {
+pub(super) fn quoted(errors: &[String]) -> String {
     errors.join("; ").chars().take(REASONS).collect()
 }

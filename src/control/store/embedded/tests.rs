@@ -1,6 +1,5 @@
 //! The store, opened on folders of its own: what it keeps, refuses and tells.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -8,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::control::store::model::{Held, key};
 use crate::control::store::{Committed, Expect, Key, Shelf};
 
 mod crash;
@@ -45,10 +45,6 @@ impl Drop for Folder {
     }
 }
 
-fn key(name: &str) -> Key {
-    Key { shelf: Shelf::Resources, name: name.into() }
-}
-
 fn put(name: &str, expect: Expect, value: &str) -> Write {
     Write { key: key(name), expect, value: Some(value.as_bytes().into()) }
 }
@@ -56,9 +52,6 @@ fn put(name: &str, expect: Expect, value: &str) -> Write {
 fn remove(name: &str, expect: Expect) -> Write {
     Write { key: key(name), expect, value: None }
 }
-
-/// By name: version and value.
-type Held = HashMap<String, (u64, String)>;
 
 fn held(store: &Embedded) -> (u64, Held) {
     let (revision, records) = store.follow(Box::new(|_| {})).expect("readable");

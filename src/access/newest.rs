@@ -1,0 +1,94 @@
+//! The policy in use: behind one pointer, for all workers, with a bell for those who hold a permit
+//! for long.
+//!
+//! A request is judged by the newest when it comes; an opaque connection again whenever there is a
+//! newer one.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
+
+use super::Policy;
+use crate::model::{Reason, SpiffeId, TrustDomain};
+use crate::resources::AccessPolicy;
+use crate::telemetry::traffic::TrafficMetrics;
+
+/// What holds for one workload's callers now.
+pub struct Access {
+    trust_domain: TrustDomain,
+    metrics: TrafficMetrics,
+    newest: ArcSwap<Policy>,
+    bell: watch::Sender<()>,
+}
+
+impl Access {
+    /// Until policies are known: none is.
+    pub fn new(trust_domain: TrustDomain, metrics: TrafficMetrics) -> Self {
+        let newest = ArcSwap::from_pointee(Policy::of(&[], trust_domain.clone(), &metrics));
+        Self { trust_domain, metrics, newest, bell: watch::Sender::new(()) }
+    }
+
+    /// These hold from now on, and no others; all are about the workload.
+    pub fn publish(&self, policies: &[Arc<AccessPolicy>]) {
+        let policy = Policy::of(policies, self.trust_domain.clone(), &self.metrics);
+        self.newest.store(Arc::new(policy));
+        self.bell.send_replace(());
+    }
+
+    /// The newest policy; not to be kept across an await.
+    pub fn newest(&self) -> Guard<Arc<Policy>> {
+        self.newest.load()
+    }
+
+    /// Waits until a caller may no longer come in, and says why.
+    pub async fn withdrawn(&self, port: u16, caller: Option<&SpiffeId>) -> Reason {
+        let mut bell = self.bell.subscribe();
+        loop {
+            // After the bell was taken, so that no change falls in between.
+            if let Err(reason) = self.newest().decide(port, caller) {
+                return reason;
+            }
+            // The other end is ours, so it is there.
+            let _ = bell.changed().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::resources::{Origin, Resource, parse_documents};
+    use crate::telemetry::metrics::Registry;
+
+    fn policy(mtls: &str) -> Arc<AccessPolicy> {
+        let text = format!(
+            "{{apiVersion: outrigger.dev/v1alpha1, kind: AccessPolicy, metadata: {{name: all}}, \
+             spec: {{mtls: {mtls}}}}}"
+        );
+        let read = parse_documents(&text, &Origin::file("test"), "shop").expect("sound");
+        match &read[..] {
+            [Resource::AccessPolicy(policy)] => Arc::clone(policy),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_is_withdrawn_is_noticed_and_others_go_on() {
+        let metrics = TrafficMetrics::register(&Registry::default());
+        let access = Arc::new(Access::new(TrustDomain::default(), metrics));
+        access.publish(&[policy("permissive")]);
+        let id = SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/web").expect("an id");
+        let short = Duration::from_secs(1);
+        let mut plain = std::pin::pin!(access.withdrawn(80, None));
+        let mut proven = std::pin::pin!(access.withdrawn(80, Some(&id)));
+        assert!(tokio::time::timeout(short, &mut plain).await.is_err());
+        access.publish(&[policy("permissive"), policy("permissive")]);
+        assert!(tokio::time::timeout(short, &mut plain).await.is_err());
+        access.publish(&[policy("strict")]);
+        assert_eq!(tokio::time::timeout(short, plain).await, Ok(Reason::MtlsRequired));
+        assert!(tokio::time::timeout(short, &mut proven).await.is_err());
+    }
+}

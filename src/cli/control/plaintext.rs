@@ -1,0 +1,148 @@
+//! Who still comes in plaintext: whom `mtls: strict` would keep out.
+//!
+//! An empty list is worth what stands beside it: for how long the control plane has watched, and
+//! how many sidecars tell it.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::super::output::{Format, render};
+use super::place::Connection;
+use super::session::{Session, Target};
+use super::{Answer, judge, shown};
+
+/// Whom strict mutual TLS would keep out, as far as they came within the last hour.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) since: SystemTime,
+    /// Sidecars that are connected now.
+    pub(super) sidecars: u32,
+    pub(super) paths: Vec<Path>,
+    /// Connections of others.
+    pub(super) left_out: u64,
+}
+
+/// From one address to one port of a workload.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) workload: String,
+    pub(super) port: u32,
+    pub(super) address: String,
+    /// Empty: nobody knows.
+    pub(super) caller: String,
+    pub(super) connections: u64,
+    pub(super) first: SystemTime,
+    pub(super) last: SystemTime,
+}
+
+/// Asks about the workloads of a namespace, or of all (empty), prints who came, and leaves with 1
+/// if anybody did.
+pub(in crate::cli) fn strict_ready(
+    connection: &Connection,
+    namespace: &str,
+    format: Format,
+) -> ExitCode {
+    judge(async {
+        let session = Session::open(&Target::of(connection)?).await?;
+        Ok(told(&session.plaintext(namespace).await?, SystemTime::now(), format))
+    })
+}
+
+/// In words, and whether it is good.
+fn told(seen: &Seen, now: SystemTime, format: Format) -> (Answer, bool) {
+    let Seen { since, sidecars, paths, left_out } = seen;
+    let ago = |at: SystemTime| now.duration_since(at).unwrap_or_default();
+    let row = |path: &Path| {
+        json!({
+            "workload": path.workload,
+            "port": path.port,
+            "from": path.address,
+            "caller": (!path.caller.is_empty()).then_some(&path.caller),
+            "connections": path.connections,
+            "first": shown::span(ago(path.first)),
+            "last": shown::span(ago(path.last)),
+        })
+    };
+    let rows: Vec<Value> = paths.iter().map(row).collect();
+    let is_ready = rows.is_empty() && *left_out == 0;
+    let page = json!({
+        "ready": is_ready,
+        "watchingFor": shown::span(ago(*since)),
+        "sidecars": sidecars,
+        "leftOut": left_out,
+        "paths": rows,
+    });
+    let data = match format {
+        Format::Table if is_ready => "nobody came in plaintext\n".to_owned(),
+        Format::Table => render(&page, Some("paths"), format),
+        Format::Json | Format::Yaml => render(&page, None, format),
+    };
+    (Answer { data, remark: remark(ago(*since), *sidecars, *left_out) }, is_ready)
+}
+
+fn remark(watching: Duration, sidecars: u32, left_out: u64) -> String {
+    let watching = match watching {
+        long if long >= Duration::from_secs(3600) => "the last hour".to_owned(),
+        short => format!("the {} since the control plane began", shown::span(short)),
+    };
+    let more = match left_out {
+        0 => String::new(),
+        more => format!("; {more} connections of others could not be listed"),
+    };
+    format!("{sidecars} connected sidecars, of {watching}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn seen(paths: Vec<Path>, left_out: u64) -> Seen {
+        Seen { since: at(1_000), sidecars: 3, paths, left_out }
+    }
+
+    fn path(caller: &str) -> Path {
+        Path {
+            workload: "web-1.shop".into(),
+            port: 8080,
+            address: "10.0.0.9".into(),
+            caller: caller.into(),
+            connections: 7,
+            first: at(1_000),
+            last: at(1_090),
+        }
+    }
+
+    #[test]
+    fn whoever_came_is_listed_and_makes_it_fail() {
+        let (told, is_good) =
+            told(&seen(vec![path("job-1.batch"), path("")], 0), at(1_100), Format::Table);
+        assert_eq!(
+            told.data,
+            "WORKLOAD    PORT  FROM      CALLER       CONNECTIONS  FIRST  LAST\n\
+             web-1.shop  8080  10.0.0.9  job-1.batch            7  100s   10s\n\
+             web-1.shop  8080  10.0.0.9  -                      7  100s   10s\n"
+        );
+        let words = "3 connected sidecars, of the 100s since the control plane began";
+        assert_eq!((told.remark.as_str(), is_good), (words, false));
+    }
+
+    #[test]
+    fn nobody_is_good_and_says_for_how_long() {
+        let told = |left_out, format| told(&seen(Vec::new(), left_out), at(9_000), format);
+        let (none, more) = (told(0, Format::Table), told(5, Format::Table));
+        assert_eq!(none.0.data, "nobody came in plaintext\n");
+        assert_eq!(
+            (none.0.remark.as_str(), none.1),
+            ("3 connected sidecars, of the last hour", true)
+        );
+        assert!(!more.1 && more.0.remark.contains("5 connections of others"), "{more:?}");
+        let json: Value = serde_json::from_str(&told(0, Format::Json).0.data).expect("JSON");
+        assert_eq!((&json["ready"], &json["sidecars"]), (&json!(true), &json!(3)));
+    }
+}

@@ -1,0 +1,68 @@
+//! Objects with places to fill in, for Helm.
+//!
+//! The objects are made with values that nothing else has; in the text each of them is then
+//! replaced by what Helm is to put there. So the chart has no second description of anything.
+
+use std::time::Duration;
+
+use crate::control::install::{FailurePolicy, Settings};
+use crate::model::{Mtls, TrustDomain};
+
+/// A value that stands out, and what Helm is told instead: the value at `path`, which `pipe` may
+/// change on its way.
+struct Place {
+    value: &'static str,
+    pipe: &'static str,
+    /// Where `values.yaml` has it.
+    path: &'static str,
+}
+
+const fn place(value: &'static str, pipe: &'static str, path: &'static str) -> Place {
+    Place { value, pipe, path }
+}
+
+const REPLICAS: u32 = 70_001;
+const LIFETIME: Duration = Duration::from_secs(70_003);
+
+const PLACES: &[Place] = &[
+    place("place.control-plane-image", "quote", "controlPlane.image"),
+    place("place.proxy-image", "", "proxy.image"),
+    place("70001", "", "controlPlane.replicas"),
+    place("place.trust-domain", "", "trustDomain"),
+    place("70003s", "", "certLifetime"),
+    place("place.log-level", "", "controlPlane.logLevel"),
+    place("place.cpu-request", "quote", "controlPlane.resources.cpuRequest"),
+    place("place.memory-request", "quote", "controlPlane.resources.memoryRequest"),
+    place("place.memory-limit", "quote", "controlPlane.resources.memoryLimit"),
+    place("failurePolicy: Fail", "", "injector.failurePolicy"),
+    place("dev/mtls: permissive", "", "mtls"),
+];
+
+/// Settings whose values stand out.
+pub(super) fn settings() -> Settings {
+    Settings {
+        control_plane_image: "place.control-plane-image".into(),
+        proxy_image: "place.proxy-image".into(),
+        replicas: REPLICAS,
+        mtls: Mtls::Permissive,
+        trust_domain: TrustDomain::parse("place.trust-domain").expect("of legal characters"),
+        cert_lifetime: LIFETIME,
+        failure_policy: FailurePolicy::Fail,
+        log_level: "place.log-level".into(),
+        cpu_request: "place.cpu-request".into(),
+        memory_request: "place.memory-request".into(),
+        memory_limit: "place.memory-limit".into(),
+    }
+}
+
+/// The text of such objects as a template.
+pub(super) fn of(text: &str) -> String {
+    PLACES.iter().fold(text.to_owned(), |text, Place { value, pipe, path }| {
+        let pipe = if pipe.is_empty() { String::new() } else { format!(" | {pipe}") };
+        let expression = format!("{{{{ .Values.{path}{pipe} }}}}");
+        match value.split_once(": ") {
+            Some((key, _)) => text.replace(value, &format!("{key}: {expression}")),
+            None => text.replace(value, &expression),
+        }
+    })
+}

@@ -1,0 +1,89 @@
+//! Who may call the workload: what its sidecar is told, and what it makes of that.
+//!
+//! The labels that count are the workload's as the catalog knows it. Before it is known its grant
+//! says which labels it may come to have; once it was known they stay, so that a workload that drains
+//! is under the same policies to its end.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tonic::Status;
+use tracing::warn;
+
+use super::Session;
+use super::judged::quoted;
+use crate::control::api::convert;
+use crate::control::catalog::Known;
+use crate::resources::Labels;
+use crate::wire::v1;
+use crate::wire::v1::to_sidecar::Message as Tell;
+
+/// What one sidecar was told of its callers.
+#[derive(Default)]
+pub struct Governed {
+    /// The manifests; `None`: nothing yet.
+    told: Option<Vec<Arc<str>>>,
+    /// The workload's, since it was known.
+    labels: Option<Labels>,
+}
+
+impl Session {
+    /// Tells the access policies of the workload, unless it was told the same.
+    pub(super) async fn govern(&mut self) -> Result<(), Status> {
+        let (catalog, id) = (&self.desk.catalog, &self.peer.id);
+        if self.governed.told.is_none() {
+            // Before the first look, so that no change falls between the two.
+            let mailbox = self.subscriptions.mailbox();
+            catalog.stand_for(mailbox, id.namespace(), &self.workload);
+        }
+        self.governed.labels = self.labels().or(self.governed.labels.take());
+        let enrollment = catalog.enrollment(self.enrollment);
+        let granted = enrollment.map(|held| held.value.grant.labels.clone()).unwrap_or_default();
+        let known = self.governed.labels.as_ref().map_or(Known::MayHave(&granted), Known::Has);
+        let manifests = catalog.governing(id.namespace(), known);
+        if self.governed.told.as_ref() == Some(&manifests) {
+            return Ok(());
+        }
+        let policy = |manifest: &Arc<str>| v1::Attachment { manifest: manifest.to_string() };
+        let policies = manifests.iter().map(policy).collect();
+        self.governed.told = Some(manifests);
+        self.tell(Tell::Inbound(v1::Inbound { policies })).await
+    }
+
+    /// The workload's labels, as far as they are known.
+    fn labels(&self) -> Option<Labels> {
+        let (catalog, id) = (&self.desk.catalog, &self.peer.id);
+        if let Some(pod) = &self.pod {
+            let newest = catalog.pod_of(self.enrollment);
+            return Some(newest.as_ref().unwrap_or(pod).metadata.labels.clone());
+        }
+        // What another start of it registered says nothing of this one.
+        let registered = catalog.registration(&format!("{}/{}", id.namespace(), self.workload));
+        let is_ours = registered.is_none_or(|held| held.enrollment == self.enrollment);
+        let known = || catalog.labels(id.namespace(), &self.workload, id.service_account());
+        is_ours.then(known).flatten()
+    }
+
+    /// What the sidecar made of it.
+    pub(super) fn governed_by(&self, verdict: v1::InboundVerdict) {
+        let v1::InboundVerdict { faults } = verdict;
+        if !faults.is_empty() {
+            self.desk.metrics.updates_refused.inc();
+            let reasons = quoted(&faults);
+            warn!(
+                workload = self.workload,
+                reasons, "access policies can't be used there, those before stay"
+            );
+        }
+        self.entry.ungoverned(faults);
+    }
+
+    /// What the sidecar saw.
+    pub(super) fn reported(&self, report: v1::Report) {
+        let workload = (self.peer.id.namespace(), self.workload.as_str());
+        match convert::report(report) {
+            Ok(report) => self.desk.plaintext.take(workload, report, SystemTime::now()),
+            Err(error) => warn!(workload = self.workload, "a report can't be used: {error}"),
+        }
+    }
+}

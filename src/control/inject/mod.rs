@@ -1,0 +1,145 @@
+//! The injector: a pod as its author wrote it, to the same pod with a sidecar.
+//!
+//! `pod` is the core: pure, over JSON with its order kept, so that what we don't know is not lost.
+//! `annotations` (what the pod asks for) → `conflicts` (what can't be) → `probes`, `sidecar`, `rules`
+//! (what is added). Two doors lead to it and give the same result: `documents` for manifests on
+//! disk, `webhook` behind `server` for the API server. Invariant: a pod is injected as a whole,
+//! refused with a sentence, or left alone for a reason that is said.
+
+mod annotations;
+mod conflicts;
+mod documents;
+mod json;
+mod manifest;
+mod patch;
+mod pod;
+mod probes;
+mod rules;
+mod server;
+mod sidecar;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+mod webhook;
+
+use std::fmt;
+
+use serde_json::Value;
+
+pub use documents::{Printed, documents};
+pub use pod::{Asked, inject};
+pub use server::{Tls, serve};
+pub use table::table;
+pub use webhook::{Injector, NamespaceLabels, ReviewError};
+
+use crate::model::TrustDomain;
+
+/// Of the proxy's image and of the mark that an injected pod carries.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The namespace of the control plane.
+pub const SYSTEM_NAMESPACE: &str = "outrigger-system";
+
+/// The name under which the API server calls the webhook: in the certificate, and in its
+/// `clientConfig.service`.
+pub const WEBHOOK_HOST: &str = "outrigger-control-plane.outrigger-system.svc";
+
+/// Nothing is injected here: what runs in them has to work before the mesh does.
+pub const EXEMPT: [&str; 2] = ["kube-system", SYSTEM_NAMESPACE];
+
+/// What is the same for every pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub proxy_image: String,
+    pub trust_domain: TrustDomain,
+    /// `host:port`, as a sidecar reaches it.
+    pub control_plane: String,
+    /// Native sidecars unless a pod says otherwise; false for clusters before 1.29.
+    pub native_sidecars: bool,
+}
+
+impl Settings {
+    /// The proxy of our own version, and a control plane where `outrigger install` puts it.
+    pub fn new(trust_domain: TrustDomain) -> Settings {
+        Settings {
+            proxy_image: proxy_image(),
+            trust_domain,
+            control_plane: format!("{WEBHOOK_HOST}:15010"),
+            native_sidecars: true,
+        }
+    }
+}
+
+/// That of our own version.
+pub fn proxy_image() -> String {
+    format!("outrigger-proxy:{VERSION}")
+}
+
+/// What became of a pod that is not refused.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Injected(Injected),
+    Skipped(Skipped),
+}
+
+/// A pod with a sidecar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Injected {
+    pub pod: Value,
+    /// What its author should know all the same.
+    pub remarks: Vec<Remark>,
+}
+
+/// Why a pod is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Skipped {
+    #[error("neither the pod nor its namespace asks for it (label outrigger.dev/inject: enabled)")]
+    NotAsked,
+    #[error("it says outrigger.dev/inject: disabled")]
+    OptedOut,
+    #[error("already injected")]
+    Already,
+    #[error("hostNetwork: it shares the node's network, where nothing may be redirected")]
+    HostNetwork,
+    #[error("namespace {0} is exempt: what runs there has to work before the mesh does")]
+    Exempt(String),
+    #[error("it is a static pod, which the node runs as its own file says")]
+    Static,
+    #[error("it is for Windows nodes, which the sidecar does not run on")]
+    Windows,
+}
+
+/// Keys and indices from the document's root to a field.
+pub type Path = Vec<String>;
+
+/// Why a pod can't be injected: the field, the cause and the cure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub path: Path,
+    pub message: String,
+}
+
+/// Something about a field that stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    pub path: Path,
+    pub message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        said(f, &self.path, &self.message)
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        said(f, &self.path, &self.message)
+    }
+}
+
+fn said(f: &mut fmt::Formatter<'_>, path: &[String], message: &str) -> fmt::Result {
+    let field = json::field(path);
+    write!(f, "{field}{}{message}", if field.is_empty() { "" } else { ": " })
+}

@@ -1,0 +1,117 @@
+//! The webhook's side of the API server's question: a review of admission (`admission.k8s.io/v1`) in,
+//! a verdict out. Nothing is kept and nothing else is done, so that a dry run is like any other.
+//!
+//! What can't be injected is refused with the sentence that says why: a pod that asked for a sidecar
+//! and starts without one would be let in nowhere, or worse, everywhere.
+
+use k8s_openapi::ByteString;
+use serde_json::{Value, json};
+use tracing::{debug, info};
+
+use super::json::{at, text};
+use super::{Asked, Injected, Outcome, Refusal, Remark, Settings, inject, patch};
+use crate::resources::Labels;
+
+const VERSION: &str = "admission.k8s.io/v1";
+
+/// The labels of a namespace; `None` where nothing is known of it.
+pub type NamespaceLabels = Box<dyn Fn(&str) -> Option<Labels> + Send + Sync>;
+
+/// Injects pods as they are created.
+pub struct Injector {
+    pub settings: Settings,
+    pub namespace_labels: NamespaceLabels,
+}
+
+/// Why a question can't be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    #[error("the body is not JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+    #[error(
+        "expected an AdmissionReview of {VERSION}, found {0}: set admissionReviewVersions: [v1] in \
+         the webhook's configuration"
+    )]
+    NotAReview(String),
+    #[error("the review lacks {0}")]
+    Lacks(&'static str),
+}
+
+impl Injector {
+    /// Answers a review.
+    ///
+    /// # Errors
+    /// When it is none; a pod that is refused is an answer.
+    pub fn review(&self, body: &[u8]) -> Result<Value, ReviewError> {
+        let review: Value = serde_json::from_slice(body).map_err(ReviewError::NotJson)?;
+        let word = |key| text(&review, [key]).unwrap_or("nothing");
+        if (word("apiVersion"), word("kind")) != (VERSION, "AdmissionReview") {
+            let found = format!("{} of {}", word("kind"), word("apiVersion"));
+            return Err(ReviewError::NotAReview(found));
+        }
+        let request = at(&review, "request").ok_or(ReviewError::Lacks("request"))?;
+        let uid = text(request, ["uid"]).ok_or(ReviewError::Lacks("request.uid"))?;
+        let mut response = self.verdict(request)?;
+        response["uid"] = uid.into();
+        Ok(json!({"apiVersion": VERSION, "kind": "AdmissionReview", "response": response}))
+    }
+
+    fn verdict(&self, request: &Value) -> Result<Value, ReviewError> {
+        if !is_new_pod(request) {
+            return Ok(json!({"allowed": true}));
+        }
+        let pod = at(request, "object").ok_or(ReviewError::Lacks("request.object"))?;
+        let namespace =
+            text(request, ["namespace"]).ok_or(ReviewError::Lacks("request.namespace"))?;
+        let labels = (self.namespace_labels)(namespace);
+        let name = text(pod, ["metadata", "name"])
+            .or_else(|| text(pod, ["metadata", "generateName"]))
+            .unwrap_or_default();
+        let asked = Asked::OnCreation(labels.as_ref());
+        Ok(match inject(pod, Some(namespace), asked, &self.settings) {
+            Ok(Outcome::Skipped(reason)) => {
+                debug!(namespace, pod = name, %reason, "not injected");
+                json!({"allowed": true})
+            }
+            Ok(Outcome::Injected(Injected { pod: injected, remarks })) => {
+                debug!(namespace, pod = name, "injected");
+                accepted(pod, &injected, &remarks)
+            }
+            Err(refusals) => {
+                let sentence = sentence(&refusals);
+                info!(namespace, pod = name, "refused: {sentence}");
+                let status = json!({"code": 422, "reason": "Invalid", "message": sentence});
+                json!({"allowed": false, "status": status})
+            }
+        })
+    }
+}
+
+/// Whoever configures the webhook may ask for more than it is for.
+fn is_new_pod(request: &Value) -> bool {
+    let kind = &request["kind"];
+    text(kind, ["group"]).unwrap_or_default().is_empty()
+        && text(kind, ["kind"]) == Some("Pod")
+        && text(request, ["operation"]) == Some("CREATE")
+        && text(request, ["subResource"]).unwrap_or_default().is_empty()
+}
+
+fn accepted(pod: &Value, injected: &Value, remarks: &[Remark]) -> Value {
+    let operations = Value::from(patch::diff(pod, injected)).to_string();
+    let mut response = json!({
+        "allowed": true,
+        "patchType": "JSONPatch",
+        // As bytes are in Kubernetes' JSON: in base64.
+        "patch": ByteString(operations.into_bytes()),
+    });
+    if !remarks.is_empty() {
+        let remarks: Vec<String> = remarks.iter().map(Remark::to_string).collect();
+        response["warnings"] = json!(remarks);
+    }
+    response
+}
+
+fn sentence(refusals: &[Refusal]) -> String {
+    let refusals: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+    format!("no sidecar can be injected: {}", refusals.join("; "))
+}

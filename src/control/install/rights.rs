@@ -1,0 +1,120 @@
+//! What the control plane may do in a cluster: no verb without somebody who needs it.
+//!
+//! It reads what describes the mesh, and writes only its own: status of routes and policies, its
+//! Secrets, its Lease, the trust bundle, the bundle of its webhook. It can't read a Secret that is
+//! not its own, make a pod, or change a workload. Where the API has no way to say it more narrowly
+//! (a `create` knows no names), the comment says so.
+
+use serde_json::{Value, json};
+
+use super::{NAME, labels, metadata};
+use crate::model::CONTROL_PLANE_NAMESPACE;
+
+/// Keys, tokens and the operators' token; and what was registered from outside the cluster.
+const SECRETS: [&str; 2] = ["outrigger-control-plane", "outrigger-state"];
+
+/// In every namespace: the roots that sidecars start from.
+pub const TRUST_BUNDLE: &str = "outrigger-trust-bundle";
+
+const READ: [&str; 3] = ["get", "list", "watch"];
+
+/// A name limits `list` and `watch` too, when they ask for that one name only.
+const PATCH: [&str; 4] = ["get", "list", "watch", "patch"];
+
+/// With the version that was read as a precondition, which a patch need not have.
+const UPDATE: [&str; 4] = ["get", "list", "watch", "update"];
+
+pub(super) fn objects() -> Vec<Value> {
+    let account =
+        json!({"kind": "ServiceAccount", "name": NAME, "namespace": CONTROL_PLANE_NAMESPACE});
+    let role = |kind: &str| json!({"apiGroup": RBAC, "kind": kind, "name": NAME});
+    let of_cluster = json!({"name": NAME, "labels": labels()});
+    let version = format!("{RBAC}/v1");
+    vec![
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(NAME)}),
+        json!({
+            "apiVersion": version,
+            "kind": "ClusterRole",
+            "metadata": of_cluster,
+            "rules": everywhere(),
+        }),
+        json!({
+            "apiVersion": version,
+            "kind": "ClusterRoleBinding",
+            "metadata": of_cluster,
+            "roleRef": role("ClusterRole"),
+            "subjects": [account],
+        }),
+        json!({
+            "apiVersion": version,
+            "kind": "Role",
+            "metadata": metadata(NAME),
+            "rules": at_home(),
+        }),
+        json!({
+            "apiVersion": version,
+            "kind": "RoleBinding",
+            "metadata": metadata(NAME),
+            "roleRef": role("Role"),
+            "subjects": [account],
+        }),
+    ]
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// In the whole cluster.
+fn everywhere() -> Vec<Value> {
+    vec![
+        // Names, ports and addresses; who runs where, under which account, and with which labels;
+        // which namespaces want sidecars and the trust bundle; the zone of a node.
+        rule("", &["services", "pods", "namespaces", "nodes"], &READ),
+        rule("discovery.k8s.io", &["endpointslices"], &READ),
+        rule("gateway.networking.k8s.io", &["httproutes", "grpcroutes"], &READ),
+        // Whether a route was accepted; what it says is never written.
+        rule("gateway.networking.k8s.io", &["httproutes/status", "grpcroutes/status"], &["patch"]),
+        rule("outrigger.dev", &["accesspolicies", "trafficpolicies", "workloads"], &READ),
+        rule(
+            "outrigger.dev",
+            &["accesspolicies/status", "trafficpolicies/status", "workloads/status"],
+            &["patch"],
+        ),
+        // Whose token a sidecar brings when it asks for its first certificate.
+        rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
+        // The trust bundle, in every namespace; to create one can't be limited to a name.
+        rule("", &["configmaps"], &["create"]),
+        named("", "configmaps", &[TRUST_BUNDLE], &PATCH),
+        // The root by which the API server knows the webhook; nobody else's webhook.
+        named(
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations",
+            &[super::INJECTOR],
+            &PATCH,
+        ),
+    ]
+}
+
+/// In its own namespace.
+fn at_home() -> Vec<Value> {
+    vec![
+        // Its own two; to create one can't be limited to a name.
+        rule("", &["secrets"], &["create"]),
+        named("", "secrets", &SECRETS, &UPDATE),
+        // Which replica writes; to create one can't be limited to a name.
+        rule("coordination.k8s.io", &["leases"], &["create"]),
+        named("coordination.k8s.io", "leases", &[NAME], &UPDATE),
+    ]
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
+}
+
+fn named(group: &str, resource: &str, names: &[&str], verbs: &[&str]) -> Value {
+    json!({
+        "apiGroups": [group],
+        "resources": [resource],
+        "resourceNames": names,
+        "verbs": verbs,
+    })
+}

@@ -1,0 +1,173 @@
+//! The objects fit each other: what one names, another is.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn all() -> Vec<Value> {
+    objects(&Settings::default())
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    let found = objects.iter().find(|of| of["kind"] == kind);
+    found.unwrap_or_else(|| panic!("no {kind}"))
+}
+
+#[test]
+fn what_is_needed_comes_first() {
+    let all = all();
+    let position = |kind: &str| all.iter().position(|of| of["kind"] == kind);
+    let order = [
+        "Namespace",
+        "CustomResourceDefinition",
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Deployment",
+        "MutatingWebhookConfiguration",
+        "AccessPolicy",
+    ];
+    for pair in order.windows(2) {
+        assert!(position(pair[0]).is_some(), "{} is missing", pair[0]);
+        assert!(position(pair[0]) < position(pair[1]), "{pair:?}");
+    }
+}
+
+#[test]
+fn what_holds_up_pods_goes_first_and_the_namespace_last() {
+    let kinds = |with: bool| -> Vec<String> {
+        let all = removals(with);
+        all.iter().map(|of| of["kind"].as_str().expect("a kind").to_owned()).collect()
+    };
+    let usual = kinds(false);
+    assert_eq!(usual.first().map(String::as_str), Some("MutatingWebhookConfiguration"));
+    assert_eq!(usual.last().map(String::as_str), Some("Namespace"));
+    assert!(!usual.iter().any(|kind| kind == "CustomResourceDefinition"));
+    assert_eq!(kinds(true).last().map(String::as_str), Some("CustomResourceDefinition"));
+}
+
+#[test]
+fn strict_leaves_out_the_permissive_policy() {
+    let strict = Settings { mtls: Mtls::Strict, ..Settings::default() };
+    let objects = objects(&strict);
+    assert!(!objects.iter().any(|of| of["kind"] == "AccessPolicy"));
+    assert_eq!(of_kind(&objects, "Deployment")["metadata"]["annotations"][MTLS], "strict");
+}
+
+#[test]
+fn selectors_find_the_pods() {
+    let all = all();
+    let deployment = of_kind(&all, "Deployment");
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    let selectors = [
+        &deployment["spec"]["selector"]["matchLabels"],
+        &of_kind(&all, "Service")["spec"]["selector"],
+        &of_kind(&all, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        &of_kind(&all, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+    ];
+    for selector in selectors {
+        let selector = selector.as_object().expect("labels");
+        assert!(!selector.is_empty());
+        for (key, value) in selector {
+            assert_eq!(labels[key], *value, "{key}");
+        }
+    }
+}
+
+#[test]
+fn ports_have_one_number_each() {
+    let all = all();
+    let numbers = |ports: &Value, number: &str| -> Vec<(String, u64)> {
+        let of = |port: &Value| {
+            let name = port["name"].as_str().expect("a name").to_owned();
+            (name, port[number].as_u64().expect("a number"))
+        };
+        ports.as_array().expect("ports").iter().map(of).collect()
+    };
+    let pod = &of_kind(&all, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+    let of_pod = numbers(&pod["ports"], "containerPort");
+    assert_eq!(numbers(&of_kind(&all, "Service")["spec"]["ports"], "port"), of_pod);
+    for (flag, port) in [("listen", 15010), ("admin-listen", 15014), ("webhook-listen", 15017)] {
+        assert!(of_pod.iter().any(|(_, number)| *number == port));
+        let flag = format!("--{flag}=[::]:{port}");
+        assert!(pod["args"].as_array().expect("args").contains(&json!(flag)), "{flag}");
+    }
+    let webhooks = of_kind(&all, "MutatingWebhookConfiguration")["webhooks"].clone();
+    for webhook in webhooks.as_array().expect("webhooks") {
+        assert_eq!(webhook["clientConfig"]["service"]["port"], 15017);
+    }
+}
+
+/// Two lists that both matched a pod would have it injected by two calls.
+#[test]
+fn no_pod_is_asked_about_twice() {
+    let all = all();
+    let webhooks = &of_kind(&all, "MutatingWebhookConfiguration")["webhooks"];
+    let on_label = |at: usize| -> Vec<Value> {
+        let selector = &webhooks[at]["objectSelector"]["matchExpressions"];
+        selector.as_array().expect("expressions").clone()
+    };
+    assert!(on_label(0).contains(&json!({"key": INJECT, "operator": "DoesNotExist"})));
+    assert!(on_label(1).contains(&json!({"key": INJECT, "operator": "Exists"})));
+    for webhook in webhooks.as_array().expect("webhooks") {
+        let namespaces = webhook["namespaceSelector"]["matchExpressions"].as_array();
+        let exempt = namespaces.expect("expressions").last().expect("one");
+        assert_eq!(exempt["values"], json!(["kube-system", "outrigger-system"]));
+    }
+}
+
+/// Least rights stay so only if somebody notices when they grow.
+#[test]
+fn nothing_is_granted_that_could_take_over_a_cluster() {
+    for object in all().iter().filter(|of| of.get("rules").is_some()) {
+        for rule in object["rules"].as_array().expect("rules") {
+            let list = |field: &str| -> Vec<String> {
+                let items = rule[field].as_array().cloned().unwrap_or_default();
+                items.iter().map(|of| of.as_str().expect("text").to_owned()).collect()
+            };
+            let (resources, verbs) = (list("resources"), list("verbs"));
+            let wild = |all: &[String]| all.iter().any(|of| of.contains('*'));
+            assert!(!wild(&resources) && !wild(&verbs) && !wild(&list("apiGroups")), "{rule}");
+            assert!(!verbs.iter().any(|verb| verb.starts_with("delete")), "{rule}");
+            let writes = verbs.iter().any(|verb| ["update", "patch"].contains(&verb.as_str()));
+            let named = !list("resourceNames").is_empty();
+            let of_status = resources.iter().all(|of| of.ends_with("/status"));
+            assert!(!writes || named || of_status, "{rule}");
+            let secret = resources.iter().any(|of| of == "secrets");
+            assert!(
+                !secret || (object["kind"] == "Role" && (named || verbs == ["create"])),
+                "{rule}"
+            );
+            for verb in ["escalate", "bind", "impersonate"] {
+                assert!(!verbs.iter().any(|of| of == verb), "{rule}");
+            }
+        }
+    }
+}
+
+/// The Pod Security Standards' `restricted`, which the namespace asks for.
+#[test]
+fn the_pod_is_restricted() {
+    let all = all();
+    let pod = &of_kind(&all, "Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let container = &pod["containers"][0]["securityContext"];
+    assert_eq!(container["capabilities"], json!({"drop": ["ALL"]}));
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    let namespace = &all[0]["metadata"]["labels"];
+    assert_eq!(namespace["pod-security.kubernetes.io/enforce"], "restricted");
+}
+
+#[test]
+fn a_lifetime_is_written_as_the_flag_takes_it() {
+    for (seconds, written) in [(86_400, "24h"), (5_400, "90m"), (90, "90s")] {
+        let lifetime = Duration::from_secs(seconds);
+        let settings = Settings { cert_lifetime: lifetime, ..Settings::default() };
+        let objects = objects(&settings);
+        let pod = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+        let flag = json!(format!("--cert-lifetime={written}"));
+        assert!(pod["args"].as_array().expect("args").contains(&flag), "{written}");
+    }
+}

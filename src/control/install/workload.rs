@@ -1,0 +1,162 @@
+//! The control plane itself: its pods, the service they are reached by, and what keeps enough of
+//! them running.
+//!
+//! Two replicas on different nodes, if there are as many; one stays while a node is drained and
+//! while a release is rolled out. Losing both stops nothing that runs: sidecars go on with what
+//! they know.
+
+use serde_json::{Value, json};
+
+use super::{MTLS, NAME, Settings, labels, metadata, selector, webhook};
+
+/// Sidecars and operators, over TLS.
+const MESH: u16 = 15010;
+/// Probes, metrics, the dashboard.
+const ADMIN: u16 = 15014;
+
+/// Its uid and gid in the image.
+const USER: u32 = 2103;
+
+pub(super) fn objects(settings: &Settings) -> Vec<Value> {
+    vec![service(), deployment(settings), budget(), network()]
+}
+
+fn service() -> Value {
+    let port = |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": name, "protocol": "TCP"});
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(NAME),
+        "spec": {
+            "selector": selector(),
+            "ports": [port("mesh", MESH), port("admin", ADMIN), port("webhook", webhook::PORT)],
+        },
+    })
+}
+
+fn deployment(settings: &Settings) -> Value {
+    let mut about = metadata(NAME);
+    about["annotations"] = json!({MTLS: settings.mtls.as_str()});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": about,
+        "spec": {
+            "replicas": settings.replicas,
+            "selector": {"matchLabels": selector()},
+            // A new replica serves before an old one leaves.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {"metadata": {"labels": labels()}, "spec": pod(settings)},
+        },
+    })
+}
+
+fn pod(settings: &Settings) -> Value {
+    let together = json!({"matchLabels": selector()});
+    json!({
+        "serviceAccountName": NAME,
+        // It has until then to hand its sessions over; longer than its own drain.
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+            "weight": 100,
+            "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": together},
+        }]}},
+        "topologySpreadConstraints": [{
+            "maxSkew": 1,
+            "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": together,
+        }],
+        "containers": [container(settings)],
+    })
+}
+
+fn container(settings: &Settings) -> Value {
+    let port =
+        |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
+    let asked = |path: &str| json!({"path": path, "port": "admin", "scheme": "HTTP"});
+    json!({
+        "name": "control-plane",
+        "image": settings.control_plane_image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": arguments(settings),
+        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "ports": [port("mesh", MESH), port("admin", ADMIN), port("webhook", webhook::PORT)],
+        // The first lists of a large cluster take their time; a minute and a half of it.
+        "startupProbe": {"httpGet": asked("/live"), "periodSeconds": 1, "failureThreshold": 90},
+        "livenessProbe": {"httpGet": asked("/live"), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        "readinessProbe": {"httpGet": asked("/ready"), "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 2},
+        // No limit of CPU: held back, it would answer late when most sidecars ask at once.
+        "resources": {
+            "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request},
+            "limits": {"memory": settings.memory_limit},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    })
+}
+
+fn arguments(settings: &Settings) -> Vec<String> {
+    vec![
+        "control-plane".into(),
+        "--kubernetes".into(),
+        format!("--listen=[::]:{MESH}"),
+        format!("--admin-listen=[::]:{ADMIN}"),
+        format!("--webhook-listen=[::]:{}", webhook::PORT),
+        format!("--proxy-image={}", settings.proxy_image),
+        format!("--trust-domain={}", settings.trust_domain),
+        format!("--cert-lifetime={}", written(settings)),
+        format!("--log-level={}", settings.log_level),
+        "--log-format=json".into(),
+    ]
+}
+
+/// In the largest unit that says it exactly, down to seconds.
+fn written(settings: &Settings) -> String {
+    match settings.cert_lifetime.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+/// A node that is drained waits until another replica serves. Said as what may be missing, so that
+/// a single replica holds up no drain for ever.
+fn budget() -> Value {
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(NAME),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector()}},
+    })
+}
+
+/// Only its three ports are open, and what sidecars use only to pods. The other two can't be
+/// narrowed: the API server calls from outside the pods' network, and whoever collects metrics is
+/// not known here. The way out is left open, because the addresses of the API server and of DNS
+/// are not known here either.
+fn network() -> Value {
+    let port = |port: &str| json!({"port": port, "protocol": "TCP"});
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(NAME),
+        "spec": {
+            "podSelector": {"matchLabels": selector()},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [{"namespaceSelector": {}}], "ports": [port("mesh")]},
+                {"ports": [port("webhook"), port("admin")]},
+            ],
+        },
+    })
+}

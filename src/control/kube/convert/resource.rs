@@ -1,0 +1,64 @@
+//! Routes, policies and workloads: read by the same strict decoder as a file.
+//!
+//! The API server's schema has let them in, but it can't say everything that must hold; what it let
+//! in and the mesh can't act on is a fault, said in the object's status. Of a route only those
+//! parents count that are Services: the others are a gateway's.
+
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use super::{created_ms, version};
+use crate::control::catalog::Held;
+use crate::resources::{Fault, Origin, parse_documents};
+
+/// What became of an object.
+#[derive(Debug)]
+pub enum Judged {
+    /// It is not for the mesh.
+    Foreign,
+    Sound(Held),
+    Faulty(Vec<Fault>),
+}
+
+/// Reads an object of a kind that may be written in a file.
+pub fn judge(api_version: &str, kind: &str, object: DynamicObject) -> Judged {
+    let DynamicObject { types: _, metadata: meta, mut data } = object;
+    let mut spec = data.get_mut("spec").map(Value::take).unwrap_or_else(|| json!({}));
+    if let Some(parents) = spec.get_mut("parentRefs").and_then(Value::as_array_mut) {
+        parents.retain(is_service);
+        if parents.is_empty() {
+            return Judged::Foreign;
+        }
+    } else if kind.ends_with("Route") {
+        return Judged::Foreign;
+    }
+    let name = meta.name.clone().unwrap_or_default();
+    let document = json!({
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": meta.namespace,
+            "labels": meta.labels,
+            "creationTimestamp": meta.creation_timestamp.as_ref().map(|time| time.0.to_string()),
+        },
+        "spec": spec,
+    });
+    let origin = Origin::file(format!("{kind} {name}"));
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    match parse_documents(&document.to_string(), &origin, namespace).map(|mut all| all.pop()) {
+        Ok(Some(resource)) => Judged::Sound(Held {
+            resource: resource.into(),
+            version: version(&meta),
+            created_ms: created_ms(&meta),
+        }),
+        Ok(None) => Judged::Foreign,
+        Err(faults) => Judged::Faulty(faults),
+    }
+}
+
+/// The API server fills in `group` and `kind`, which mean a Gateway unless somebody said otherwise.
+fn is_service(parent: &Value) -> bool {
+    let word = |name: &str| parent.get(name).and_then(Value::as_str);
+    word("kind") == Some("Service") && matches!(word("group"), None | Some("" | "core"))
+}

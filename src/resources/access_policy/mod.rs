@@ -1,0 +1,137 @@
+//! `AccessPolicy`: who may call a workload.
+//!
+//! Read and printed here; `level` says which of several counts. What this version would not act on
+//! is refused, never passed over: a rule that nobody keeps would let somebody in.
+
+pub mod level;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Value, json};
+
+use super::decode::{Decoder, Fields, distinct_values, list};
+use super::manifest::object;
+use super::metadata::Metadata;
+use super::names::{Labels, labels};
+use super::node::{Node, Value as Read};
+use super::scalar::{choice, port};
+use super::sketch::Note;
+use crate::model::{CONTROL_PLANE_NAMESPACE, Mtls};
+
+/// Who may call the workloads that it selects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessPolicy {
+    pub metadata: Metadata,
+    /// Labels that a workload must have; empty: every workload of the namespace, or of the mesh in
+    /// the namespace `outrigger-system`.
+    pub selector: Labels,
+    /// The app's, in ascending order; empty: all.
+    pub ports: Vec<u16>,
+    /// Absent: as another policy says, or strict.
+    pub mtls: Option<Mtls>,
+}
+
+/// Of an `AccessPolicy`, and not acted on yet.
+const LATER: [&str; 6] = ["mode", "jwt", "apiKeys", "default", "audit", "rules"];
+const NOT_ACTED_ON: &str =
+    "is not supported by this version: nobody would be refused or let in by it; remove it";
+
+/// More names of ports are a slip of the pen; each is looked through for every connection.
+/// Arbitrary.
+const MOST_PORTS: usize = 100;
+
+const MODES: &[(&str, Mtls)] =
+    &[(Mtls::Strict.as_str(), Mtls::Strict), (Mtls::Permissive.as_str(), Mtls::Permissive)];
+
+pub(super) fn decode(
+    metadata: Option<Metadata>,
+    spec: &Node,
+    decoder: &mut Decoder,
+) -> Option<AccessPolicy> {
+    let mut fields = Fields::open(spec, decoder)?;
+    let selector = fields.optional("selector", selector);
+    let ports = fields.optional("ports", ports);
+    let mtls = fields.optional("mtls", choice(MODES));
+    fields.refused(&LATER, NOT_ACTED_ON);
+    fields.close();
+    Some(AccessPolicy {
+        metadata: metadata?,
+        selector: selector.unwrap_or_default(),
+        ports: ports.unwrap_or_default(),
+        mtls,
+    })
+}
+
+/// In Kubernetes an empty selector means everything, which here is said by leaving it out: who
+/// wrote one may have meant either.
+fn selector(node: &Node, decoder: &mut Decoder) -> Option<Labels> {
+    let mut fields = Fields::open(node, decoder)?;
+    let found = fields.required("matchLabels", labels);
+    fields.refused(&["matchExpressions"], "is not supported: write `matchLabels`");
+    if found.as_ref().is_some_and(Labels::is_empty) {
+        let message = "names no label; leave out `selector` to mean every workload";
+        fields.fault("matchLabels", message);
+    }
+    fields.close();
+    found
+}
+
+fn ports(node: &Node, decoder: &mut Decoder) -> Option<Vec<u16>> {
+    decoder.note(|| Note::AtMost(MOST_PORTS));
+    let count = if let Read::List(items) = &node.value { items.len() } else { 1 };
+    if count == 0 || count > MOST_PORTS {
+        let message = match count {
+            0 => "names no port; leave out `ports` to mean all of them".to_owned(),
+            count => format!("has {count} ports; one policy may have {MOST_PORTS}: write two"),
+        };
+        decoder.fault(&node.at, message);
+        return None;
+    }
+    let mut ports = list(node, decoder, port)?;
+    distinct_values(node, decoder, &ports);
+    ports.sort_unstable();
+    Some(ports)
+}
+
+/// What it says, in the shape it is written in.
+pub(super) fn spec(policy: &AccessPolicy) -> Value {
+    let AccessPolicy { metadata: _, selector, ports, mtls } = policy;
+    object([
+        ("selector", (!selector.is_empty()).then(|| json!({"matchLabels": selector}))),
+        ("ports", (!ports.is_empty()).then(|| json!(ports))),
+        ("mtls", mtls.map(|mtls| json!(mtls.as_str()))),
+    ])
+}
+
+impl AccessPolicy {
+    /// Whether it is about a workload with these labels, at any of its ports.
+    pub fn concerns(&self, namespace: &str, labels: &Labels) -> bool {
+        let of = self.metadata.namespace.as_str();
+        let selected = self.selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+        self.is_of_mesh() || of == namespace && selected
+    }
+
+    /// Whether it is about every workload of every namespace.
+    pub fn is_of_mesh(&self) -> bool {
+        self.selector.is_empty() && self.metadata.namespace == CONTROL_PLANE_NAMESPACE
+    }
+
+    /// Whom it is about, for people.
+    pub fn subject(&self) -> String {
+        let namespace = &self.metadata.namespace;
+        if self.is_of_mesh() {
+            return "the mesh".to_owned();
+        }
+        if self.selector.is_empty() {
+            return format!("namespace {namespace}");
+        }
+        let labels: Vec<String> = self.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        format!("workloads with {} of namespace {namespace}", labels.join(","))
+    }
+
+    /// `namespace/name`, as pages and metrics name it.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.metadata.namespace, self.metadata.name)
+    }
+}

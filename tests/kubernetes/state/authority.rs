@@ -1,0 +1,185 @@
+//! The keys in a Secret: who comes first, who renews, and what becomes of damage.
+
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use outrigger::control::ca::Lifetimes;
+use outrigger::control::kube::authority::{OpenError, Opened, SECRET, open};
+use outrigger::model::TrustDomain;
+use tokio::sync::watch;
+
+use super::cluster::{Cluster, cluster, eventually};
+use super::lossy::lossy;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn try_open(cluster: &Cluster, client: kube::Client) -> Result<Opened, OpenError> {
+    open(client, &cluster.namespace, &TrustDomain::default(), Lifetimes::default()).await
+}
+
+async fn opened(cluster: &Cluster) -> Opened {
+    try_open(cluster, cluster.client.clone()).await.expect("opened")
+}
+
+fn secrets(cluster: &Cluster) -> Api<Secret> {
+    Api::namespaced(cluster.client.clone(), &cluster.namespace)
+}
+
+/// The root, and the issuer that a new leaf comes with.
+fn signs_with(opened: &Opened) -> [Vec<u8>; 2] {
+    let own = opened.authority.own(SystemTime::now()).expect("signed");
+    [opened.authority.roots().to_pem().into_bytes(), own.chain()[1].to_vec()]
+}
+
+/// Puts another text into a field, or removes it.
+async fn change(cluster: &Cluster, field: &str, text: Option<&[u8]>) {
+    let secrets = secrets(cluster);
+    let mut secret = secrets.get(SECRET).await.expect("there");
+    let data = secret.data.get_or_insert_default();
+    match text {
+        Some(text) => drop(data.insert(field.to_owned(), ByteString(text.to_vec()))),
+        None => drop(data.remove(field)),
+    }
+    secrets.replace(SECRET, &PostParams::default(), &secret).await.expect("put");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_start_together_have_one_root() {
+    let Some(cluster) = cluster().await else { return };
+    let starts: Vec<_> = (0..8)
+        .map(|seed| {
+            // Some of them on a bad way.
+            let client = cluster.client.clone();
+            let client = if seed % 2 == 0 { client } else { lossy(client, seed) };
+            let namespace = cluster.namespace.clone();
+            tokio::spawn(async move {
+                open(client, &namespace, &TrustDomain::default(), Lifetimes::default()).await
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for start in starts {
+        all.push(start.await.expect("no panic").expect("opened"));
+    }
+    let token = all[0].signer.mint(
+        &serde_json::from_str(r#"{"namespace": "shop", "serviceAccount": "web"}"#)
+            .expect("a right"),
+        SystemTime::now(),
+        DAY,
+    );
+    let token = token.expect("minted").token;
+    let operator = secrets(&cluster).get(SECRET).await.expect("there").data.expect("data");
+    for one in &all {
+        assert_eq!(signs_with(one), signs_with(&all[0]));
+        one.signer.read(&token, SystemTime::now()).expect("of the same key");
+        let shown = &operator["operator.token"].0;
+        assert!(one.operator.is(shown), "the same operators' token");
+    }
+}
+
+/// With lives so short that the issuer is due after four seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_renews_and_the_others_follow() {
+    let Some(cluster) = cluster().await else { return };
+    let lives = Lifetimes { leaf: Duration::from_secs(2), issuer: Duration::from_secs(8) };
+    let domain = TrustDomain::default();
+    let open = || open(cluster.client.clone(), &cluster.namespace, &domain, lives);
+    let (first, second) = (open().await.expect("opened"), open().await.expect("opened"));
+    let authorities = [first.authority.clone(), second.authority.clone()];
+    let issuer = |at: usize| {
+        let own = authorities[at].own(SystemTime::now()).expect("signed");
+        own.chain()[1].to_vec()
+    };
+    let old = issuer(0);
+    assert_eq!(issuer(1), old);
+    let (lead, is_leader) = watch::channel(false);
+    let (_follow, is_not) = watch::channel(false);
+    let keeping =
+        [tokio::spawn(first.keys.keep(is_leader)), tokio::spawn(second.keys.keep(is_not))];
+    let first = &authorities[0];
+    eventually("it is due", || async { first.is_renewal_due(SystemTime::now()) }).await;
+    assert_eq!(issuer(0), old, "nobody leads");
+    lead.send_replace(true);
+    eventually("the leader has another", || async { issuer(0) != old }).await;
+    eventually("the other has it too", || async { issuer(1) == issuer(0) }).await;
+    keeping.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// A new issuer that somebody else wrote is taken into use without a restart; so is the leader's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_issuer_is_taken_into_use() {
+    let Some(cluster) = cluster().await else { return };
+    let (first, second) = (opened(&cluster).await, opened(&cluster).await);
+    let made = first.authority.successor(SystemTime::now()).expect("made");
+    let authority = second.authority.clone();
+    let before = signs_with(&second);
+    let (_leads, is_leader) = watch::channel(false);
+    let keeping = tokio::spawn(second.keys.keep(is_leader));
+    let secrets = secrets(&cluster);
+    let mut secret = secrets.get(SECRET).await.expect("there");
+    let data = secret.data.get_or_insert_default();
+    data.insert("issuer.key".into(), ByteString(made.key.into_bytes()));
+    data.insert("issuer.pem".into(), ByteString(made.certificate.into_bytes()));
+    secrets.replace(SECRET, &PostParams::default(), &secret).await.expect("put");
+    eventually("it signs with the new one", || async {
+        let own = authority.own(SystemTime::now()).expect("signed");
+        own.chain()[1].to_vec() != before[1]
+    })
+    .await;
+    keeping.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_was_removed_is_put_back_by_the_leader() {
+    let Some(cluster) = cluster().await else { return };
+    let first = opened(&cluster).await;
+    let before = signs_with(&first);
+    let (_leads, is_leader) = watch::channel(true);
+    let keeping = tokio::spawn(first.keys.keep(is_leader));
+    let secrets = secrets(&cluster);
+    secrets.delete(SECRET, &DeleteParams::default()).await.expect("removed");
+    eventually("it is there again", || async {
+        secrets.get_opt(SECRET).await.expect("asked").is_some()
+    })
+    .await;
+    assert_eq!(signs_with(&opened(&cluster).await), before);
+    keeping.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_is_said_with_its_field_and_changes_nothing_that_runs() {
+    let Some(cluster) = cluster().await else { return };
+    let running = opened(&cluster).await;
+    let before = signs_with(&running);
+    let sound = secrets(&cluster).get(SECRET).await.expect("there").data.expect("data");
+    let authority = running.authority.clone();
+    let (_leads, is_leader) = watch::channel(true);
+    let keeping = tokio::spawn(running.keys.keep(is_leader));
+    let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+    let rows: [(&str, Option<&[u8]>, &str); 7] = [
+        ("root.pem", None, "root.pem is missing, although"),
+        ("root.key", None, "root.key is missing, although"),
+        ("root.pem", Some(b""), "root.pem can't be used"),
+        ("root.key", Some(b"-----BEGIN"), "root.key can't be used"),
+        ("root.key", Some(other.as_bytes()), "root.key is not the key of"),
+        ("tokens.key", Some(b"x"), "tokens.key can't be used"),
+        ("operator.token", Some(b" \n"), "operator.token is empty"),
+    ];
+    for (field, text, said) in rows {
+        change(&cluster, field, text).await;
+        let refused = try_open(&cluster, cluster.client.clone()).await.err().expect(said);
+        let words = outrigger::http::respond::chain(&refused);
+        let place = format!("Secret {}/{SECRET}", cluster.namespace);
+        assert!(words.contains(said) && words.contains(&place), "{said}: {words}");
+        let stands = secrets(&cluster).get(SECRET).await.expect("there").data.expect("data");
+        assert_eq!(stands.get(field).map(|bytes| &*bytes.0), text, "{said}: it is left as it is");
+        let own = authority.own(SystemTime::now()).expect("it goes on signing");
+        assert_eq!(own.chain()[1].to_vec(), before[1]);
+        change(&cluster, field, Some(&sound[field].0)).await;
+    }
+    assert_eq!(signs_with(&opened(&cluster).await), before);
+    keeping.abort();
+}
