@@ -46,6 +46,8 @@ pub struct Pod {
     pub ports: Vec<WorkloadPort>,
     /// Its sidecar takes its traffic.
     pub is_meshed: bool,
+    /// How often its sidecar was started again.
+    pub restarts: u32,
     /// Its addresses are its node's.
     pub is_on_host: bool,
     /// It was told to end.
@@ -66,6 +68,7 @@ impl Pod {
             node,
             ports,
             is_meshed,
+            restarts,
             is_on_host,
             is_terminating,
             version: _,
@@ -76,6 +79,7 @@ impl Pod {
             && *service_account == other.service_account
             && *node == other.node
             && *ports == other.ports
+            && *restarts == other.restarts
             && (*is_meshed, *is_on_host, *is_terminating)
                 == (other.is_meshed, other.is_on_host, other.is_terminating)
     }

@@ -46,7 +46,9 @@ impl Members {
         {
             return None;
         }
-        if before.as_ref().map(|pod| &pod.uid) != now.as_ref().map(|pod| &pod.uid) {
+        // What an earlier start of its sidecar said is no word of this one.
+        let start = |pod: &Arc<Pod>| (Arc::clone(&pod.uid), pod.restarts);
+        if before.as_ref().map(start) != now.as_ref().map(start) {
             self.withdrawn.remove(name);
         }
         let mut touched = Touched::default();
@@ -140,13 +142,13 @@ impl Members {
         }
     }
 
-    /// All pods, by namespace and name.
     /// The pods at an address.
     pub fn at(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<Pod>> {
         let names = self.by_ip.get(&ip.to_canonical()).into_iter().flatten();
         names.filter_map(|name| self.pods.get(name))
     }
 
+    /// All pods, by namespace and name.
     pub fn pods(&self) -> &BTreeMap<ObjectName, Arc<Pod>> {
         &self.pods
     }

@@ -47,6 +47,7 @@ fn pod(name: &str, ips: &[&str]) -> Pod {
         node: Some("n1".into()),
         ports: vec![port],
         is_meshed: true,
+        restarts: 0,
         is_on_host: false,
         is_terminating: false,
         version: 1,
@@ -184,6 +185,11 @@ fn who_ends_is_left_out_unless_all_do() {
     assert_eq!(bench.endpoints(), [second]);
     bench.0.withdraw(&"shop/web-1".into(), false);
     assert_eq!(bench.endpoints().len(), 2);
+    // One that was started again came back, to whichever replica.
+    bench.0.withdraw(&"shop/web-1".into(), true);
+    bench.0.take(vec![runs(Pod { restarts: 1, ..pods[0].clone() })]);
+    assert_eq!(bench.endpoints().len(), 2);
+    bench.0.take(vec![runs(pods[0].clone())]);
     // A withdrawal is forgotten with its pod.
     bench.0.withdraw(&"shop/web-1".into(), true);
     bench.0.take(vec![Change::Pod("shop/web-1".into(), None), runs(pods[0].clone())]);

@@ -35,7 +35,8 @@ pub fn pod(object: k8s_openapi::api::core::v1::Pod) -> Option<Pod> {
         service_account: spec.service_account_name.as_deref().unwrap_or("default").into(),
         node: spec.node_name.as_deref().map(Into::into),
         ports: ports(&spec),
-        is_meshed: !is_on_host && has_started(&spec, &status),
+        is_meshed: !is_on_host && sidecar(&spec, &status).is_some_and(did_start),
+        restarts: sidecar(&spec, &status).map_or(0, restarts),
         is_on_host,
         is_terminating: meta.deletion_timestamp.is_some(),
         version: version(&meta),
@@ -74,17 +75,20 @@ fn native_sidecars(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     all.filter(|container| container.restart_policy.as_deref() == Some("Always"))
 }
 
-fn has_started(spec: &PodSpec, status: &PodStatus) -> bool {
+fn sidecar<'a>(spec: &PodSpec, status: &'a PodStatus) -> Option<&'a ContainerStatus> {
     let is_sidecar = |container: &Container| container.name == SIDECAR;
     let statuses = if native_sidecars(spec).any(is_sidecar) {
         &status.init_container_statuses
     } else if spec.containers.iter().any(is_sidecar) {
         &status.container_statuses
     } else {
-        return false;
+        return None;
     };
-    let status = statuses.iter().flatten().find(|status| status.name == SIDECAR);
-    status.is_some_and(did_start)
+    statuses.iter().flatten().find(|status| status.name == SIDECAR)
+}
+
+fn restarts(status: &ContainerStatus) -> u32 {
+    u32::try_from(status.restart_count).unwrap_or_default()
 }
 
 fn did_start(status: &ContainerStatus) -> bool {
