@@ -12,11 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Sources that the interception rules leave alone.
-const SOURCE_V4: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
-const SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
-/// The mark that they leave alone; to set it takes CAP_NET_ADMIN.
-const MARK: u32 = 0x6f72;
+use crate::runtime::exempt::{APP_LEG_V4, APP_LEG_V6, MARK};
 
 /// Connects to the app's port. `own` is the address at which the probe came in.
 ///
@@ -42,7 +38,7 @@ pub(super) async fn dial(port: u16, own: IpAddr) -> io::Result<TcpStream> {
 async fn connect(to: SocketAddr, past_the_rules: bool) -> io::Result<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if past_the_rules {
-        let source: IpAddr = if to.is_ipv4() { SOURCE_V4.into() } else { SOURCE_V6.into() };
+        let source: IpAddr = if to.is_ipv4() { APP_LEG_V4.into() } else { APP_LEG_V6.into() };
         let _ = socket.bind((source, 0).into());
         let _ = SockRef::from(&socket).set_mark(MARK);
     }

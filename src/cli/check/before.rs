@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::finding::Finding;
 use super::place::{collection, items, name, some_of, text};
-use crate::control::install::{self, INJECTOR, Settings};
+use crate::control::install::{self, Settings};
+use crate::control::kube::webhook::INJECTOR;
 
 const VERSION: &str = "Kubernetes";
 const ROUTES: &str = "Gateway API";

@@ -10,7 +10,7 @@ use super::cluster::Cluster;
 use super::finding::Finding;
 use super::injector::decoded;
 use super::place::{name, some_of, text};
-use crate::control::install::TRUST_BUNDLE;
+use crate::control::kube::trust::CONFIG_MAP;
 
 const ROOTS: &str = "roots";
 const ISSUER: &str = "issuer";
@@ -31,7 +31,7 @@ pub(super) async fn check(cluster: &Cluster) -> Vec<Finding> {
         Ok(Some(own)) => own,
         Ok(None) => {
             let cure = "the control plane's leader writes it: its log says what keeps it from that";
-            return vec![Finding::failed(ROOTS, format!("{TRUST_BUNDLE} is not there"), cure)];
+            return vec![Finding::failed(ROOTS, format!("{CONFIG_MAP} is not there"), cure)];
         }
         Err(why) => return vec![Finding::remark(ROOTS, why, "ask for the right to look")],
     };
@@ -53,7 +53,7 @@ pub(super) async fn check(cluster: &Cluster) -> Vec<Finding> {
         // As it should be for most people.
         Err(_) => {}
     }
-    let maps = format!("/api/v1/configmaps?fieldSelector=metadata.name%3D{TRUST_BUNDLE}");
+    let maps = format!("/api/v1/configmaps?fieldSelector=metadata.name%3D{CONFIG_MAP}");
     if let (Ok(namespaces), Ok(maps)) =
         (cluster.list("/api/v1/namespaces").await, cluster.list(&maps).await)
     {

@@ -9,8 +9,8 @@ use super::certificates::{BUNDLE, certificates};
 use super::cluster::Cluster;
 use super::finding::Finding;
 use super::place::{items, label, name, text};
-use super::pods::has_sidecar;
-use crate::control::install::{INJECT, INJECTOR};
+use crate::control::inject::{INJECT, has_sidecar};
+use crate::control::kube::webhook::INJECTOR;
 
 const REGISTRATION: &str = "webhook";
 const TRY: &str = "injection";
@@ -79,7 +79,7 @@ async fn attempt(cluster: &Cluster) -> Finding {
 /// What became of the try.
 pub(super) fn judged(namespace: &str, pod: Result<Value, String>) -> Finding {
     match pod {
-        Ok(pod) if has_sidecar(&pod) => {
+        Ok(pod) if has_sidecar(&pod["spec"]) => {
             Finding::fine(TRY, format!("a new pod in {namespace} gets a sidecar"))
         }
         Ok(_) => Finding::failed(

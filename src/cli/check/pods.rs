@@ -12,15 +12,11 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::finding::Finding;
 use super::place::{annotation, created, items, label, name, text};
-use crate::control::install::{INJECT, INJECTOR};
+use crate::control::inject::{EXEMPT, INJECT, INJECTED, has_sidecar};
+use crate::control::kube::webhook::INJECTOR;
 
 const UNMESHED: &str = "pods";
 const SIDECARS: &str = "sidecars";
-
-/// By the injector, on every pod that it changed; its value is a release.
-const INJECTED: &str = "outrigger.dev/injected";
-const SIDECAR: &str = "outrigger-proxy";
-const EXEMPT: [&str; 2] = ["kube-system", "outrigger-system"];
 
 /// Pods that are named one by one; arbitrary.
 const SHOWN: usize = 50;
@@ -43,13 +39,6 @@ async fn look(cluster: &Cluster) -> Result<Vec<Finding>, String> {
     Ok(all)
 }
 
-pub(super) fn has_sidecar(pod: &Value) -> bool {
-    let lists = ["initContainers", "containers"];
-    lists
-        .iter()
-        .any(|list| items(&pod["spec"][*list]).iter().any(|of| text(&of["name"]) == SIDECAR))
-}
-
 /// The pods that were to have a sidecar.
 pub(super) fn unmeshed(
     namespaces: &[Value],
@@ -59,7 +48,7 @@ pub(super) fn unmeshed(
     let by_name: BTreeMap<&str, &Value> = namespaces.iter().map(|of| (name(of), of)).collect();
     let (mut all, mut meshed, mut out) = (Vec::new(), 0_usize, 0_usize);
     for pod in pods.iter().filter(|pod| !is_over(pod)) {
-        if has_sidecar(pod) {
+        if has_sidecar(&pod["spec"]) {
             meshed += 1;
             continue;
         }
@@ -157,7 +146,7 @@ fn replace(namespace: &Value, pod: &Value) -> String {
 /// Sidecars by release: the control plane's own and the one before work with it.
 pub(super) fn sidecars(pods: &[Value]) -> Vec<Finding> {
     let mut by_release: BTreeMap<&str, usize> = BTreeMap::new();
-    for pod in pods.iter().filter(|pod| has_sidecar(pod) && !is_over(pod)) {
+    for pod in pods.iter().filter(|pod| has_sidecar(&pod["spec"]) && !is_over(pod)) {
         *by_release.entry(annotation(pod, INJECTED)).or_default() += 1;
     }
     let cure = "kubectl rollout restart what has them";

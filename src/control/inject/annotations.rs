@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use super::json::{at, path, wrong};
 use super::table::{PREFIX, names};
 use super::values::{self, Amount};
-use super::{Path, Refusal, Settings};
+use super::{INJECT, Path, Refusal, Settings};
 use crate::resources::suggestion;
 
 /// Marks an injected pod, with the version.
-pub(super) const INJECTED: &str = "outrigger.dev/injected";
+pub const INJECTED: &str = "outrigger.dev/injected";
 
 /// What a pod asks for, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,13 +41,13 @@ pub(super) struct Wishes {
 /// When a value is neither, or the two disagree.
 pub(super) fn choice(metadata: &Value) -> Result<Option<bool>, Refusal> {
     let said = |kind| {
-        let path = path(["metadata", kind, "outrigger.dev/inject"]);
-        let value = at(metadata, kind).and_then(|named| at(named, "outrigger.dev/inject"));
+        let path = path(["metadata", kind, INJECT]);
+        let value = at(metadata, kind).and_then(|named| at(named, INJECT));
         value.map(|value| enabled(value, path)).transpose()
     };
     match (said("labels")?, said("annotations")?) {
         (Some(label), Some(annotation)) if label != annotation => Err(Refusal {
-            path: path(["metadata", "annotations", "outrigger.dev/inject"]),
+            path: path(["metadata", "annotations", INJECT]),
             message: "contradicts the label of the same name; remove the one or the other".into(),
         }),
         (label, annotation) => Ok(label.or(annotation)),

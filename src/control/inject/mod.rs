@@ -27,26 +27,31 @@ use std::fmt;
 
 use serde_json::Value;
 
+pub use annotations::INJECTED;
 pub use documents::{Printed, documents};
 pub use pod::{Asked, inject};
 pub use server::{Tls, serve};
+pub use sidecar::is_in as has_sidecar;
 pub use table::table;
 pub use webhook::{Injector, NamespaceLabels, ReviewError};
 
-use crate::model::TrustDomain;
+use crate::model::{CONTROL_PLANE_NAMESPACE, TrustDomain};
 
 /// Of the proxy's image and of the mark that an injected pod carries.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The namespace of the control plane.
-pub const SYSTEM_NAMESPACE: &str = "outrigger-system";
+/// What the sidecar's container is called.
+pub const SIDECAR: &str = "outrigger-proxy";
+
+/// The label of a namespace or pod, and annotation of a pod, by which it opts in or out.
+pub const INJECT: &str = "outrigger.dev/inject";
 
 /// The name under which the API server calls the webhook: in the certificate, and in its
 /// `clientConfig.service`.
 pub const WEBHOOK_HOST: &str = "outrigger-control-plane.outrigger-system.svc";
 
 /// Nothing is injected here: what runs in them has to work before the mesh does.
-pub const EXEMPT: [&str; 2] = ["kube-system", SYSTEM_NAMESPACE];
+pub const EXEMPT: [&str; 2] = ["kube-system", CONTROL_PLANE_NAMESPACE];
 
 /// What is the same for every pod.
 #[derive(Clone, Debug, PartialEq, Eq)]

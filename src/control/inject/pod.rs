@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::annotations::{self, INJECTED, Wishes};
 use super::json::{at, items, list, map, path, text, wrong};
-use super::{EXEMPT, Injected, Outcome, Refusal, Remark, Settings, Skipped, VERSION};
+use super::{EXEMPT, INJECT, Injected, Outcome, Refusal, Remark, Settings, Skipped, VERSION};
 use super::{conflicts, probes, rules, sidecar};
 use crate::resources::Labels;
 
@@ -133,7 +133,7 @@ fn of_namespace(labels: Option<&Labels>) -> Result<Option<bool>, Refusal> {
                        whether it wants a sidecar: try again, or label the pod";
         return Err(Refusal { path: Vec::new(), message: message.into() });
     };
-    let said = labels.get("outrigger.dev/inject");
+    let said = labels.get(INJECT);
     let said = said.map(|value| annotations::enabled(&json!(value), Vec::new())).transpose();
     said.map_err(|Refusal { path, message }| {
         let message = format!(

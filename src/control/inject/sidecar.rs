@@ -6,23 +6,19 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Settings;
 use super::annotations::Wishes;
 use super::conflicts::UID;
-
-const NAME: &str = "outrigger-proxy";
+use super::{SIDECAR, Settings};
+use crate::control::kube::trust::CONFIG_MAP;
 
 /// The names of what [`volumes`] adds.
 pub(super) const VOLUMES: [&str; 3] = ["outrigger-token", "outrigger-trust", "outrigger-state"];
 
-/// The ConfigMap with the mesh's roots, which the control plane keeps in every namespace.
-const TRUST_BUNDLE: &str = "outrigger-trust-bundle";
-
 /// Whether a pod's spec has a sidecar already.
-pub(super) fn is_in(spec: &Value) -> bool {
+pub fn is_in(spec: &Value) -> bool {
     ["initContainers", "containers"].iter().any(|list| {
         let containers = spec[list].as_array().into_iter().flatten();
-        containers.into_iter().any(|container| container["name"] == NAME)
+        containers.into_iter().any(|container| container["name"] == SIDECAR)
     })
 }
 
@@ -38,7 +34,7 @@ pub(super) fn container(
     settings: &Settings,
     ends_with_app: bool,
 ) -> Value {
-    let mut container = json!({"name": NAME, "image": wishes.image});
+    let mut container = json!({"name": SIDECAR, "image": wishes.image});
     if wishes.native {
         container["restartPolicy"] = json!("Always");
         container["args"] = json!(["run"]);
@@ -133,7 +129,7 @@ pub(super) fn volumes() -> Vec<Value> {
     let token = json!({"audience": "outrigger", "expirationSeconds": 3600, "path": "token"});
     let items = json!([{"key": "ca.pem", "path": "ca.pem"}]);
     let projected = json!({"defaultMode": 0o444, "sources": [{"serviceAccountToken": token}]});
-    let bundle = json!({"name": TRUST_BUNDLE, "defaultMode": 0o444, "items": items});
+    let bundle = json!({"name": CONFIG_MAP, "defaultMode": 0o444, "items": items});
     let memory = json!({"medium": "Memory", "sizeLimit": "1Mi"});
     let sources = [("projected", projected), ("configMap", bundle), ("emptyDir", memory)];
     let volume = |(name, (kind, source)): (&str, (&str, Value))| {

@@ -10,26 +10,19 @@ mod tests;
 mod webhook;
 mod workload;
 
-pub use rights::TRUST_BUNDLE;
-
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::crd;
+use super::inject::{INJECT, SIDECAR};
 use crate::model::{CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, Mtls, TrustDomain};
 
 /// The control plane's name, wherever an object of it has one: its account, its service.
 pub const NAME: &str = CONTROL_PLANE_ACCOUNT;
 
-/// The webhook's configuration.
-pub const INJECTOR: &str = "outrigger-injector";
-
 /// The policy for the whole mesh.
 pub const MESH_DEFAULT: &str = "mesh-default";
-
-/// The label by which a namespace or a pod opts in or out.
-pub const INJECT: &str = "outrigger.dev/inject";
 
 /// Written on the Deployment, so that `check` knows what was asked for.
 pub const MTLS: &str = "outrigger.dev/mtls";
@@ -68,8 +61,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            control_plane_image: image("outrigger-control-plane"),
-            proxy_image: image("outrigger-proxy"),
+            control_plane_image: image(NAME),
+            proxy_image: image(SIDECAR),
             replicas: 2,
             mtls: Mtls::Permissive,
             trust_domain: TrustDomain::default(),

@@ -8,13 +8,11 @@
 use serde_json::{Value, json};
 
 use super::{NAME, labels, metadata};
+use crate::control::kube::{authority, lease, state, trust, webhook};
 use crate::model::CONTROL_PLANE_NAMESPACE;
 
 /// Keys, tokens and the operators' token; and what was registered from outside the cluster.
-const SECRETS: [&str; 2] = ["outrigger-control-plane", "outrigger-state"];
-
-/// In every namespace: the roots that sidecars start from.
-pub const TRUST_BUNDLE: &str = "outrigger-trust-bundle";
+const SECRETS: [&str; 2] = [authority::SECRET, state::SECRET];
 
 const READ: [&str; 3] = ["get", "list", "watch"];
 
@@ -83,12 +81,12 @@ fn everywhere() -> Vec<Value> {
         rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
         // The trust bundle, in every namespace; to create one can't be limited to a name.
         rule("", &["configmaps"], &["create"]),
-        named("", "configmaps", &[TRUST_BUNDLE], &PATCH),
+        named("", "configmaps", &[trust::CONFIG_MAP], &PATCH),
         // The root by which the API server knows the webhook; nobody else's webhook.
         named(
             "admissionregistration.k8s.io",
             "mutatingwebhookconfigurations",
-            &[super::INJECTOR],
+            &[webhook::INJECTOR],
             &PATCH,
         ),
     ]
@@ -102,7 +100,7 @@ fn at_home() -> Vec<Value> {
         named("", "secrets", &SECRETS, &UPDATE),
         // Which replica writes; to create one can't be limited to a name.
         rule("coordination.k8s.io", &["leases"], &["create"]),
-        named("coordination.k8s.io", "leases", &[NAME], &UPDATE),
+        named("coordination.k8s.io", "leases", &[lease::LEASE], &UPDATE),
     ]
 }
 

@@ -7,14 +7,13 @@
 
 use serde_json::{Value, json};
 
-use super::{FailurePolicy, INJECT, INJECTOR, NAME, Settings, labels};
+use super::{FailurePolicy, NAME, Settings, labels};
+use crate::control::inject::{EXEMPT, INJECT};
+use crate::control::kube::webhook::INJECTOR;
 use crate::model::CONTROL_PLANE_NAMESPACE;
 
 /// The port of the webhook, at the pod and at the service.
 pub(super) const PORT: u16 = 15017;
-
-/// Where the cluster itself, and what injects, would wait for each other.
-const NEVER: [&str; 2] = ["kube-system", CONTROL_PLANE_NAMESPACE];
 
 /// `caBundle` is the control plane's to write, as soon as it has its root; until then nobody can
 /// be taken for it.
@@ -35,7 +34,7 @@ pub(super) fn configuration(settings: &Settings) -> Value {
 
 fn webhook(settings: &Settings, name: &str, namespaces: &[Value], pods: &[Value]) -> Value {
     let mut namespaces = namespaces.to_vec();
-    namespaces.push(expression("kubernetes.io/metadata.name", "NotIn", &NEVER));
+    namespaces.push(expression("kubernetes.io/metadata.name", "NotIn", &EXEMPT));
     json!({
         "name": format!("{name}.injector.outrigger.dev"),
         "admissionReviewVersions": ["v1"],

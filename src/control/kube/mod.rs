@@ -41,7 +41,6 @@ use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigEr
 use kube::{Client, Config};
 use tokio::sync::mpsc;
 
-pub use convert::SIDECAR;
 pub use health::Health;
 pub use namespaces::NamespaceLabels;
 pub use review::Reviewer;

@@ -26,7 +26,7 @@ use crate::http::respond::chain;
 use crate::model::CONTROL_PLANE_ACCOUNT;
 
 /// The registration's name.
-pub const REGISTRATION: &str = "outrigger-injector";
+pub const INJECTOR: &str = "outrigger-injector";
 
 /// Our webhooks are known by their Service, or by the end of their name.
 const SUFFIX: &str = ".outrigger.dev";
@@ -91,7 +91,7 @@ pub async fn register(
     mut is_leader: watch::Receiver<bool>,
 ) {
     let api: Api<MutatingWebhookConfiguration> = Api::all(client);
-    let mut events = pin!(watcher::watch_object(api.clone(), REGISTRATION).default_backoff());
+    let mut events = pin!(watcher::watch_object(api.clone(), INJECTOR).default_backoff());
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen: Option<MutatingWebhookConfiguration> = None;
@@ -114,14 +114,14 @@ pub async fn register(
             continue;
         };
         let by = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        match asked(api.patch(REGISTRATION, &by, &Patch::Strategic(patch))).await {
+        match asked(api.patch(INJECTOR, &by, &Patch::Strategic(patch))).await {
             Ok(now) => {
-                info!("{REGISTRATION} trusts our root");
+                info!("{INJECTOR} trusts our root");
                 seen = Some(now);
             }
             // The watch tells what it is now.
             Err(error) if error.is_conflict() => {}
-            Err(error) => warn!("{REGISTRATION} can't be changed: {}", chain(&error)),
+            Err(error) => warn!("{INJECTOR} can't be changed: {}", chain(&error)),
         }
         sleep(PAUSE).await;
     }
@@ -172,7 +172,7 @@ mod tests {
         let mut right = service("outrigger-control-plane");
         right["caBundle"] = json!(bundle);
         let seen = json!({
-            "metadata": {"name": REGISTRATION, "resourceVersion": "7", "uid": "u"},
+            "metadata": {"name": INJECTOR, "resourceVersion": "7", "uid": "u"},
             "webhooks": [
                 webhook("a.example.com", service("outrigger-control-plane")),
                 webhook("b.example.com", service("other")),

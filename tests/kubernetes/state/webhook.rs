@@ -14,7 +14,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use outrigger::control::kube::webhook::{REGISTRATION, register, serving};
+use outrigger::control::kube::webhook::{INJECTOR, register, serving};
 use outrigger::runtime::hyper_io::HyperIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -79,7 +79,7 @@ async fn the_api_server_trusts_what_it_was_told_to() {
     let ours = manifest("maps.outrigger.dev", json!({"url": url}));
     let manifest = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": REGISTRATION}, "webhooks": [ours, other],
+        "metadata": {"name": INJECTOR}, "webhooks": [ours, other],
     });
     let api: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
     let manifest: MutatingWebhookConfiguration =
@@ -106,7 +106,7 @@ async fn the_api_server_trusts_what_it_was_told_to() {
         }
     };
     is_called("the webhook is called").await;
-    let now = api.get(REGISTRATION).await.expect("there");
+    let now = api.get(INJECTOR).await.expect("there");
     let bundles: Vec<_> = now
         .webhooks
         .iter()
@@ -117,13 +117,13 @@ async fn the_api_server_trusts_what_it_was_told_to() {
 
     // Somebody applies the manifest anew.
     let without = Patch::Merge(json!({"webhooks": manifest.webhooks}));
-    api.patch(REGISTRATION, &PatchParams::default(), &without).await.expect("applied");
+    api.patch(INJECTOR, &PatchParams::default(), &without).await.expect("applied");
     eventually("it is put right", || async {
-        let now = api.get(REGISTRATION).await.expect("there");
+        let now = api.get(INJECTOR).await.expect("there");
         now.webhooks.iter().flatten().any(|webhook| webhook.client_config.ca_bundle.is_some())
     })
     .await;
     is_called("it is called again").await;
     registering.abort();
-    api.delete(REGISTRATION, &DeleteParams::default()).await.expect("removed");
+    api.delete(INJECTOR, &DeleteParams::default()).await.expect("removed");
 }

@@ -14,7 +14,7 @@ use kube::api::ObjectMeta;
 
 use crate::resources::{Metadata, Origin};
 
-pub use pod::{SIDECAR, pod};
+pub use pod::pod;
 pub use resource::{Judged, judge};
 pub use service::service;
 pub use slice::slice;

@@ -12,11 +12,9 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, PodSpec, PodStatus}
 use super::{is_tcp, metadata, version};
 use crate::control::ca::enrollment_for;
 use crate::control::catalog::Pod;
+use crate::control::inject::SIDECAR;
 use crate::model::Protocol;
 use crate::resources::WorkloadPort;
-
-/// What the sidecar's container is called.
-pub const SIDECAR: &str = "outrigger-proxy";
 
 /// `None` for one that has finished.
 pub fn pod(object: k8s_openapi::api::core::v1::Pod) -> Option<Pod> {
