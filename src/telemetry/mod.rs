@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod process;
 pub mod request_id;
 mod settings;
+pub mod span;
 mod timestamp;
 pub mod trace_context;
 pub mod traffic;
