@@ -127,6 +127,7 @@ impl Mapper {
             protocol,
             cluster_ips,
             headless,
+            session_affinity,
             endpoints: bound_endpoints,
             attachments,
         } = &**bound;
@@ -148,9 +149,13 @@ impl Mapper {
             mesh.cluster_ips.entry(ip).or_default().push(name.clone());
         }
         // Endpoints change far more often than policies do.
-        let attached = match before.filter(|b| is_same(&b.bound.attachments, attachments)) {
+        let stays = |before: &&Mapped| {
+            let Bound { session_affinity: was, attachments: held, .. } = &*before.bound;
+            was == session_affinity && is_same(held, attachments)
+        };
+        let attached = match before.filter(stays) {
             Some(before) => before.attached.clone(),
-            None => attach(name, attachments, &self.namespace),
+            None => attach(name, *session_affinity, attachments, &self.namespace),
         };
         let had_endpoints = !endpoints.is_empty();
         let (name, protocol) = (name.clone(), *protocol);

@@ -21,6 +21,8 @@ pub struct Bound {
     pub cluster_ips: Vec<IpAddr>,
     /// Callers dial its endpoints by their own addresses.
     pub headless: bool,
+    /// Each caller's address stays with one endpoint, unless a policy of the service says otherwise.
+    pub session_affinity: bool,
     /// In the order of the workloads.
     pub endpoints: Vec<BoundEndpoint>,
     /// Routes that name it, of every namespace, and policies that concern it or one of those routes;
@@ -83,6 +85,7 @@ pub fn bind<'a>(
             protocol,
             cluster_ips: service.cluster_ips.clone(),
             headless: service.headless,
+            session_affinity: service.session_affinity,
             endpoints,
             attachments: attach::select(service, port, attachable),
         }

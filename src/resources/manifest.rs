@@ -51,7 +51,15 @@ fn metadata(Metadata { name, namespace, labels, created, version, at: _ }: &Meta
 }
 
 fn service_spec(
-    Service { metadata: _, selector, cluster_ips, headless, ports, external_name }: &Service,
+    Service {
+        metadata: _,
+        selector,
+        cluster_ips,
+        headless,
+        session_affinity,
+        ports,
+        external_name,
+    }: &Service,
 ) -> Value {
     let addresses: Vec<Value> = cluster_ips.iter().map(|ip| json!(ip.to_string())).collect();
     let first = if *headless { Some(json!("None")) } else { addresses.first().cloned() };
@@ -61,6 +69,7 @@ fn service_spec(
         ("selector", unless_empty(selector)),
         ("clusterIP", first),
         ("clusterIPs", (addresses.len() > 1).then(|| Value::from(addresses))),
+        ("sessionAffinity", session_affinity.then(|| json!("ClientIP"))),
         ("ports", (!ports.is_empty()).then(|| ports.iter().map(service_port).collect())),
     ])
 }

@@ -22,6 +22,8 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// `clusterIP: None`: callers dial endpoints, not the service.
     pub headless: bool,
+    /// `sessionAffinity: ClientIP`: callers stay with an endpoint, each address with one.
+    pub session_affinity: bool,
     /// At least one, unless headless.
     pub ports: Vec<ServicePort>,
     /// It is another name for this host, outside the mesh; only clusters say so.
@@ -65,20 +67,28 @@ pub(super) fn decode(
     if none && !headless {
         fields.fault("ports", "a service needs at least one port, unless clusterIP is None");
     }
+    let affinity = fields.optional("sessionAffinity", choice(&AFFINITIES));
     kubernetes_fields(&mut fields);
     fields.close();
     let ports = ports.unwrap_or_default();
-    let external_name = None;
-    Some(Service { metadata: metadata?, selector, cluster_ips, headless, ports, external_name })
+    Some(Service {
+        metadata: metadata?,
+        selector,
+        cluster_ips,
+        headless,
+        session_affinity: affinity.unwrap_or_default(),
+        ports,
+        external_name: None,
+    })
 }
 
 /// What else a pasted Service says.
 fn kubernetes_fields(fields: &mut Fields<'_, '_>) {
     let word = |word: &str| Value::String(word.into());
     fields.only("type", &word("ClusterIP"), "ClusterIP");
-    fields.only("sessionAffinity", &word("None"), "None");
     fields.only("internalTrafficPolicy", &word("Cluster"), "Cluster");
     fields.only("publishNotReadyAddresses", &Value::Bool(false), "false");
+    fields.optional("sessionAffinityConfig", usual_affinity);
     fields.ignored(&["ipFamilies", "ipFamilyPolicy"]);
     let outside = [
         "allocateLoadBalancerNodePorts",
@@ -89,7 +99,6 @@ fn kubernetes_fields(fields: &mut Fields<'_, '_>) {
         "loadBalancerClass",
         "loadBalancerIP",
         "loadBalancerSourceRanges",
-        "sessionAffinityConfig",
         "trafficDistribution",
     ];
     fields.refused(&outside, NOT_ACTED_ON);
@@ -126,6 +135,22 @@ impl ClusterIp {
         if let ClusterIp::Ip(ip) = self { Some(ip) } else { None }
     }
 }
+
+/// What an API server fills in. A hash forgets nobody, so no other time could be kept.
+fn usual_affinity(node: &Node, decoder: &mut Decoder) -> Option<()> {
+    let mut config = Fields::open(node, decoder)?;
+    config.optional("clientIP", |node, decoder| {
+        let mut client = Fields::open(node, decoder)?;
+        client.only("timeoutSeconds", &Value::Int(10_800), "10800");
+        client.close();
+        Some(())
+    });
+    config.close();
+    Some(())
+}
+
+/// By the caller's address, or not at all.
+const AFFINITIES: [(&str, bool); 2] = [("None", false), ("ClientIP", true)];
 
 fn cluster_ip(node: &Node, decoder: &mut Decoder) -> Option<ClusterIp> {
     match &node.value {

@@ -78,13 +78,14 @@ fn what_kubectl_prints_is_taken_as_it_is() {
         "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 2, "managedFields": [{"a": 1}],
         "annotations": {"k": "v"}, "ownerReferences": [], "finalizers": ["f"]},
       "spec": {"clusterIP": "None", "clusterIPs": ["None"], "internalTrafficPolicy": "Cluster",
-        "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None",
+        "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "sessionAffinity": "ClientIP",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10800}},
         "type": "ClusterIP", "publishNotReadyAddresses": false, "selector": {"app": "web"},
         "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080}]},
       "status": {"loadBalancer": {}}}]}"#;
     let web = service(text);
     assert_eq!(web.metadata.namespace, "shop");
-    assert!(web.headless && web.cluster_ips.is_empty());
+    assert!(web.headless && web.session_affinity && web.cluster_ips.is_empty());
     assert_eq!(web.ports[0].target, TargetPort::Number(8080));
 }
 
@@ -369,9 +370,9 @@ proptest! {
             },
         });
         let external_name = None;
-        let (cluster_ips, headless) = (ips, false);
+        let (cluster_ips, headless, session_affinity) = (ips, false, false);
         let expected =
-            Service { metadata, selector, cluster_ips, headless, ports, external_name };
+            Service { metadata, selector, cluster_ips, headless, session_affinity, ports, external_name };
         prop_assert_eq!(read_text(&written.to_string()), Ok(vec![Resource::Service(expected)]));
     }
 

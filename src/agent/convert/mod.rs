@@ -88,8 +88,14 @@ fn bound(
     from: v1::Service,
     manifests: &mut Manifests,
 ) -> Result<(Bound, Attached), String> {
-    let v1::Service { protocol: spoken, cluster_ips, headless, endpoints, attachments: attached } =
-        from;
+    let v1::Service {
+        protocol: spoken,
+        cluster_ips,
+        headless,
+        endpoints,
+        attachments: attached,
+        session_affinity,
+    } = from;
     let of = |error| format!("{name}: {error}");
     let ip = |text: String| text.parse().map_err(|_| format!("{text:?} is no IP address"));
     let bound = Bound {
@@ -97,6 +103,7 @@ fn bound(
         protocol: protocol(spoken).map_err(of)?,
         cluster_ips: all(cluster_ips, ip).map_err(of)?,
         headless,
+        session_affinity,
         endpoints: all(endpoints, endpoint).map_err(of)?,
         attachments: Vec::new(),
     };

@@ -73,6 +73,20 @@ fn web(mesh: &Mesh) -> &Service {
 }
 
 #[test]
+fn callers_stay_with_an_endpoint_as_soon_as_the_service_says_so() {
+    use crate::model::{BalancingPolicy, HashOn};
+    let mut mapper = Mapper::default();
+    let mut policy = |text: &str| {
+        let mesh = mapper.map(&read(text), &Resolved::new(), 0);
+        web(&mesh).policy.balancing.policy.clone()
+    };
+    let sticky = SHOP.replace("spec: {selector", "spec: {sessionAffinity: ClientIP, selector");
+    assert_eq!(policy(SHOP), BalancingPolicy::PeakEwma);
+    assert_eq!(policy(&sticky), BalancingPolicy::RingHash(HashOn::SourceIp));
+    assert_eq!(policy(SHOP), BalancingPolicy::PeakEwma);
+}
+
+#[test]
 fn who_joins_later_is_known_by_when() {
     let mut mapper = Mapper::default();
     let at = |ips: &[u8]| {

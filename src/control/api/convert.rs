@@ -50,12 +50,20 @@ pub fn names(from: Vec<v1::ServiceName>) -> Result<Vec<ServiceName>, String> {
 }
 
 fn service(served: &Served) -> v1::Service {
-    let Bound { name: _, protocol: spoken, cluster_ips, headless, endpoints, attachments: _ } =
-        &served.bound;
+    let Bound {
+        name: _,
+        protocol: spoken,
+        cluster_ips,
+        headless,
+        session_affinity,
+        endpoints,
+        attachments: _,
+    } = &served.bound;
     v1::Service {
         protocol: protocol_number(*spoken),
         cluster_ips: cluster_ips.iter().map(ToString::to_string).collect(),
         headless: *headless,
+        session_affinity: *session_affinity,
         endpoints: endpoints.iter().map(endpoint).collect(),
         attachments: (!served.manifests.is_empty()).then(|| attachments(served)),
     }
@@ -123,7 +131,8 @@ fn change(before: &Arc<Served>, now: &Arc<Served>) -> Option<v1::service_answer:
     let (old, new) = (&before.bound, &now.bound);
     let same_service = old.protocol == new.protocol
         && old.cluster_ips == new.cluster_ips
-        && old.headless == new.headless;
+        && old.headless == new.headless
+        && old.session_affinity == new.session_affinity;
     let same_endpoints = old.endpoints == new.endpoints;
     let same_attachments = before.manifests == now.manifests && before.references == now.references;
     Some(match (same_service, same_endpoints, same_attachments) {

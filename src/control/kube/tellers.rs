@@ -57,14 +57,6 @@ pub struct Services;
 
 impl Teller<Service> for Services {
     fn now(&mut self, name: &ObjectName, object: Service) -> Option<Change> {
-        let affinity = object.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref());
-        if affinity == Some("ClientIP") {
-            warn!(
-                service = %name,
-                "sessionAffinity: ClientIP is not acted on within the mesh: apply a TrafficPolicy \
-                 for it with loadBalancing {{policy: maglev, hashOn: {{sourceIp: true}}}}"
-            );
-        }
         let held = convert::service(&object).map(|service| Held {
             resource: Arc::new(Resource::Service(service)),
             version: convert::version(&object.metadata),

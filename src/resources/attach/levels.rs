@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::{by_age, with_port};
 use crate::model::{
-    Backoff, CONTROL_PLANE_NAMESPACE, Conflict, Fallback, GrpcCodes, Part, Policy, ServiceName,
+    Backoff, BalancingPolicy, CONTROL_PLANE_NAMESPACE, Conflict, Fallback, GrpcCodes, HashOn, Part,
+    Policy, ServiceName,
 };
 use crate::resources::{
     FallbackSpec, Metadata, Resource, RouteRetry, RouteTimeouts, TargetKind, TargetRef,
@@ -29,17 +30,22 @@ pub struct Level<'a> {
 pub struct Levels<'a> {
     policies: Vec<&'a TrafficPolicy>,
     service: &'a ServiceName,
+    session_affinity: bool,
 }
 
 impl<'a> Levels<'a> {
-    pub fn of(attachments: &'a [Arc<Resource>], service: &'a ServiceName) -> Self {
+    pub fn of(
+        attachments: &'a [Arc<Resource>],
+        service: &'a ServiceName,
+        session_affinity: bool,
+    ) -> Self {
         let policies = attachments.iter().filter_map(|resource| match &**resource {
             Resource::TrafficPolicy(policy) => Some(&**policy),
             _ => None,
         });
         let mut policies: Vec<&TrafficPolicy> = policies.collect();
         policies.sort_by(|a, b| by_age(&a.metadata, &b.metadata));
-        Self { policies, service }
+        Self { policies, service, session_affinity }
     }
 
     /// Those that an older one about the same thing stands before, in the order of their age.
@@ -76,9 +82,15 @@ impl<'a> Levels<'a> {
                 of_services.any(|t| *t.name == **name && t.section.is_some() == of_port)
             })
         };
-        let levels = [whole(CONTROL_PLANE_NAMESPACE), whole(namespace), own(false), own(true)];
         let mut policy = Policy::default();
-        for said in levels.into_iter().flatten() {
+        for said in [whole(CONTROL_PLANE_NAMESPACE), whole(namespace)].into_iter().flatten() {
+            apply(&mut policy, said, self.service.port);
+        }
+        if self.session_affinity {
+            policy.balancing.policy = BalancingPolicy::RingHash(HashOn::SourceIp);
+            policy.origins.set(Part::LoadBalancing, format!("Service {namespace}/{name}").into());
+        }
+        for said in [own(false), own(true)].into_iter().flatten() {
             apply(&mut policy, said, self.service.port);
         }
         // A default for the namespace may name one of its services, which can't stand in for itself.

@@ -37,9 +37,14 @@ pub struct Attached {
 }
 
 /// What `attachments` (as [`select()`] finds them) come to for callers in `namespace`. Their order
-/// does not matter.
-pub fn attach(service: &ServiceName, attachments: &[Arc<Resource>], namespace: &str) -> Attached {
-    let levels = Levels::of(attachments, service);
+/// does not matter. `session_affinity` is what the service itself says.
+pub fn attach(
+    service: &ServiceName,
+    session_affinity: bool,
+    attachments: &[Arc<Resource>],
+    namespace: &str,
+) -> Attached {
+    let levels = Levels::of(attachments, service, session_affinity);
     let policy = Arc::new(levels.service());
     let rules = routes(service, attachments, namespace)
         .into_iter()

@@ -83,7 +83,7 @@ fn web() -> Service {
 /// What holds for `web.shop:80`, out of everything.
 fn attached(all: &[Arc<Resource>], namespace: &str) -> Attached {
     let service = web();
-    attach(&service_name("web:80"), &select(&service, &service.ports[0], all), namespace)
+    attach(&service_name("web:80"), false, &select(&service, &service.ports[0], all), namespace)
 }
 
 /// A policy's part that tells policies apart, and who said it.
@@ -112,6 +112,23 @@ const PORT: &str = "targetRefs: [{kind: Service, name: web, sectionName: http}],
 const OTHER_PORT: &str = "targetRefs: [{kind: Service, name: web, sectionName: admin}], ";
 const ROUTE: &str = "targetRefs: [{kind: HTTPRoute, name: r}], ";
 const RULE: &str = "targetRefs: [{kind: HTTPRoute, name: r, sectionName: a}], ";
+
+#[test]
+fn session_affinity_beats_the_farther_levels_and_no_nearer_one() {
+    let balanced = |all: &[Arc<Resource>]| {
+        let service = web();
+        let all = select(&service, &service.ports[0], all);
+        let policy = attach(&service_name("web:80"), true, &all, "shop").policy;
+        let said = policy.origins.of(Part::LoadBalancing).map(|origin| origin.to_string());
+        (policy.balancing.policy.as_str(), policy.balancing.prefers_zone, said.unwrap_or_default())
+    };
+    let random = "loadBalancing: {policy: random, locality: \"off\"}";
+    let farther = [policy("outrigger-system/mesh@01", random), policy("shop/all@01", random)];
+    assert_eq!(balanced(&[]), ("ringHash", true, "Service shop/web".into()));
+    assert_eq!(balanced(&farther), ("ringHash", false, "Service shop/web".into()));
+    let own = [policy("shop/own@01", &format!("{WEB}{random}"))];
+    assert_eq!(balanced(&own), ("random", false, "TrafficPolicy shop/own".into()));
+}
 
 #[test]
 fn each_level_beats_the_farther_ones() {
@@ -389,7 +406,7 @@ proptest! {
         shuffled.rotate_left(middle.min(all.len()));
         prop_assert_eq!(&attached(&shuffled, "buyer"), &expected);
         let name = service_name("web:80");
-        prop_assert_eq!(&attach(&name, &shuffled, "buyer"), &attach(&name, &all, "buyer"));
+        prop_assert_eq!(&attach(&name, false, &shuffled, "buyer"), &attach(&name, false, &all, "buyer"));
         prop_assert_eq!(references(&name, &shuffled), references(&name, &all));
     }
 }

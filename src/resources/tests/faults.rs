@@ -189,8 +189,13 @@ fn of_services() {
                 "6: spec.type: only ClusterIP is supported, found \"LoadBalancer\"",
             ),
             (
-                "  clusterIP: None\n  sessionAffinity: ClientIP\n",
-                "6: spec.sessionAffinity: only None is supported, found \"ClientIP\"",
+                "  clusterIP: None\n  sessionAffinity: Host\n",
+                "6: spec.sessionAffinity: expected one of None, ClientIP, found \"Host\"",
+            ),
+            (
+                "  clusterIP: None\n  sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}\n",
+                "6: spec.sessionAffinityConfig.clientIP.timeoutSeconds: only 10800 is supported, \
+                 found 60",
             ),
             (
                 "  clusterIP: None\n  publishNotReadyAddresses: true\n",

@@ -292,8 +292,14 @@ impl Mesh {
 
 fn same(name: &ServiceName, bound: Option<&Bound>, told: Option<&Arc<Bound>>) {
     let facts = |bound: &Bound| {
-        let Bound { cluster_ips, headless, endpoints, attachments, .. } = bound;
-        (cluster_ips.clone(), *headless, sorted(endpoints), manifests(attachments))
+        let Bound { cluster_ips, headless, session_affinity, endpoints, attachments, .. } = bound;
+        (
+            cluster_ips.clone(),
+            *headless,
+            *session_affinity,
+            sorted(endpoints),
+            manifests(attachments),
+        )
     };
     assert_eq!(bound.map(facts), told.map(|told| facts(told)), "{name}");
     let told = told.into_iter().flat_map(|told| &told.attachments);

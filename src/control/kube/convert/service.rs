@@ -22,6 +22,7 @@ pub fn service(object: &k8s_openapi::api::core::v1::Service) -> Option<Service> 
         selector: spec.selector.clone().filter(|_| !is_external).unwrap_or_default(),
         cluster_ips: addresses().filter_map(|ip| ip.parse().ok()).collect(),
         headless: !is_external && addresses().any(|ip| ip == "None"),
+        session_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
         ports: ports(spec),
         external_name: spec.external_name.clone().filter(|name| is_external && is_outside(name)),
     })

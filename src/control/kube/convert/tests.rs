@@ -158,7 +158,7 @@ fn services_are_never_refused_for_what_kubernetes_knows() {
             {"name": "own", "port": 82, "appProtocol": "example.com/own"},
         ],
     }));
-    assert_eq!((full.cluster_ips.len(), full.headless), (2, false));
+    assert_eq!((full.cluster_ips.len(), full.headless, full.session_affinity), (2, false, true));
     let ports: Vec<_> =
         full.ports.iter().map(|port| (port.port, port.target.clone(), port.protocol)).collect();
     let expected = [

@@ -12,6 +12,7 @@ pub enum Step {
     Service {
         name: u8,
         headless: bool,
+        sticky: bool,
         gone: bool,
     },
     Workload {
@@ -56,8 +57,9 @@ pub enum Step {
 pub fn step() -> impl Strategy<Value = Step> {
     let few = || 0..4u8;
     prop_oneof![
-        3 => (few(), any::<bool>(), any::<bool>())
-            .prop_map(|(name, headless, gone)| Step::Service { name, headless, gone }),
+        3 => (few(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(name, headless, sticky, gone)| Step::Service { name, headless, sticky, gone }
+        ),
         4 => (few(), few(), 1..3u8, any::<bool>())
             .prop_map(|(name, app, weight, gone)| Step::Workload { name, app, weight, gone }),
         5 => (0..3u8, 0..2u8, few(), 0..16u8, any::<bool>()).prop_map(
@@ -94,12 +96,13 @@ impl Step {
     /// What is applied, and whether it is deleted instead.
     pub fn resource(&self) -> (String, bool) {
         match *self {
-            Step::Service { name, headless, gone } => {
+            Step::Service { name, headless, sticky, gone } => {
                 let ip = if headless { "None".into() } else { format!("10.0.0.{}", name + 1) };
+                let affinity = if sticky { "ClientIP" } else { "None" };
                 let text = format!(
                     "{{apiVersion: v1, kind: Service, metadata: {{name: s{name}}}, \
                      spec: {{selector: {{app: a{name}}}, clusterIP: {ip}, \
-                     ports: [{{port: 80, targetPort: 8080}}]}}}}"
+                     sessionAffinity: {affinity}, ports: [{{port: 80, targetPort: 8080}}]}}}}"
                 );
                 (text, gone)
             }
