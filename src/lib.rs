@@ -12,7 +12,7 @@
 //! | 7 | [`config`] | every room's settings, from files, environment and flags |
 //! | 6 | [`admin`] [`probes`] | live state out; kubelet's questions to the app |
 //! | 5 | [`inbound`] [`outbound`] `control` | the two wings; they never meet; the control plane |
-//! | 4 | [`serve`] [`dial`] [`agent`] | connections from the near side, to the far side; where identity and the picture of the mesh come from |
+//! | 4 | [`serve`] [`dial`] [`agent`] [`export`] | connections from the near side, to the far side; where identity and the picture of the mesh come from; spans to collectors |
 //! | 3 | [`tls`] [`route`] [`access`] [`balance`] [`circuit`] [`retry`] [`limit`] | decisions, each a synchronous core |
 //! | 2 | [`http`] [`tcp`] [`detect`] [`identity`] [`resources`] [`wire`] [`intercept`] | protocols and formats |
 //! | 1 | [`runtime`] [`telemetry`] | threads, time, sockets, drain; records |
@@ -56,6 +56,8 @@ pub mod demo;
 pub mod detect;
 #[cfg(feature = "proxy")]
 pub mod dial;
+#[cfg(feature = "proxy")]
+pub mod export;
 pub mod http;
 pub mod identity;
 #[cfg(feature = "proxy")]

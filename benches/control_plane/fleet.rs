@@ -30,8 +30,10 @@ const CERTIFICATES_EACH: usize = 5;
 pub const FOLLOWED: usize = 5;
 /// New ones a second: below what the control plane admits, so that few are sent away.
 const PER_SECOND: usize = 150;
-/// Nothing that is waited for takes this long.
+/// For the answer to a call.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Nothing that is waited for takes this long, also where many others use the machine.
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// What happened.
 #[derive(Default)]
@@ -40,7 +42,11 @@ pub struct Board {
     pub standing: Cell<usize>,
     /// When each was welcomed.
     pub welcomed: RefCell<Vec<Instant>>,
-    /// When each heard of a change of one endpoint of the first service.
+    /// When each was told all that it follows, after it was welcomed.
+    pub informed: RefCell<Vec<Instant>>,
+    /// What is waited for; `None`: any change of one endpoint of the first service.
+    pub awaited: RefCell<Option<Change>>,
+    /// When each heard of it.
     pub told: RefCell<Vec<Instant>>,
     /// When a registration was answered, or taken back.
     pub answered: Cell<Option<Instant>>,
@@ -49,10 +55,41 @@ pub struct Board {
     bell: Notify,
 }
 
+/// One endpoint of a service comes or goes.
+pub struct Change {
+    pub service: String,
+    pub comes: bool,
+}
+
 impl Board {
+    /// What is heard from now on counts as news of this.
+    pub fn await_change(&self, change: Change) {
+        *self.awaited.borrow_mut() = Some(change);
+        self.told.borrow_mut().clear();
+    }
+
     /// Whether a registration was answered since this was last taken.
     pub fn is_answered(&self) -> bool {
         self.answered.get().is_some()
+    }
+
+    /// What happened so far is over with.
+    pub fn forget(&self) {
+        self.welcomed.borrow_mut().clear();
+        self.informed.borrow_mut().clear();
+        self.sent_away.set(0);
+    }
+
+    /// One endpoint came or went, and it is the one that is waited for.
+    fn awaits(&self, answer: &v1::ServiceAnswer) -> bool {
+        let Some(Answer::Endpoints(delta)) = &answer.answer else { return false };
+        let Some(name) = &answer.name else { return false };
+        match (&*self.awaited.borrow(), delta.upserted.len(), delta.removed.len()) {
+            (None, 1, 0) | (None, 0, 1) => name.name == service(0),
+            (Some(change), 1, 0) => change.comes && name.name == change.service,
+            (Some(change), 0, 1) => !change.comes && name.name == change.service,
+            _ => false,
+        }
     }
 
     /// Waits until something is so.
@@ -65,8 +102,8 @@ impl Board {
                 self.bell.notified().await;
             }
         };
-        let held = timeout(PATIENCE, watching).await;
-        held.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
+        let held = timeout(LONGEST, watching).await;
+        held.unwrap_or_else(|_| panic!("not within {LONGEST:?}: {what}"));
     }
 }
 
@@ -75,6 +112,8 @@ pub struct Fleet {
     pub board: Rc<Board>,
     settings: Settings,
     svids: Vec<Svid>,
+    /// Of the workloads; where there are fewer than sidecars, the others' are made up.
+    names: Vec<String>,
     services: usize,
     all: Vec<Rc<Sidecar>>,
 }
@@ -105,7 +144,26 @@ impl Fleet {
                 svids.push(enrolled.expect("the token is good").svid);
             }
         }
-        Self { board: Rc::default(), settings, svids, services, all: Vec::new() }
+        Self { svids, ..Self::of_pods(plane, services) }
+    }
+
+    /// None yet: each comes with a pod's name and certificate.
+    pub fn of_pods(plane: &Plane, services: usize) -> Self {
+        Self {
+            board: Rc::default(),
+            settings: plane.settings(),
+            svids: Vec::new(),
+            names: Vec::new(),
+            services,
+            all: Vec::new(),
+        }
+    }
+
+    /// The next ones to be added are the sidecars of these pods.
+    pub fn equip(&mut self, pods: Vec<(String, Svid)>) {
+        let (names, svids): (Vec<String>, Vec<Svid>) = pods.into_iter().unzip();
+        self.names.extend(names);
+        self.svids.extend(svids);
     }
 
     /// Adds sidecars until there are so many, and waits until all are welcome and were told what
@@ -124,7 +182,7 @@ impl Fleet {
                 board: Rc::clone(&self.board),
                 settings: self.settings.clone(),
                 svid: self.svids[index % self.svids.len()].clone(),
-                workload: format!("w-{index}"),
+                workload: self.names.get(index).cloned().unwrap_or_else(|| format!("w-{index}")),
                 services: (0..FOLLOWED).map(name).collect(),
                 version: RefCell::default(),
                 say: RefCell::default(),
@@ -137,6 +195,11 @@ impl Fleet {
         let informed = |sidecar: &Rc<Sidecar>| !sidecar.version.borrow().is_empty();
         let all = &self.all;
         self.board.until("all are connected", |_| all.iter().all(informed)).await;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
     }
 
     /// Says something in one's session.
@@ -203,12 +266,13 @@ impl Sidecar {
         say: &mpsc::Sender<FromSidecar>,
         pace: &mut Pace,
     ) -> Ended {
+        let mut is_informed = false;
         let mut beats = interval(Duration::from_secs(5));
         beats.tick().await;
         loop {
             let answer = tokio::select! {
                 message = heard.message() => match message {
-                    Ok(Some(message)) => self.hear(message, say, pace),
+                    Ok(Some(message)) => self.hear(message, say, pace, &mut is_informed),
                     Ok(None) => return Ended::Closed,
                     Err(status) => return Ended::from(status),
                 },
@@ -227,6 +291,7 @@ impl Sidecar {
         message: ToSidecar,
         say: &mpsc::Sender<FromSidecar>,
         pace: &mut Pace,
+        is_informed: &mut bool,
     ) -> Option<Say> {
         let (now, board) = (Instant::now(), &self.board);
         let answer = match message.message? {
@@ -238,7 +303,11 @@ impl Sidecar {
                 None
             }
             Heard::Update(update) => {
-                if update.services.iter().any(is_change_of_the_first) {
+                // The first one says all of it.
+                if !std::mem::replace(is_informed, true) {
+                    board.informed.borrow_mut().push(now);
+                }
+                if update.services.iter().any(|answer| board.awaits(answer)) {
                     board.told.borrow_mut().push(now);
                 }
                 self.version.borrow_mut().clone_from(&update.version);
@@ -262,11 +331,4 @@ impl Sidecar {
         board.bell.notify_one();
         answer
     }
-}
-
-/// One endpoint came or went.
-fn is_change_of_the_first(answer: &v1::ServiceAnswer) -> bool {
-    let is_first = answer.name.as_ref().is_some_and(|name| name.name == service(0));
-    let one = |delta: &v1::EndpointDelta| delta.upserted.len() + delta.removed.len() == 1;
-    is_first && matches!(&answer.answer, Some(Answer::Endpoints(delta)) if one(delta))
 }

@@ -15,7 +15,7 @@ use outrigger::wire::Channel;
 use outrigger::wire::v1::configuration_client::ConfigurationClient;
 use outrigger::wire::v1::tokens_client::TokensClient;
 use outrigger::wire::v1::{self, ApplyRequest, DeleteRequest};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::Request;
 
 use super::NAMESPACE;
@@ -31,6 +31,8 @@ pub struct Plane {
     folder: Folder,
     process: Process,
     operator: Option<Operator>,
+    /// How its cluster is reached, if it has one.
+    cluster: Option<PathBuf>,
 }
 
 struct Operator {
@@ -43,14 +45,25 @@ impl Plane {
     pub async fn with_services(count: usize) -> Self {
         let (address, admin) = (free_address(), free_address());
         let folder = Folder::new();
-        let process = start(&folder, address, admin);
-        let mut plane = Self { address, admin, folder, process, operator: None };
+        let process = start(&folder, address, admin, None);
+        let mut plane = Self { address, admin, folder, process, operator: None, cluster: None };
         plane.operator = Some(plane.come_in().await);
         let names: Vec<usize> = (0..count).collect();
         for batch in names.chunks(BATCH) {
             let text: Vec<String> = batch.iter().map(|index| documents(*index)).collect();
             plane.apply(text.join("---\n")).await;
         }
+        plane
+    }
+
+    /// One of a cluster.
+    pub async fn of_cluster(kubeconfig: PathBuf) -> Self {
+        let (address, admin) = (free_address(), free_address());
+        let folder = Folder::new();
+        let process = start(&folder, address, admin, Some(&kubeconfig));
+        let cluster = Some(kubeconfig);
+        let mut plane = Self { address, admin, folder, process, operator: None, cluster };
+        plane.operator = Some(plane.come_in().await);
         plane
     }
 
@@ -66,6 +79,11 @@ impl Plane {
             sleep(Duration::from_millis(20)).await;
         }
         panic!("the control plane does not answer:\n{}", self.log());
+    }
+
+    /// Where its pages are.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// As a sidecar is told.
@@ -92,7 +110,17 @@ impl Plane {
     pub fn kill_and_restart(&mut self) {
         self.operator = None;
         self.process.end();
-        self.process = start(&self.folder, self.address, self.admin);
+        self.process = start(&self.folder, self.address, self.admin, self.cluster.as_deref());
+    }
+
+    /// SIGTERM, and once it has left another process in its place; how long that took.
+    pub async fn replace(&mut self) -> Duration {
+        self.operator = None;
+        let told = Instant::now();
+        self.process.leave().await;
+        let left = told.elapsed();
+        self.process = start(&self.folder, self.address, self.admin, self.cluster.as_deref());
+        left
     }
 
     pub fn process(&self) -> &Process {
@@ -159,7 +187,12 @@ impl Plane {
     }
 }
 
-fn start(folder: &Folder, address: SocketAddr, admin: SocketAddr) -> Process {
+fn start(
+    folder: &Folder,
+    address: SocketAddr,
+    admin: SocketAddr,
+    cluster: Option<&Path>,
+) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
     command.arg("control-plane").arg("--data").arg(folder.path(".")).args([
         "--listen",
@@ -167,6 +200,9 @@ fn start(folder: &Folder, address: SocketAddr, admin: SocketAddr) -> Process {
         "--admin-listen",
         &admin.to_string(),
     ]);
+    if let Some(kubeconfig) = cluster {
+        command.args(["--kubernetes", "--kubeconfig"]).arg(kubeconfig);
+    }
     Process::spawn(command, &folder.path("log"))
 }
 
@@ -229,29 +265,49 @@ impl Process {
         let _ = self.0.wait();
     }
 
+    /// SIGTERM, until it has left.
+    async fn leave(&mut self) {
+        let id = libc::pid_t::try_from(self.0.id()).expect("a process id");
+        // SAFETY: the child has not been waited for, so that the id is still its own.
+        unsafe { libc::kill(id, libc::SIGTERM) };
+        while self.0.try_wait().expect("it is our child").is_none() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Resident memory, in bytes; and of that, what no file stands behind.
     pub fn memory(&self) -> (u64, u64) {
         let text = self.proc("smaps_rollup");
-        let kib = |field: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(field));
-            let value = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-            value.expect("a number of KiB") * 1024
-        };
-        (kib("Rss:"), kib("Anonymous:"))
+        (bytes(&text, "Rss:"), bytes(&text, "Anonymous:"))
+    }
+
+    /// The most that was ever resident, in bytes.
+    pub fn peak(&self) -> u64 {
+        bytes(&self.proc("status"), "VmHWM:")
     }
 
     /// CPU time so far, also of threads that ended.
     pub fn cpu(&self) -> Duration {
-        let stat = self.proc("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        let ticks: u64 = fields[11..13].iter().filter_map(|field| field.parse::<u64>().ok()).sum();
-        // USER_HZ is 100 on every Linux that matters.
-        Duration::from_millis(ticks * 10)
+        cpu_of(&self.proc("stat"))
     }
 
     fn proc(&self, file: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).expect("it runs")
     }
+}
+
+fn bytes(text: &str, field: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    let value = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    value.expect("a number of KiB") * 1024
+}
+
+/// CPU time by a process's `stat`, also of threads that ended.
+pub fn cpu_of(stat: &str) -> Duration {
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().filter_map(|field| field.parse::<u64>().ok()).sum();
+    // USER_HZ is 100 on every Linux that matters.
+    Duration::from_millis(ticks * 10)
 }
 
 impl Drop for Process {

@@ -4,6 +4,7 @@
 //! checks Host against DNS rebinding, and refuses a POST that a web page sent. It runs beside the
 //! data plane, so a saturated one still answers its probes.
 
+mod page;
 mod pages;
 mod server;
 mod settings;

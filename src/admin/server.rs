@@ -11,10 +11,10 @@ use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::pages;
 use super::view::{Command, View};
+use super::{page, pages};
 use crate::http::answers::{self, Answer, json, text};
-use crate::http::local_only;
+use crate::http::{local_only, reasons};
 use crate::runtime::Phase;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
 
@@ -70,7 +70,7 @@ fn answer(view: &View, client: SocketAddr, request: &Request<Incoming>) -> Answe
 
 fn get(view: &View, path: &str, request: &Request<Incoming>) -> Answer {
     match path {
-        "/" => pages::index(view),
+        "/pages" => pages::index(view),
         "/live" => text(StatusCode::OK, "live\n"),
         "/ready" => ready(view),
         "/metrics" => answers::metrics(&view.registry, request.headers()),
@@ -85,7 +85,10 @@ fn get(view: &View, path: &str, request: &Request<Incoming>) -> Answer {
         "/plaintext" => json(&pages::plaintext(view)),
         "/log" => answers::log(&view.log),
         "/drain" | "/shutdown" => answers::post_only(),
-        _ => answers::unknown(),
+        _ => {
+            let known = reasons::word(path).map(pages::reason);
+            known.or_else(|| page::file(path, request.headers())).unwrap_or_else(answers::unknown)
+        }
     }
 }
 

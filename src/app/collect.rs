@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
 
+use crate::agent::session::{EndpointState, Unready};
 use crate::circuit;
-use crate::model::CircuitState;
+use crate::model::{CircuitState, Endpoint};
 use crate::outbound::{Backend, Snapshot};
 use crate::runtime::clock;
 use crate::telemetry::metrics::{Desc, Registry, Sink};
@@ -60,14 +61,36 @@ pub fn register(registry: &Registry, snapshot: &Arc<ArcSwap<Snapshot>>) {
     });
 }
 
+/// How requests find the endpoints of every service in use, those that are not simply ready.
+pub fn unready_endpoints(snapshot: &Snapshot, now_us: u64) -> Vec<Unready> {
+    let of = |backend: &Arc<Backend>| {
+        let endpoints = backend.service.endpoints.iter();
+        let endpoints =
+            endpoints.filter_map(|endpoint| Some((endpoint.address, unready(endpoint, now_us)?)));
+        Unready { service: Arc::clone(&backend.label), endpoints: endpoints.collect() }
+    };
+    snapshot.backends.values().map(of).collect()
+}
+
+fn unready(endpoint: &Endpoint, now_us: u64) -> Option<EndpointState> {
+    match circuit::state(&endpoint.health, now_us) {
+        CircuitState::Open { .. } => Some(EndpointState::Ejected),
+        CircuitState::HalfOpen => Some(EndpointState::HalfOpen),
+        CircuitState::Closed if endpoint.health.connecting.load(Relaxed) > 0 => {
+            Some(EndpointState::Connecting)
+        }
+        CircuitState::Closed => None,
+    }
+}
+
 fn endpoints(sink: &mut Sink<'_>, backend: &Backend, now_us: u64) {
     let mut counts = [("ready", 0u32), ("ejected", 0), ("half-open", 0), ("connecting", 0)];
     for endpoint in &backend.service.endpoints {
-        let at = match circuit::state(&endpoint.health, now_us) {
-            CircuitState::Open { .. } => 1,
-            CircuitState::HalfOpen => 2,
-            CircuitState::Closed if endpoint.health.connecting.load(Relaxed) > 0 => 3,
-            CircuitState::Closed => 0,
+        let at = match unready(endpoint, now_us) {
+            None => 0,
+            Some(EndpointState::Ejected) => 1,
+            Some(EndpointState::HalfOpen) => 2,
+            Some(EndpointState::Connecting) => 3,
         };
         counts[at].1 += 1;
     }

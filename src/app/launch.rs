@@ -14,11 +14,12 @@ use super::collect;
 use super::plane::{self, Parts, Plane};
 use super::reload::{self, Live};
 use super::run::Options;
-use super::source::{self, CERTIFICATE, Callers, Identities, Pictures, RESOURCES, Source};
+use super::source::{self, CERTIFICATE, Callers, Identities, Pictures, RESOURCES, Reports, Source};
 use crate::access::Access;
 use crate::admin::{self, Command, View};
-use crate::agent::{self, session::Agent};
+use crate::agent::session::{self, Agent, TakeSpans};
 use crate::config::{Config, Loaded};
+use crate::export::{self, Exports, Resource};
 use crate::http::respond::chain;
 use crate::inbound::{self, Entrance, Mode};
 use crate::intercept::OriginalDst;
@@ -32,6 +33,7 @@ use crate::telemetry::access_log::Writer;
 use crate::telemetry::log::LogHandle;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::process;
+use crate::telemetry::spans::{self, Feed, SpanMetrics};
 use crate::telemetry::traffic::TrafficMetrics;
 
 /// A sidecar under way.
@@ -43,10 +45,11 @@ pub struct Launched {
     pub reload: Rc<Notify>,
     pub readiness: Readiness,
     /// Whether to leave with the app.
-    pub exit_with_app: bool,
+    pub exit_with_app: Option<u16>,
     agent: Option<Rc<Agent>>,
     workers: Workers<Plane>,
     writer: Option<Writer>,
+    exports: Exports,
 }
 
 impl Launched {
@@ -55,6 +58,11 @@ impl Launched {
         if let Some(agent) = &self.agent {
             agent.withdraw();
         }
+    }
+
+    /// Sends the rest of the spans, within `limit`.
+    pub async fn flush(&mut self, limit: Duration) {
+        self.exports.close(limit).await;
     }
 
     /// Hands the rest of the access log over, within `limit`.
@@ -109,7 +117,7 @@ pub async fn launch(
     let pictures = Pictures::new(config);
     let snapshot = pictures.snapshot();
     let (demand, queue) = match config.control_plane {
-        Some(_) => Some(agent::session::channel(pictures.versions())).unzip(),
+        Some(_) => Some(session::channel(pictures.versions())).unzip(),
         None => (None, None),
     };
     let writer =
@@ -122,15 +130,23 @@ pub async fn launch(
     if !config.inbound.listen.is_empty() {
         info!(mode = ?config.inbound.mode, leg = ?exempt, "the app is dialled past the interception rules");
     }
+    let spans = SpanMetrics::register(&registry);
+    let (mut feeds, exports) = export::start(&config.export, &resource(config), &spans);
     let access = Arc::new(Access::new(config.trust_domain.clone(), metrics.clone()));
     let plaintext = Arc::new(inbound::Plaintext::default());
+    let reports = Reports {
+        metrics: metrics.clone(),
+        spans: match &demand {
+            Some(_) => reported(&mut feeds, spans),
+            None => Box::new(|_, _| Vec::new()) as Box<TakeSpans>,
+        },
+    };
     let parts = Parts {
         inbound: Arc::new(inbound::Shared {
             credentials: Arc::clone(&credentials),
             access: Arc::clone(&access),
             plaintext: Arc::clone(&plaintext),
             workload: Arc::clone(&workload),
-            propagation: config.telemetry.propagation.clone(),
             metrics: metrics.clone(),
             ledger: ledger.clone(),
             drain: drain.clone(),
@@ -144,7 +160,6 @@ pub async fn launch(
             demand,
             unknown: config.outbound.unknown,
             namespace: config.workload.namespace.as_str().into(),
-            propagation: config.telemetry.propagation.clone(),
             metrics: metrics.clone(),
             ledger: ledger.clone(),
             drain: drain.clone(),
@@ -153,7 +168,8 @@ pub async fn launch(
         }),
         credentials: Arc::clone(&credentials),
         feed: writer.feed(),
-        access_log: config.telemetry.access_log,
+        telemetry: config.telemetry.clone(),
+        spans: feeds,
         metrics,
     };
     let count = config.runtime.workers.map_or_else(default_workers, usize::from);
@@ -165,7 +181,9 @@ pub async fn launch(
         Some(queue) => {
             let inbound =
                 Callers { access: Arc::clone(&access), plaintext: Arc::clone(&plaintext) };
-            source::session(config, identities, pictures, inbound, queue, &readiness, &registry)
+            source::session(
+                config, identities, pictures, inbound, reports, queue, &readiness, &registry,
+            )
         }
         None => {
             let access = Arc::clone(&access);
@@ -223,6 +241,7 @@ pub async fn launch(
         agent,
         workers,
         writer: Some(writer),
+        exports,
     })
 }
 
@@ -265,6 +284,38 @@ fn own_ports(config: &Config) -> Vec<u16> {
     ports.extend(config.probes.listen.map(|listen| listen.port()));
     ports.push(15020);
     ports
+}
+
+/// Kept requests that wait for the next report to the control plane. A burst of failures is more than
+/// a report holds: enough of it is kept here to choose from, some 600 KiB. Arbitrary.
+const TO_REPORT: usize = 1024;
+
+/// Where the session takes kept requests from.
+fn reported(feeds: &mut Vec<Feed>, of: SpanMetrics) -> Box<TakeSpans> {
+    let SpanMetrics { reported, unreported, .. } = of;
+    let (feed, taken) = spans::queue(TO_REPORT, TO_REPORT, unreported);
+    feeds.push(feed);
+    Box::new(move |most, bytes| {
+        let chosen = taken.choose(most, bytes);
+        reported.add(chosen.len() as u64);
+        chosen
+    })
+}
+
+/// What collectors are told of the workload: its instances have a label in common, if not what the
+/// configuration says.
+fn resource(config: &Config) -> Resource {
+    let workload = &config.workload;
+    let labels = ["app.kubernetes.io/name", "app"];
+    let labelled = || labels.iter().find_map(|label| workload.labels.get(*label));
+    let common = config.export.service.as_ref().or_else(labelled);
+    Resource {
+        service: common.unwrap_or(&workload.name).clone(),
+        namespace: workload.namespace.clone(),
+        instance: workload.name.clone(),
+        zone: workload.zone.clone(),
+        is_pod: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+    }
 }
 
 /// The cgroup's cpu limit rounded up, at most 4; 1 without a limit.

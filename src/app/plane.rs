@@ -18,7 +18,9 @@ use crate::runtime::{Doorway, Drain, Exempt, clock};
 use crate::serve::accept;
 use crate::telemetry::access_log::{AccessLog, Feed};
 use crate::telemetry::exchange::Sinks;
-use crate::telemetry::{self, traffic::TrafficMetrics};
+use crate::telemetry::ids::Ids;
+use crate::telemetry::tracer::Tracer;
+use crate::telemetry::{self, spans, traffic::TrafficMetrics};
 use crate::tls::Credentials;
 
 /// The access log is flushed, and idle connections are looked through, this often.
@@ -31,6 +33,7 @@ pub struct Plane {
     pub inbound: Rc<Inbound>,
     pub outbound: Rc<Outbound>,
     pub log: AccessLog,
+    pub tracer: Rc<Tracer>,
 }
 
 /// What every worker is made of.
@@ -40,7 +43,9 @@ pub struct Parts {
     pub outbound: Arc<outbound::Shared>,
     pub credentials: Arc<arc_swap::ArcSwapOption<Credentials>>,
     pub feed: Feed,
-    pub access_log: telemetry::AccessLog,
+    pub telemetry: telemetry::Settings,
+    /// Of everybody who wants spans.
+    pub spans: Vec<spans::Feed>,
     pub metrics: TrafficMetrics,
 }
 
@@ -48,10 +53,13 @@ impl Plane {
     /// Makes a worker's state on its own thread, and starts its tick.
     pub fn new(parts: &Parts, index: usize) -> Self {
         let seed = clock::now_us().wrapping_add(index as u64);
-        let log = AccessLog::new(parts.feed.clone(), &parts.access_log, seed);
+        let settings = &parts.telemetry;
+        let log = AccessLog::new(parts.feed.clone(), &settings.access_log, seed);
+        let tracer = Tracer::new(&settings.traces, parts.spans.clone(), Ids::from_system());
+        let tracer = Rc::new(tracer);
         let sinks = |direction: Direction| {
             let (bytes_in, bytes_out) = parts.metrics.bytes(direction);
-            Rc::new(Sinks { log: log.clone(), bytes_in, bytes_out })
+            Rc::new(Sinks { log: log.clone(), tracer: Rc::clone(&tracer), bytes_in, bytes_out })
         };
         let doorway = Doorway::new(parts.inbound.drain.clone());
         let dialer = || Dialer::new(Arc::clone(&parts.credentials));
@@ -67,7 +75,7 @@ impl Plane {
             dialer(),
             sinks(Direction::Outbound),
         ));
-        let plane = Self { inbound, outbound, log };
+        let plane = Self { inbound, outbound, log, tracer };
         plane.start_tick();
         plane
     }

@@ -107,13 +107,16 @@ fn take(
     if let Err(error) = log.set_level(new.log.level.as_str()) {
         error!(%error, "the log level stays");
     }
-    for index in 0..workers.count() {
-        let settings = new.telemetry.access_log;
-        workers.try_send(index, Box::new(move |plane: &Rc<Plane>| plane.log.configure(&settings)));
-    }
+    let settings = new.telemetry.clone();
+    workers.on_each(move |plane| {
+        plane.log.configure(&settings.access_log);
+        plane.tracer.configure(&settings.traces);
+    });
     live.take(new);
     current.log.level = new.log.level;
     current.telemetry.access_log = new.telemetry.access_log;
+    current.telemetry.traces.sample_ratio = new.telemetry.traces.sample_ratio;
+    current.telemetry.traces.slower_than = new.telemetry.traces.slower_than;
     current.resources = new.resources.clone();
     current.drain = new.drain;
     if current.identity.is_some() && new.identity.is_some() {

@@ -17,6 +17,14 @@ use crate::intercept::OriginalDst;
 use crate::runtime::{socket, workers};
 use crate::telemetry::log::{self, Style};
 
+/// How long the last things may take: to tell connections that they are cut, to send spans, to write
+/// the access log. Arbitrary; where nothing hangs they take milliseconds.
+const CUT: Duration = Duration::from_millis(250);
+const FLUSH: Duration = Duration::from_secs(1);
+const CLOSE: Duration = Duration::from_secs(1);
+/// The same for one who was told twice: for the first two, and for the last.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -90,7 +98,8 @@ fn refuse(faults: &[crate::resources::Fault]) -> ExitCode {
 
 /// Serves until a signal or the admin port says to leave, then drains. A second word is final.
 async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
-    let mut app = std::pin::pin!(companion::left());
+    let containers = launched.exit_with_app;
+    let mut app = std::pin::pin!(companion::left(containers.unwrap_or_default()));
     let first = loop {
         tokio::select! {
             command = launched.commands.recv() => break command.unwrap_or(Command::Shutdown),
@@ -98,10 +107,11 @@ async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
                 Told::Leave => break Command::Drain,
                 Told::Reload => launched.reload.notify_one(),
             },
-            () = &mut app, if launched.exit_with_app => break Command::Drain,
+            () = &mut app, if containers.is_some() => break Command::Drain,
         }
     };
     let missing = launched.readiness.missing();
+    let mut is_hurried = false;
     // Without a certificate nobody can have been sent here, and nobody came.
     let was_unknown = !launched.readiness.was_ready() && missing.contains(&CERTIFICATE);
     if was_unknown && launched.drain.open_connections() == 0 {
@@ -117,13 +127,29 @@ async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
                     info!(cut, "the drain's deadline is over; the rest is cut");
                 }
             }
-            () = signals.leave() => info!("told twice; leaving at once"),
+            () = signals.leave() => {
+                info!("told twice; leaving at once");
+                is_hurried = true;
+            }
             command = next_shutdown(&mut launched) => info!(?command, "told to leave at once"),
         }
     }
-    launched.close(Duration::from_secs(1));
+    part(&mut launched, signals, is_hurried).await;
     info!("bye");
     ExitCode::SUCCESS
+}
+
+/// Ends what is open, and hands on what is still known of it: spans and the access log. Whoever is
+/// in a hurry says so once more.
+async fn part(launched: &mut Launched, signals: &mut Signals, is_hurried: bool) {
+    let [cut, flush, close] =
+        if is_hurried { [AT_ONCE / 2, AT_ONCE / 2, AT_ONCE] } else { [CUT, FLUSH, CLOSE] };
+    launched.drain.cut(cut).await;
+    let is_hurried = tokio::select! {
+        () = launched.flush(flush) => is_hurried,
+        () = signals.leave() => true,
+    };
+    launched.close(if is_hurried { AT_ONCE } else { close });
 }
 
 async fn next_shutdown(launched: &mut Launched) -> Command {

@@ -13,12 +13,14 @@ use tokio::sync::watch;
 use tokio::time::{Duration, sleep};
 use tracing::info;
 
+use super::collect::unready_endpoints;
 use super::launch::fault;
 use super::plane::Plane;
 use super::reload::Live;
 use crate::access::Access;
 use crate::agent::session::{
-    Agent, Hooks, Offer, OfferedPort, Queue, Seen, Settings, Status, Want, Workload,
+    Agent, Hooks, Offer, OfferedPort, Queue, Seen, Settings, Signals, Status, TakeSpans, Want,
+    Workload,
 };
 use crate::agent::{self, CertificateMetrics};
 use crate::config::Config;
@@ -29,6 +31,8 @@ use crate::resources::{self, AccessPolicy, Fault, Labels, Resource};
 use crate::runtime::workers::Workers;
 use crate::runtime::{Readiness, clock};
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::reporter::Reporter;
+use crate::telemetry::traffic::TrafficMetrics;
 use crate::tls::Credentials;
 
 /// What has to be there before traffic may come.
@@ -48,15 +52,12 @@ pub struct Identities {
 impl Identities {
     /// Lets connections under older credentials go, once their requests are answered.
     fn renew(&self, roots_changed: bool) {
-        for index in 0..self.workers.count() {
-            let renew = move |plane: &Rc<Plane>| {
-                plane.outbound.dialer.renew();
-                if roots_changed {
-                    plane.inbound.doorway.renew();
-                }
-            };
-            self.workers.try_send(index, Box::new(renew));
-        }
+        self.workers.on_each(move |plane| {
+            plane.outbound.dialer.renew();
+            if roots_changed {
+                plane.inbound.doorway.renew();
+            }
+        });
     }
 }
 
@@ -132,6 +133,12 @@ impl Pictures {
 pub struct Callers {
     pub access: Arc<Access>,
     pub plaintext: Arc<Plaintext>,
+}
+
+/// What the control plane is told of the traffic.
+pub struct Reports {
+    pub metrics: TrafficMetrics,
+    pub spans: Box<TakeSpans>,
 }
 
 /// What keeps the sidecar informed.
@@ -220,6 +227,7 @@ pub fn session(
     identities: Identities,
     pictures: Pictures,
     callers: Callers,
+    reports: Reports,
     queue: Queue,
     readiness: &Readiness,
     registry: &Registry,
@@ -239,7 +247,7 @@ pub fn session(
     let status = Arc::new(Status::new(address.clone(), registry));
     let pinned: Vec<ServiceName> =
         config.outbound.upstreams.iter().map(|upstream| upstream.service.clone()).collect();
-    let hooks = hooks(identities, pictures, callers, readiness, registry);
+    let hooks = hooks(identities, pictures, callers, reports, readiness, registry);
     let agent = Agent::new(settings, workload, identity, pinned, hooks, Arc::clone(&status), queue);
     Ok(Source { agent: Some(agent), status: Some(status) })
 }
@@ -285,6 +293,7 @@ fn hooks(
     identities: Identities,
     pictures: Pictures,
     Callers { access, plaintext }: Callers,
+    reports: Reports,
     readiness: &Readiness,
     registry: &Registry,
 ) -> Hooks {
@@ -294,6 +303,7 @@ fn hooks(
         (readiness.clone(), readiness.clone(), readiness.clone());
     let ended = readiness.clone();
     let snapshot = pictures.snapshot();
+    let signals = signals(reports, pictures.snapshot());
     let pictures = Rc::new(pictures);
     tokio::task::spawn_local(Rc::clone(&pictures).watch_files());
     let placed = Rc::clone(&pictures);
@@ -323,5 +333,14 @@ fn hooks(
             };
             target.is_some_and(|target| target.used.swap(false, Relaxed))
         }),
+        signals,
+    }
+}
+
+fn signals(Reports { metrics, spans }: Reports, snapshot: Arc<ArcSwap<Snapshot>>) -> Signals {
+    Signals {
+        reporter: RefCell::new(Reporter::new(&metrics, clock::now_us())),
+        endpoints: Box::new(move || unready_endpoints(&snapshot.load(), clock::now_us())),
+        spans: RefCell::new(spans),
     }
 }

@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::duration;
+use super::{bytes, duration};
 use crate::config::Level;
 use crate::control::{self, Settings, inject, kube};
 use crate::model::{CONTROL_PLANE_NAMESPACE, SpiffeId, TrustDomain};
 use crate::resources::names::is_dns_label;
+
+/// Bytes.
+const SMALLEST_BUDGET: usize = 4 << 20;
 
 /// Everything that a control plane is told.
 #[derive(Args, Debug)]
@@ -62,6 +65,9 @@ pub(super) struct ControlPlane {
     /// Who may configure the mesh with a certificate, beside the operator's token; may be repeated
     #[arg(long = "operator", value_name = "SPIFFE-ID", value_parser = spiffe_id)]
     operators: Vec<SpiffeId>,
+    /// How much memory it may take to remember what sidecars report of their traffic, at least 4MiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = budget)]
+    memory_budget: usize,
     /// How much is logged: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
     log_level: String,
@@ -101,6 +107,7 @@ impl ControlPlane {
             cert_lifetime: self.cert_lifetime,
             lease: self.lease,
             operators: self.operators,
+            memory_budget: self.memory_budget,
             log_level: self.log_level,
             log_json: self.log_format == LogFormat::Json,
         }
@@ -132,6 +139,12 @@ pub(super) fn level(text: &str) -> Result<String, String> {
     let words = || Level::WORDS.iter().map(|(word, _)| *word);
     let known = words().find(|word| *word == text).map(str::to_owned);
     known.ok_or_else(|| format!("expected one of {}", words().collect::<Vec<_>>().join(", ")))
+}
+
+/// Below that a mesh of any size would be forgotten at once.
+fn budget(text: &str) -> Result<usize, String> {
+    let size = bytes(text)?;
+    if size >= SMALLEST_BUDGET { Ok(size) } else { Err("expected at least 4MiB".into()) }
 }
 
 /// Less than a second would be a slip: nobody could keep up with it.
@@ -167,6 +180,8 @@ mod tests {
         assert_eq!(settings.cert_lifetime, Duration::from_secs(24 * 60 * 60));
         assert_eq!(settings.lease, Duration::from_secs(15));
         assert_eq!((settings.log_level.as_str(), settings.log_json), ("info", false));
+        assert_eq!(settings.memory_budget, 64 << 20);
+        assert_eq!(read("--memory-budget 4MiB").expect("legal").memory_budget, 4 << 20);
         let line = "--operator spiffe://m/ns/a/sa/b --operator spiffe://m/ns/a/sa/c \
                     --trust-domain m --log-format json --log-level debug --cert-lifetime 1s";
         let settings = read(line).expect("legal");
@@ -207,6 +222,8 @@ mod tests {
             "--cert-lifetime 999ms",
             "--cert-lifetime 24",
             "--lease 0s",
+            "--memory-budget 1MiB",
+            "--memory-budget much",
             "--operator web",
             "--trust-domain A",
             "--log-level loud",

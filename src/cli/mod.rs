@@ -91,6 +91,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// A number of bytes as the configuration writes it.
+#[cfg(feature = "control")]
+fn bytes(text: &str) -> Result<usize, String> {
+    let mut decoder = Decoder::new();
+    let node = Node::text(text, Origin::Default);
+    let size = scalar::size(&node, &mut decoder).and_then(|size| usize::try_from(size).ok());
+    size.ok_or_else(|| {
+        let messages = decoder.finish().into_iter().map(|fault| fault.message);
+        messages.collect::<Vec<_>>().join("; ")
+    })
+}
+
 /// What both binaries say when asked for their version.
 fn version(binary: &str) -> ExitCode {
     emit(&format!("{binary} {}\n", env!("CARGO_PKG_VERSION")))

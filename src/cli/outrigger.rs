@@ -77,6 +77,33 @@ that nobody's change in between is lost.")]
     /// Control planes by name, so that commands need no flags
     #[command(after_help = "Example:\n  outrigger context use local")]
     Context(Contexts),
+    /// How services fare: requests, failures and latencies of the last minute
+    #[command(after_help = "Examples:
+  outrigger stat
+  outrigger stat web -n shop
+  outrigger stat --window 10m -o json
+
+Everything is told by sidecars, every five seconds; nothing else needs to be installed. The control
+plane remembers half an hour of it.")]
+    Stat(control::Stat),
+    /// Who calls whom, with mutual TLS or not, and as whom
+    #[command(after_help = "Examples:
+  outrigger edges
+  outrigger edges api.shop --window 30m")]
+    Edges(control::Edges),
+    /// The busiest routes, live
+    #[command(after_help = "Examples:
+  outrigger top
+  outrigger top api -n shop
+  outrigger top --once -o json")]
+    Top(control::Top),
+    /// Requests that were kept: failed ones, slow ones and samples; one of them as a waterfall
+    #[command(after_help = "Examples:
+  outrigger traces
+  outrigger traces --service api.shop --failed
+  outrigger traces --slower-than 500ms --limit 10
+  outrigger traces 4bf92f3577b34da6a3ce929d0e0e4736")]
+    Traces(control::Traces),
     /// Put a sidecar into every pod of Kubernetes manifests, and print them
     #[command(after_help = "Examples:
   outrigger inject web.yaml
@@ -94,11 +121,25 @@ reason. With the webhook in the cluster this is not needed: both do the same.")]
     /// Ask a running sidecar's admin port
     #[command(after_help = "Example:\n  outrigger proxy endpoints --admin 127.0.0.1:15000")]
     Proxy(Proxy),
-    /// What a sidecar would do with a request, and why; nothing is sent
+    /// What a sidecar would do with a request, and why; or what a reason means and what to do
     #[command(after_help = "Examples:
+  outrigger explain circuit-open
+  outrigger explain --list
   outrigger explain api.shop:80 --path /orders
-  outrigger explain api:80 --method POST --header x-user:ann --admin 127.0.0.1:15000 -o yaml")]
+  outrigger explain api:80 --method POST --header x-user:ann --admin 127.0.0.1:15000 -o yaml
+
+A reason is the word in x-outrigger-reason, in the access log and in metrics; it is explained without
+asking anybody. About a request the sidecar is asked, and nothing is sent.")]
     Explain(explain::Explain),
+    /// Open the control plane's dashboard in a browser
+    #[command(after_help = "Examples:
+  outrigger dashboard
+  outrigger dashboard --no-open --admin control.example:15014
+
+A browser can show no token, so this stands between: it listens on this machine alone, lets in the
+one who opens the link, and asks the control plane over TLS with your credentials. It only reads. The
+link works once; each use prints the next. Ctrl-C ends it.")]
+    Dashboard(control::Dashboard),
     /// Whether a Kubernetes cluster is ready for the mesh, and the mesh in it well
     #[command(after_help = "Examples:
   outrigger check --pre
@@ -107,7 +148,11 @@ reason. With the webhook in the cluster this is not needed: both do the same.")]
   outrigger check --strict-ready
 
 Exit code 1 if something fails (✗). What should be known (!) is no failure. --strict-ready asks the
-control plane, and lists who was let in without mutual TLS within the last hour: 1 if anybody was.")]
+control plane, and lists who was let in without mutual TLS within the last hour: 1 if anybody was.
+Each replica knows only what its own sidecars tell: all are asked, at their pods' addresses, and 1 it
+is too if one can't be. From outside of the cluster, forward a port to each:
+  kubectl -n outrigger-system port-forward pod/NAME 15011:15010
+  outrigger check --strict-ready --replica 127.0.0.1:15011")]
     Check(check::Check),
     /// Print what makes a Kubernetes cluster ready for the mesh
     #[command(after_help = "Examples:
@@ -195,11 +240,16 @@ pub fn main() -> ExitCode {
         Command::Token(Token { action }) => action.run(),
         Command::Ca(Ca { action }) => action.run(),
         Command::Context(Contexts { action }) => action.run(),
+        Command::Stat(stat) => stat.run(),
+        Command::Edges(edges) => edges.run(),
+        Command::Top(top) => top.run(),
+        Command::Traces(traces) => traces.run(),
         Command::Inject(inject) => inject.run(),
         Command::Validate(validate) => validate.run(),
         Command::Check(check) => check.run(),
         Command::Proxy(Proxy { query }) => ask::run(&query),
         Command::Explain(explain) => explain.run(),
+        Command::Dashboard(dashboard) => dashboard.run(),
         Command::Install(install) => install.run(),
         Command::Uninstall(uninstall) => uninstall.run(),
         Command::Version => version("outrigger"),
@@ -217,6 +267,7 @@ fn completions(shell: Shell) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Reason;
 
     fn walk(command: &clap::Command, visit: &mut dyn FnMut(&clap::Command)) {
         visit(command);
@@ -239,6 +290,22 @@ mod tests {
             }
             assert!(count > 0 || name == "completions", "{name} has no example");
         });
+    }
+
+    #[test]
+    fn advice_names_commands_that_there_are() {
+        let mut count = 0;
+        for &reason in Reason::ALL {
+            let advice = reason.advice();
+            let texts = [advice.happened, advice.look, advice.change];
+            let quoted = texts.iter().flat_map(|text| text.split('`').skip(1).step_by(2));
+            for command in quoted.filter(|quoted| quoted.starts_with("outrigger ")) {
+                let read = Arguments::try_parse_from(command.split(' '));
+                assert!(read.is_ok(), "{reason}: {command}: {read:?}");
+                count += 1;
+            }
+        }
+        assert!(count > 10, "only {count} were found");
     }
 
     #[test]
@@ -265,6 +332,11 @@ mod tests {
             &["outrigger", "validate"],
             &["outrigger", "check", "--strict-ready", "--pre"],
             &["outrigger", "check", "-n", "shop"],
+            &["outrigger", "explain"],
+            &["outrigger", "explain", "--list", "draining"],
+            &["outrigger", "stat", "--window", "5s"],
+            &["outrigger", "top", "--window", "31m"],
+            &["outrigger", "traces", "--limit", "0"],
             &["outrigger", "proxy", "services", "-o", "xml"],
             &["outrigger", "proxy", "services", "--admin", "localhost"],
         ] {

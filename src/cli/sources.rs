@@ -33,9 +33,9 @@ pub(super) struct Sources {
     /// Where transparent outbound traffic arrives, such as `127.0.0.1:15001,[::1]:15001`
     #[arg(long, value_name = "ADDRESS")]
     outbound_listen: Option<String>,
-    /// Leave when the pod's other containers have; needs shareProcessNamespace
-    #[arg(long)]
-    exit_with_app: bool,
+    /// Leave when the pod's other containers have, so many of them; needs shareProcessNamespace
+    #[arg(long, value_name = "CONTAINERS", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    exit_with_app: Option<String>,
     /// Sets any field, such as drain.deadline=10s; may be repeated
     #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
@@ -51,7 +51,7 @@ impl Sources {
             ("--workers", "workers", self.workers),
             ("--inbound-listen", "inbound.listen", self.inbound_listen),
             ("--outbound-listen", "outbound.listen", self.outbound_listen),
-            ("--exit-with-app", "exitWithApp", self.exit_with_app.then(|| "true".into())),
+            ("--exit-with-app", "exitWithApp", self.exit_with_app),
         ];
         let named = named
             .into_iter()

@@ -3,7 +3,7 @@
 //! until it is decided; the caller logs both lists, with their reasons.
 
 use super::{Config, LogSettings};
-use crate::telemetry;
+use crate::telemetry::{self, Traces};
 
 /// The parts that differ, by their path in the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +36,12 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         runtime,
         drain,
         exit_with_app,
-        telemetry: telemetry::Settings { access_log, propagation },
+        telemetry: telemetry::Settings { access_log, traces },
+        export,
         log: LogSettings { level, format },
     } = old;
+    let Traces { sample_ratio, slower_than, propagation } = traces;
+    let new_traces = &new.telemetry.traces;
     // Other paths can be read again; whether there is an identity at all
     // decided how the wings were built.
     let rebuilt = identity.is_some() != new.identity.is_some();
@@ -47,6 +50,8 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         ("resources", *resources != new.resources),
         ("drain", *drain != new.drain),
         ("telemetry.accessLog", *access_log != new.telemetry.access_log),
+        ("telemetry.traces.sampleRatio", *sample_ratio != new_traces.sample_ratio),
+        ("telemetry.traces.slowerThan", *slower_than != new_traces.slower_than),
         ("log.level", *level != new.log.level),
     ];
     let restart = [
@@ -60,7 +65,8 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         ("probes", *probes != new.probes),
         ("workers", *runtime != new.runtime),
         ("exitWithApp", *exit_with_app != new.exit_with_app),
-        ("telemetry.traces", *propagation != new.telemetry.propagation),
+        ("telemetry.traces.propagation", *propagation != new_traces.propagation),
+        ("telemetry.traces", *export != new.export),
         ("log.format", *format != new.log.format),
     ];
     let differing = |parts: &[(&'static str, bool)]| {

@@ -3,15 +3,15 @@
 //! one function; what concerns two sections stands in `check`.
 
 use super::probing::probes;
+use super::telemetry::telemetry;
 use super::{Config, Level, LogSettings, LogStyle, Workload};
 use crate::resources::decode::{Decoder, Fields, distinct, list, one_or_list};
 use crate::resources::names::{
     dns_label, dns_subdomain, labels, service_name, socket_address, trust_domain, zone,
 };
-use crate::resources::scalar::{boolean, choice, duration, integer, parsed, path, protocol, ratio};
+use crate::resources::scalar::{choice, duration, integer, parsed, path, protocol};
 use crate::resources::{Node, Origin, Value};
-use crate::telemetry::{AccessLog, LogFormat, Propagation};
-use crate::{admin, agent, inbound, outbound, runtime, telemetry, tls};
+use crate::{admin, agent, inbound, outbound, runtime, tls};
 
 pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
     let mut fields = Fields::open(node, decoder)?;
@@ -27,10 +27,11 @@ pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
     let probes = fields.optional("probes", probes).unwrap_or_default();
     let workers = fields.optional("workers", integer(1..=256));
     let drain = fields.required("drain", drain);
-    let exit_with_app = fields.optional("exitWithApp", boolean).unwrap_or_default();
+    let exit_with_app = fields.optional("exitWithApp", containers).flatten();
     let telemetry = fields.required("telemetry", telemetry);
     let log = fields.required("log", log);
     fields.close();
+    let (telemetry, export) = telemetry?;
     Some(Config {
         workload: workload?,
         trust_domain: trust_domain?,
@@ -44,12 +45,22 @@ pub(super) fn config(node: &Node, decoder: &mut Decoder) -> Option<Config> {
         runtime: runtime::Settings { workers: workers.and_then(|count| u16::try_from(count).ok()) },
         drain: drain?,
         exit_with_app,
-        telemetry: telemetry?,
+        telemetry,
+        export,
         log: log?,
     })
 }
 
-const NO_EXPORT: &str = "is not supported by this version, which exports no spans; remove it";
+fn containers(node: &Node, decoder: &mut Decoder) -> Option<Option<u16>> {
+    match node.value {
+        Value::Bool(is_one) => Some(is_one.then_some(1)),
+        Value::Int(count @ 1..=100) => Some(u16::try_from(count).ok()),
+        _ => {
+            decoder.expected("true, false or the number of the app's containers", node);
+            None
+        }
+    }
+}
 
 fn workload(node: &Node, decoder: &mut Decoder) -> Option<Workload> {
     let mut fields = Fields::open(node, decoder)?;
@@ -181,46 +192,6 @@ fn drain(node: &Node, decoder: &mut Decoder) -> Option<runtime::DrainSettings> {
     }
     fields.close();
     Some(runtime::DrainSettings { minimum: minimum?, deadline: deadline? })
-}
-
-fn telemetry(node: &Node, decoder: &mut Decoder) -> Option<telemetry::Settings> {
-    let mut fields = Fields::open(node, decoder)?;
-    let access_log = fields.required("accessLog", access_log);
-    let propagation = fields.required("traces", traces);
-    fields.close();
-    Some(telemetry::Settings { access_log: access_log?, propagation: propagation? })
-}
-
-fn access_log(node: &Node, decoder: &mut Decoder) -> Option<AccessLog> {
-    let mut fields = Fields::open(node, decoder)?;
-    let words = &[("json", LogFormat::Json), ("text", LogFormat::Text), ("off", LogFormat::Off)];
-    let format = fields.required("format", choice(words));
-    let sample = fields.required("sample", ratio);
-    fields.close();
-    Some(AccessLog { format: format?, sample: sample? })
-}
-
-fn traces(node: &Node, decoder: &mut Decoder) -> Option<Vec<Propagation>> {
-    let mut fields = Fields::open(node, decoder)?;
-    let propagation = fields.required("propagation", propagation);
-    fields.refused(&["otlpEndpoint", "sampleRatio"], NO_EXPORT);
-    fields.close();
-    propagation
-}
-
-fn propagation(node: &Node, decoder: &mut Decoder) -> Option<Vec<Propagation>> {
-    const WORDS: &[(&str, Propagation)] =
-        &[("w3c", Propagation::W3c), ("b3", Propagation::B3), ("b3multi", Propagation::B3Multi)];
-    let formats = one_or_list(node, decoder, choice(WORDS))?;
-    if let Value::List(nodes) = &node.value {
-        for (index, format) in formats.iter().enumerate() {
-            if formats[..index].contains(format) {
-                let at = nodes.get(index).map_or(&node.at, |node| &node.at);
-                decoder.item(index, |decoder| decoder.fault(at, "is listed twice"));
-            }
-        }
-    }
-    Some(formats)
 }
 
 fn log(node: &Node, decoder: &mut Decoder) -> Option<LogSettings> {

@@ -20,7 +20,7 @@ admin: {listen: '127.0.0.1:15000'}
 drain: {minimum: 5s, deadline: 25s}
 telemetry:
   accessLog: {format: json, sample: 1.0}
-  traces: {propagation: [w3c, b3]}
+  traces: {sampleRatio: 0.01, slowerThan: 1s, propagation: [w3c, b3]}
 log: {level: info, format: text}
 ";
 
@@ -57,7 +57,7 @@ pub(super) fn file(path: &Path, decoder: &mut Decoder) -> Option<Node> {
     Some(tree)
 }
 
-fn field_mut<'n>(node: &'n mut Node, name: &str) -> Option<&'n mut Node> {
+pub(super) fn field_mut<'n>(node: &'n mut Node, name: &str) -> Option<&'n mut Node> {
     let Value::Map(entries) = &mut node.value else {
         return None;
     };

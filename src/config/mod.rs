@@ -13,7 +13,7 @@ use crate::model::TrustDomain;
 use crate::resources::decode::Decoder;
 use crate::resources::names::is_dns_subdomain;
 use crate::resources::{Fault, Labels, Node};
-use crate::{admin, agent, inbound, outbound, probes, runtime, telemetry, tls};
+use crate::{admin, agent, export, inbound, outbound, probes, runtime, tls};
 
 mod changes;
 mod check;
@@ -22,6 +22,7 @@ mod fields;
 mod layers;
 mod print;
 mod probing;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -53,10 +54,13 @@ pub struct Config {
     pub runtime: runtime::Settings,
     /// The way out.
     pub drain: runtime::DrainSettings,
-    /// Leave when the pod's other containers have; `false` unless said.
-    pub exit_with_app: bool,
+    /// Leave when so many other containers of the pod have been there and are gone; `true` is one,
+    /// and none is waited for unless said.
+    pub exit_with_app: Option<u16>,
     /// Access log and traces.
-    pub telemetry: telemetry::Settings,
+    pub telemetry: crate::telemetry::Settings,
+    /// Where spans are sent (`telemetry.traces`).
+    pub export: export::Settings,
     /// Our own log, on standard error.
     pub log: LogSettings,
 }
@@ -147,7 +151,8 @@ pub struct Loaded {
 
 impl Loaded {
     /// The effective configuration, each value with a comment naming its
-    /// origin. Reads back to the same configuration.
+    /// origin. Reads back to the same configuration, but for the values of
+    /// `telemetry.traces.headers`, which are hidden.
     pub fn to_yaml(&self) -> String {
         print::yaml(&self.effective)
     }
@@ -192,6 +197,7 @@ fn load_on(
     match config {
         Some(config) if decoder.is_clean() => {
             print::arrange(&mut tree, "");
+            telemetry::hide(&mut tree);
             Ok(Loaded { config, effective: tree })
         }
         _ => Err(decoder.finish()),

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue, header};
 use proptest::prelude::*;
 
 use super::*;
+use crate::export::{Collector, Endpoint, Format};
 use crate::model::{Protocol, ServiceName};
 use crate::resources::{Origin, yaml};
-use crate::telemetry::{AccessLog, LogFormat, Propagation};
+use crate::telemetry::{self, AccessLog, LogFormat, Propagation, Traces};
 
 mod faults;
 
@@ -94,7 +96,7 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(config.probes, probes::Settings::default());
     assert_eq!(config.runtime, runtime::Settings::default());
     assert_eq!(config.drain, runtime::DrainSettings::default());
-    assert!(!config.exit_with_app);
+    assert_eq!(config.exit_with_app, None);
     assert_eq!(config.telemetry, telemetry::Settings::default());
     assert_eq!(config.log, LogSettings { level: Level::Info, format: LogStyle::Text });
     assert_eq!(config, self::config(""));
@@ -133,12 +135,25 @@ drain: {minimum: 1s, deadline: 1m}
 exitWithApp: true
 telemetry:
   accessLog: {format: off, sample: 0.5}
-  traces: {propagation: [b3multi]}
+  traces:
+    otlpEndpoint: https://collector.example:4318
+    protocol: grpc
+    headers: {authorization: Bearer secret-key}
+    caFile: collector.pem
+    zipkinEndpoint: http://zipkin.example:9411
+    serviceName: storefront
+    sampleRatio: 0.25
+    slowerThan: 750ms
+    propagation: [b3multi]
 log: {level: debug, format: json}
 "#;
 
 fn address(text: &str) -> std::net::SocketAddr {
     text.parse().expect("the test wrote an address")
+}
+
+fn endpoint(text: &str) -> Endpoint {
+    Endpoint::parse(text).expect("the test wrote a URL")
 }
 
 #[test]
@@ -227,10 +242,34 @@ fn every_field_of_the_file_arrives() {
             minimum: Duration::from_secs(1),
             deadline: Duration::from_secs(60),
         },
-        exit_with_app: true,
+        exit_with_app: Some(1),
         telemetry: telemetry::Settings {
             access_log: AccessLog { format: LogFormat::Off, sample: 0.5 },
-            propagation: vec![Propagation::B3Multi],
+            traces: Traces {
+                sample_ratio: 0.25,
+                slower_than: Duration::from_millis(750),
+                propagation: vec![Propagation::B3Multi],
+            },
+        },
+        export: export::Settings {
+            collectors: vec![
+                Collector {
+                    endpoint: endpoint("https://collector.example:4318"),
+                    format: Format::OtlpGrpc,
+                    headers: HeaderMap::from_iter([(
+                        header::AUTHORIZATION,
+                        HeaderValue::from_static("Bearer secret-key"),
+                    )]),
+                    ca_file: Some(folder.join("collector.pem")),
+                },
+                Collector {
+                    endpoint: endpoint("http://zipkin.example:9411"),
+                    format: Format::Zipkin,
+                    headers: HeaderMap::new(),
+                    ca_file: Some(folder.join("collector.pem")),
+                },
+            ],
+            service: Some("storefront".into()),
         },
         log: LogSettings { level: Level::Debug, format: LogStyle::Json },
     };
@@ -299,7 +338,9 @@ fn variables_hold_text_or_yaml() {
             "[80, 81]",
         ),
         ("PROBES__LISTEN", "[::]:15020", |c| format!("{:?}", c.probes.listen), "Some([::]:15020)"),
-        ("EXIT_WITH_APP", "true", |c| c.exit_with_app.to_string(), "true"),
+        ("EXIT_WITH_APP", "true", |c| format!("{:?}", c.exit_with_app), "Some(1)"),
+        ("EXIT_WITH_APP", "3", |c| format!("{:?}", c.exit_with_app), "Some(3)"),
+        ("EXIT_WITH_APP", "false", |c| format!("{:?}", c.exit_with_app), "None"),
         ("RESOURCES", "mesh/", |c| format!("{:?}", c.resources), r#"["mesh/"]"#),
         ("WORKLOAD__NAME", "123", |c| c.workload.name.clone(), "123"),
         ("WORKLOAD__NAMESPACE", "null", |c| c.workload.namespace.clone(), "null"),
@@ -314,8 +355,20 @@ fn variables_hold_text_or_yaml() {
         (
             "TELEMETRY__TRACES__PROPAGATION",
             "b3",
-            |c| format!("{:?}", c.telemetry.propagation),
+            |c| format!("{:?}", c.telemetry.traces.propagation),
             "[B3]",
+        ),
+        (
+            "TELEMETRY__TRACES__SLOWER_THAN",
+            "2s",
+            |c| format!("{:?}", c.telemetry.traces.slower_than),
+            "2s",
+        ),
+        (
+            "TELEMETRY__TRACES__OTLP_ENDPOINT",
+            "http://[::1]:4317",
+            |c| format!("{:?}", c.export.collectors[0].endpoint.authority),
+            "[::1]:4317",
         ),
         ("DRAIN__MINIMUM", " 2s ", |c| format!("{:?}", c.drain.minimum), "2s"),
         (
@@ -393,6 +446,8 @@ telemetry:
     format: json                          # default
     sample: 1.0                           # default
   traces:
+    sampleRatio: 0.01                     # default
+    slowerThan: 1s                        # default
     propagation: [w3c, b3]                # default
 log:
   level: info                             # default
@@ -452,7 +507,12 @@ fn changes_are_told_apart() {
         ("key: ./keys", "key: /keys", &["identity"], &[]),
         ("minimum: 1s", "minimum: 2s", &["drain"], &[]),
         ("sample: 0.5", "sample: 0.6", &["telemetry.accessLog"], &[]),
-        ("[b3multi]", "[b3]", &[], &["telemetry.traces"]),
+        ("[b3multi]", "[b3]", &[], &["telemetry.traces.propagation"]),
+        ("sampleRatio: 0.25", "sampleRatio: 1.0", &["telemetry.traces.sampleRatio"], &[]),
+        ("slowerThan: 750ms", "slowerThan: 1s", &["telemetry.traces.slowerThan"], &[]),
+        ("secret-key", "other-key", &[], &["telemetry.traces"]),
+        ("zipkin.example", "zipkin.test", &[], &["telemetry.traces"]),
+        ("storefront", "shop", &[], &["telemetry.traces"]),
         ("zone: eu-1a", "zone: eu-1b", &[], &["workload"]),
         ("example.org", "example.com", &[], &["trustDomain"]),
         ("0.0.0.0:15006", "0.0.0.0:15007", &[], &["inbound"]),
@@ -463,7 +523,12 @@ fn changes_are_told_apart() {
         ("workers: 2", "workers: 3", &[], &["workers"]),
     ];
     let absolute = |text: &str| {
-        let paths = [("svid.pem", "/svid.pem"), ("mesh/,", "/m/,"), ("../more", "/more")];
+        let paths = [
+            ("svid.pem", "/svid.pem"),
+            ("collector.pem", "/collector.pem"),
+            ("mesh/,", "/m/,"),
+            ("../more", "/more"),
+        ];
         paths.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     };
     for (from, to, live, restart) in rows {
@@ -478,6 +543,31 @@ fn changes_are_told_apart() {
     }
     let plain = Config { identity: None, ..base.clone() };
     assert_eq!(changes(&base, &plain).restart, ["identity"]);
+}
+
+#[test]
+fn how_an_endpoint_is_spoken_to_follows_from_it() {
+    let format = |traces: &str| {
+        let file = format!("telemetry: {{traces: {{{traces}}}}}\n");
+        config(&file).export.collectors.iter().map(|c| c.format).collect::<Vec<_>>()
+    };
+    let (grpc, http) = (Format::OtlpGrpc, Format::OtlpHttp);
+    assert_eq!(format(""), []);
+    assert_eq!(format("otlpEndpoint: 'http://c:4317'"), [grpc]);
+    assert_eq!(format("otlpEndpoint: 'http://c:4318'"), [http]);
+    assert_eq!(format("otlpEndpoint: 'https://c/v1/traces'"), [http]);
+    assert_eq!(format("otlpEndpoint: 'http://c:4318', protocol: grpc"), [grpc]);
+    assert_eq!(format("otlpEndpoint: 'http://c:1', protocol: http"), [http]);
+    assert_eq!(format("zipkinEndpoint: 'http://z'"), [Format::Zipkin]);
+}
+
+#[test]
+fn what_the_headers_of_the_export_say_is_never_shown() {
+    let loaded = load_all(FULL, &[], &[]).expect("it is sound");
+    assert!(!loaded.to_yaml().contains("secret-key"));
+    let shown = &loaded.to_json()["telemetry"]["traces"]["headers"];
+    assert_eq!(shown["authorization"], "(hidden)");
+    assert!(!format!("{:?}", loaded.config).contains("secret-key"));
 }
 
 /// What a field's own decoder accepts is listed in `fields`, and the reverse:

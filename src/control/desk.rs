@@ -5,14 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use super::admission::{Admission, Ticket};
+use super::admission::{Admission, Part, Shares, Ticket};
 use super::api::Operators;
 use super::ca::Authority;
 use super::catalog::Catalog;
 use super::membership::Review;
+use super::memory::Observer;
 use super::metrics::Metrics;
 use super::plaintext::Plaintext;
 use super::registrar::Registrar;
+use super::replicas::Replicas;
 use super::sessions::Sessions;
 use super::store::Store;
 use super::tokens::Signer;
@@ -31,9 +33,13 @@ pub struct Desk {
     /// Present where pods are who belongs to the mesh, and the cluster says everything about it.
     pub cluster: Option<Arc<dyn Review>>,
     pub admission: Mutex<Admission>,
+    pub shares: Arc<Shares>,
     pub sessions: Arc<Sessions>,
     pub metrics: Metrics,
     pub plaintext: Arc<Plaintext>,
+    /// Present where there may be others beside this one.
+    pub replicas: Option<Replicas>,
+    pub observer: Arc<Observer>,
     /// Of this process: versions of another one mean nothing here.
     pub epoch: Arc<str>,
     pub heartbeat: Duration,
@@ -42,6 +48,15 @@ pub struct Desk {
 }
 
 impl Desk {
+    /// A place of `enrollment`'s own, or how long it should stay away. Who is refused here brought it
+    /// on itself: leases end meanwhile as ever.
+    ///
+    /// # Errors
+    /// When it begins too many.
+    pub fn approach(&self, enrollment: u64) -> Result<Part, Duration> {
+        self.shares.try_take(enrollment, clock::now_us())
+    }
+
     /// A place for another session, or how long its sidecar should stay away; meanwhile nobody's
     /// lease ends, since it may be the one that waits.
     ///
@@ -52,7 +67,7 @@ impl Desk {
         let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
         let admitted = admission.try_admit(now_us);
         drop(admission);
-        admitted.inspect_err(|later| self.registrar.lock().spare(later.mul_f64(1.25), now_us))
+        admitted.inspect_err(|later| self.registrar.spare(later.mul_f64(1.25), now_us))
     }
 }
 

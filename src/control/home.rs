@@ -11,6 +11,7 @@ use tracing::warn;
 use super::OperatorToken;
 use super::ca::{self, Authority, Lifetimes};
 use super::files::{FileError, open_folder, read_private, write_private, write_public};
+use super::kube::Watch;
 use super::kube::authority::{self, Keys};
 use super::kube::state::{self, State};
 use super::store::{Embedded, OpenError, Store};
@@ -66,6 +67,8 @@ pub struct Home {
     pub operator: OperatorToken,
     /// To be kept in order, where they are a Secret's.
     pub keys: Option<Keys>,
+    /// How old the store is, where others write it too.
+    pub watch: Option<Arc<Watch>>,
 }
 
 impl Home {
@@ -86,7 +89,7 @@ impl Home {
         let signer = Arc::new(Signer::open(data, trust_domain)?);
         let operator = operator_token(data)?;
         write_public(&data.join(ANCHORS), authority.roots().to_pem().as_bytes())?;
-        Ok(Self { store, authority, signer, operator, keys: None })
+        Ok(Self { store, authority, signer, operator, keys: None, watch: None })
     }
 
     /// Secrets of the control plane's namespace; made where there are none. Waits for an API server
@@ -119,8 +122,10 @@ impl Home {
     ) -> Result<Self, Error> {
         let opened = authority::open(client.clone(), namespace, trust_domain, lifetimes).await?;
         let authority::Opened { authority, signer, operator, keys } = opened;
-        let store: Arc<dyn Store> = Arc::new(State::open(client.clone(), namespace).await?);
-        Ok(Self { store, authority, signer, operator, keys: Some(keys) })
+        let state = State::open(client.clone(), namespace).await?;
+        let watch = Some(state.watch());
+        let store: Arc<dyn Store> = Arc::new(state);
+        Ok(Self { store, authority, signer, operator, keys: Some(keys), watch })
     }
 
     /// Puts what people need to reach it into a folder.

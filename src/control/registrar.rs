@@ -3,14 +3,21 @@
 //! A registration is durable before it is acknowledged. It is held by one session; when that ends it
 //! lasts a lease longer, so that a restart of the control plane or a lost connection takes nobody
 //! out of service, and a sidecar that died is gone soon. A draining sidecar takes it back at once.
+//! What a replica held that died is ended by the others (`strays`), who see that it is no longer kept
+//! up (`kept`).
 //! What concerns one name happens in turn, so that a lease that ends can't take away what was just
 //! registered anew.
 
-use std::collections::{BTreeSet, HashMap};
+mod kept;
+mod strays;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
 use tracing::{info, warn};
 
 use super::catalog::{Catalog, Registration, StoredResource, encoded, resource_name};
@@ -21,6 +28,10 @@ use super::store::{CommitError, Expect, Key, Shelf, Store, Write};
 use crate::model::SpiffeId;
 use crate::resources::{Origin, Resource, Workload, manifest, parse_documents};
 use crate::runtime::clock;
+
+pub use kept::REFRESH;
+pub use strays::LOOK;
+use strays::Strays;
 
 /// Between two looks for leases that ended.
 pub const TICK: Duration = Duration::from_millis(500);
@@ -34,8 +45,13 @@ pub struct Registrar {
     leases: Mutex<Leases>,
     lanes: [tokio::sync::Mutex<()>; LANES],
     holders: Holders,
-    /// The versions that were held here last: what has another by now is held by another replica.
-    versions: Mutex<HashMap<Arc<str>, u64>>,
+    /// As they were held here last: what has another version by now is held by another replica.
+    held: Mutex<HashMap<Arc<str>, Arc<Registration>>>,
+    strays: Mutex<Strays>,
+    /// Held here, and not registered when it was to be written last.
+    missed: Mutex<HashSet<Arc<str>>>,
+    /// When all that is held here was last written.
+    refreshed_us: AtomicU64,
 }
 
 /// Who may hold registrations.
@@ -80,8 +96,12 @@ impl Registrar {
     ) -> Self {
         let leases = Mutex::new(Leases::new(lease, TICK, now_us));
         let lanes = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        let versions = Mutex::default();
-        let registrar = Self { catalog, store, leases, lanes, holders, versions };
+        let held = Mutex::default();
+        let strays = Mutex::new(Strays::new(now_us));
+        let missed = Mutex::default();
+        let refreshed_us = AtomicU64::new(now_us);
+        let registrar =
+            Self { catalog, store, leases, lanes, holders, held, strays, missed, refreshed_us };
         registrar.reconcile(now_us);
         registrar
     }
@@ -111,7 +131,8 @@ impl Registrar {
             created_ms = held.created_ms;
             let is_same = held.workload == workload && held.enrollment == offer.enrollment;
             // Else written once more, so that the replica that held it sees that it does no longer.
-            if is_same && (is_held || self.holders == Holders::Us) {
+            let is_kept_here = is_held && !self.is_held_elsewhere(&held);
+            if is_same && (is_kept_here || self.holders == Holders::Us) {
                 self.hold(&name, offer.session);
                 return Ok(name);
             }
@@ -119,11 +140,7 @@ impl Registrar {
             let message = "an operator applied a Workload of this name: give this one another";
             return Err(Refusal::Offer(vec![message.into()]));
         }
-        let stored = StoredResource {
-            manifest: manifest::of(&Resource::Workload(workload)),
-            created_ms,
-            enrollment: Some(offer.enrollment),
-        };
+        let stored = stored(workload, created_ms, offer.enrollment);
         let key = Key { shelf: Shelf::Registrations, name: Arc::clone(&name) };
         let mut writes = vec![Write { key, expect, value: Some(encoded(&stored)) }];
         if expect == Expect::Absent {
@@ -142,7 +159,7 @@ impl Registrar {
     fn hold(&self, name: &Arc<str>, session: u64) {
         self.lock().hold(Arc::clone(name), session);
         if let Some(held) = self.catalog.registration(name) {
-            self.versions().insert(Arc::clone(name), held.version);
+            self.held().insert(Arc::clone(name), held);
         }
     }
 
@@ -166,7 +183,7 @@ impl Registrar {
     }
 
     /// Takes a registration back, if `session` holds it, or an earlier session of the same sidecar
-    /// did.
+    /// did; `false` when it is somebody else's by now.
     ///
     /// # Errors
     /// When the store can't write; the lease ends it then.
@@ -177,19 +194,33 @@ impl Registrar {
         enrollment: u64,
     ) -> Result<bool, CommitError> {
         let _turn = self.lane(name).lock().await;
-        let is_ours = |held: Arc<Registration>| held.enrollment == enrollment;
-        if self.catalog.registration(name).is_some_and(is_ours) {
+        let newest = self.catalog.registration(name);
+        if newest.as_ref().is_some_and(|held| held.enrollment == enrollment) {
             self.lock().hold(Arc::clone(name), session);
         }
         if !self.lock().withdraw(name, session) {
             return Ok(false);
         }
-        if let Err(error) = self.store.commit(vec![removal(name)]).await {
-            self.lock().restore(Arc::clone(name), clock::now_us());
-            return Err(error);
+        let Some(newest) = newest else {
+            self.held().remove(name);
+            return Ok(true);
+        };
+        match self.store.commit(vec![removal(name, newest.version)]).await {
+            Ok(_) => {
+                self.held().remove(name);
+                info!(workload = %name, "withdrawn");
+                Ok(true)
+            }
+            // Another replica wrote it, or took it out: what is there now is not ours to end.
+            Err(CommitError::Conflict { .. }) => {
+                self.held().remove(name);
+                Ok(false)
+            }
+            Err(error) => {
+                self.lock().restore(Arc::clone(name), clock::now_us());
+                Err(error)
+            }
         }
-        info!(workload = %name, "withdrawn");
-        Ok(true)
     }
 
     /// The session is over: what it holds lasts a lease longer.
@@ -209,40 +240,76 @@ impl Registrar {
 
     /// Removes what nobody keeps up any more; to be called regularly.
     pub async fn expire(&self, now_us: u64) {
-        let mut ended = self.lock().tick(now_us);
+        let ended = self.lock().tick(now_us);
         if ended.is_empty() {
             return;
         }
-        // In ascending order, while everybody else holds one lane at most: nobody waits in a circle.
-        let lanes: BTreeSet<usize> = ended.iter().map(|name| lane(name)).collect();
+        let _turns = self.turns(&ended).await;
+        // Each by itself, so that one that somebody else wrote keeps no other from ending; the
+        // store makes one update of them.
+        let removals = ended.into_iter().filter_map(|name| {
+            if self.lock().contains(&name) {
+                return None;
+            }
+            let newest = self.catalog.registration(&name);
+            let ours = newest.filter(|newest| !self.is_held_elsewhere(newest));
+            if ours.is_none() {
+                self.held().remove(&name);
+            }
+            ours.map(|ours| self.end(name, ours.version, now_us))
+        });
+        let failed = join_all(removals.collect::<Vec<_>>()).await.into_iter().flatten().next();
+        if let Some(error) = failed {
+            warn!(%error, "what has ended can't be taken out now");
+        }
+    }
+
+    /// `None`: it was taken out, or somebody else holds it.
+    async fn end(&self, name: Arc<str>, version: u64, now_us: u64) -> Option<CommitError> {
+        let failed = match self.store.commit(vec![removal(&name, version)]).await {
+            Ok(_) => {
+                warn!(workload = %name, "its sidecar did not come back within the lease; it is taken out");
+                None
+            }
+            Err(CommitError::Conflict { .. }) => None,
+            Err(error) => Some(error),
+        };
+        match failed {
+            None => drop(self.held().remove(&name)),
+            Some(_) => self.lock().restore(name, now_us),
+        }
+        failed
+    }
+
+    /// Whether another replica has written it since it was held here, if it was.
+    fn is_held_elsewhere(&self, newest: &Registration) -> bool {
+        let ours = self.held().get(&*newest.name()).map(|held| held.version);
+        self.holders == Holders::Replicas && ours != Some(newest.version)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Registration>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For several names. In ascending order, while everybody else holds one lane at most: nobody
+    /// waits in a circle.
+    async fn turns(&self, names: &[Arc<str>]) -> Vec<tokio::sync::MutexGuard<'_, ()>> {
+        let lanes: BTreeSet<usize> = names.iter().map(|name| lane(name)).collect();
         let mut turns = Vec::with_capacity(lanes.len());
         for lane in lanes {
             turns.push(self.lanes[lane].lock().await);
         }
-        ended.retain(|name| !self.lock().contains(name) && !self.is_held_elsewhere(name));
-        for name in &ended {
-            warn!(workload = %name, "its sidecar did not come back within the lease; it is taken out");
-        }
-        if let Err(error) = self.store.commit(ended.iter().map(removal).collect()).await {
-            warn!(%error, "what has ended can't be taken out now");
-            let mut leases = self.lock();
-            ended.into_iter().for_each(|name| leases.restore(name, now_us));
-        }
-    }
-
-    /// Forgets what was held here; true when another replica has written it since.
-    fn is_held_elsewhere(&self, name: &str) -> bool {
-        let ours = self.versions().remove(name);
-        let newest = self.catalog.registration(name).map(|held| held.version);
-        self.holders == Holders::Replicas && ours != newest
-    }
-
-    fn versions(&self) -> MutexGuard<'_, HashMap<Arc<str>, u64>> {
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+        turns
     }
 
     fn lane(&self, name: &str) -> &tokio::sync::Mutex<()> {
         &self.lanes[lane(name)]
+    }
+
+    /// Somebody was told to come back in `later`: nothing ends until then, nor for a while more.
+    pub fn spare(&self, later: Duration, now_us: u64) {
+        self.lock().spare(later, now_us);
+        self.strays().spare(later, now_us);
     }
 
     /// Its leases, for the pages.
@@ -259,9 +326,15 @@ fn lane(name: &str) -> usize {
     hasher.finish() as usize % LANES
 }
 
-fn removal(name: &Arc<str>) -> Write {
+fn stored(workload: Workload, created_ms: i64, enrollment: u64) -> StoredResource {
+    let manifest = manifest::of(&Resource::Workload(workload));
+    StoredResource { manifest, created_ms, enrollment: Some(enrollment) }
+}
+
+/// Only of what is known: another replica may have written it since, for a sidecar that lives.
+fn removal(name: &Arc<str>, version: u64) -> Write {
     let key = Key { shelf: Shelf::Registrations, name: Arc::clone(name) };
-    Write { key, expect: Expect::Any, value: None }
+    Write { key, expect: Expect::Version(version), value: None }
 }
 
 fn name(workload: &Workload) -> Arc<str> {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::admin::{self, Port, View};
+use super::admin::{self, Api, Port, View};
 use super::admission::{self, Admission};
 use super::api::{Operators, Router, server};
 use super::ca::{self, Authority, Lifetimes};
@@ -29,9 +29,11 @@ use super::housekeeping;
 use super::inject::{self, Injector};
 use super::kube::{self, Cluster, Reviewer, duties, webhook};
 use super::membership::Review;
+use super::memory::Observer;
 use super::metrics::{Counted, Metrics};
 use super::plaintext::Plaintext;
 use super::registrar::{Holders, Registrar};
+use super::replicas::Replicas;
 use super::sessions::Sessions;
 use super::store::{ReadError, Store};
 use super::{FileError, Settings};
@@ -168,12 +170,12 @@ async fn open(
     if let Some(folder) = settings.kubernetes.as_ref().and_then(|of| of.copies.as_deref()) {
         home.copy_into(folder).map_err(Error::Copies)?;
     }
-    let Home { store, authority, signer, operator, keys } = home;
+    let Home { store, authority, signer, operator, keys, watch } = home;
     let grpc = listen("--listen", settings.listen)?;
     let pages = listen("--admin-listen", settings.admin_listen)?;
 
     let catalog = follow(&*store, trust_domain)?;
-    let cluster = of_cluster.as_ref().map(|(_, client)| Cluster::follow(client, &catalog));
+    let cluster = of_cluster.as_ref().map(|(_, client)| Cluster::follow(client, &catalog, watch));
     let review = of_cluster.as_ref();
     let review = review.map(|(_, client)| Arc::new(Reviewer(client.clone())) as Arc<dyn Review>);
     let registry = Registry::default();
@@ -183,6 +185,8 @@ async fn open(
     let holders = if cluster.is_some() { Holders::Replicas } else { Holders::Us };
     let (told, kept) = (Arc::clone(&catalog), Arc::clone(&store));
     let registrar = Registrar::new(told, kept, settings.lease, holders, clock::now_us());
+    let observer = Arc::new(Observer::new(settings, &catalog, &sessions, SystemTime::now()));
+    observer.memory.register(&registry);
     let desk = Arc::new(Desk {
         trust_domain: trust_domain.clone(),
         metrics,
@@ -194,8 +198,15 @@ async fn open(
         registrar,
         cluster: review,
         admission: Mutex::new(Admission::new(admission::Settings::default(), Rng::from_system())),
+        shares: admission::Shares::new(admission::Limits::default()),
         sessions,
         plaintext: Arc::new(Plaintext::new(SystemTime::now())),
+        replicas: settings.kubernetes.as_ref().map(|of| Replicas {
+            own: of.replica.clone(),
+            namespace: of.namespace.clone(),
+            port: settings.listen.port(),
+        }),
+        observer,
         epoch: uuid::Uuid::now_v7().simple().to_string().into(),
         heartbeat: HEARTBEAT,
         leaving: leaving.clone(),
@@ -214,7 +225,6 @@ async fn open(
     let view = View { health, ..view(settings, &desk, registry, readiness.clone(), log) };
     let port = Port::new(view, operator, pages_tls);
     tokio::spawn(admin::serve(pages, Arc::new(port)));
-    tokio::spawn(housekeeping::regularly(Arc::clone(&desk)));
     say_started(settings);
     let readiness = readiness.clone();
     let serving = tokio::spawn(async move {
@@ -223,6 +233,7 @@ async fn open(
             cluster.complete().await;
             readiness.have(CLUSTER);
         }
+        tokio::spawn(housekeeping::regularly(Arc::clone(&desk)));
         server::serve(grpc, tls, Router::new(desk), leaving).await;
     });
     Ok(Running { serving, duties })
@@ -332,6 +343,7 @@ fn view(
         log,
         sessions: Arc::clone(&desk.sessions),
         plaintext: Arc::clone(&desk.plaintext),
+        api: Api::new(Arc::clone(&desk.observer)),
         health: None,
         config: shown(settings),
         authorities: Box::new(move || authorities.shown()),
@@ -352,6 +364,7 @@ fn shown(settings: &Settings) -> Value {
         lease,
         kubernetes,
         operators,
+        memory_budget,
         log_level,
         log_json,
     } = settings;
@@ -377,6 +390,7 @@ fn shown(settings: &Settings) -> Value {
         "certLifetimeSeconds": cert_lifetime.as_secs_f64(),
         "leaseSeconds": lease.as_secs_f64(),
         "kubernetes": kubernetes.as_ref().map(cluster),
+        "memoryBudgetBytes": memory_budget,
         "operators": operators.iter().map(SpiffeId::as_str).collect::<Vec<_>>(),
         "log": {"level": log_level, "format": if *log_json { "json" } else { "text" }},
     })

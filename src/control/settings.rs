@@ -27,6 +27,8 @@ pub struct Settings {
     pub kubernetes: Option<kube::Settings>,
     /// Who may configure the mesh with a certificate, beside the holder of the operator's token.
     pub operators: Vec<SpiffeId>,
+    /// Bytes that it may take to remember what sidecars report of their traffic.
+    pub memory_budget: usize,
     /// error, warn, info, debug or trace.
     pub log_level: String,
     /// One JSON object a line rather than text.

@@ -30,7 +30,7 @@ pub(super) fn text(fleet: &Fleet) -> String {
     ));
     text.push_str(&routing(fleet));
     let admin = fleet.admin(Who::ControlPlane);
-    text.push_str(&format!("  curl http://{admin}/   # its admin port\n"));
+    text.push_str(&format!("Look at all of it in a browser:\n  http://{admin}/\n"));
     let folder = fleet.folder.path().display();
     text.push_str(&format!("Configuration, data and logs: {folder}\n\n"));
     text
@@ -68,7 +68,7 @@ mod tests {
         for part in [
             &format!("curl http://{}/basket", fleet.entrance()),
             &format!("OUTRIGGER_CONTROL_PLANE={}", fleet.control_plane.listen),
-            &format!("curl http://{}/ ", fleet.control_plane.admin),
+            &format!("  http://{}/\n", fleet.control_plane.admin),
             "outrigger get workloads -n shop",
             &format!("outrigger apply {}", fleet.folder.path().join(CANARY_FILE).display()),
             "outrigger explain orders.shop:80 --method PUT",

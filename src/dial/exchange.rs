@@ -3,16 +3,16 @@
 use std::rc::Rc;
 
 use http::header::{self, HeaderValue};
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::upgrade::Upgraded;
 
-use super::{DialError, Dialer, Far, Pool, SendError, Via};
+use super::{DialError, Dialer, Far, Pool, SendError, Stream, Via};
 use crate::http::Body;
 use crate::http::switch::{self, Switch};
 use crate::limit::Bulkhead;
 use crate::retry::Failed;
-use crate::runtime::hyper_io::Tokio;
+use crate::runtime::Prefixed;
+use crate::runtime::hyper_io::HyperIo;
 
 /// No answer.
 #[derive(Debug)]
@@ -24,8 +24,17 @@ pub enum Missed {
 /// What became of a request that asked to leave HTTP.
 #[derive(Debug)]
 pub enum Switched {
-    Granted(Response<()>, Tokio<Upgraded>),
+    Granted(Response<()>, Prefixed<Stream>),
     Refused(Response<Body>),
+}
+
+impl Switched {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Granted(head, _) => head.status(),
+            Self::Refused(response) => response.status(),
+        }
+    }
 }
 
 /// The body of an answer over HTTP/1.
@@ -147,6 +156,9 @@ impl Dialer {
         }
         let tunnel = hyper::upgrade::on(&mut response).await;
         let tunnel = tunnel.map_err(|e| Missed::Send(SendError::from_hyper(&e, None, true)))?;
-        Ok(Switched::Granted(response.map(drop), Tokio(tunnel)))
+        let tunnel = tunnel.downcast::<HyperIo<Stream>>();
+        let tunnel = tunnel.expect("it is the connection that was dialled just now");
+        let tunnel = Prefixed::new(tunnel.read_buf, tunnel.io.0);
+        Ok(Switched::Granted(response.map(drop), tunnel))
     }
 }

@@ -57,6 +57,11 @@ pub struct Pool {
 }
 
 impl Dialer {
+    /// What peers are judged by.
+    pub fn credentials(&self) -> &Arc<ArcSwapOption<Credentials>> {
+        &self.credentials
+    }
+
     pub fn new(credentials: Arc<ArcSwapOption<Credentials>>) -> Self {
         Self {
             credentials,

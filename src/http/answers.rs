@@ -58,7 +58,7 @@ pub fn set_log(log: &LogHandle, query: Option<&str>) -> Answer {
 
 /// There is no such page.
 pub fn unknown() -> Answer {
-    text(StatusCode::NOT_FOUND, "no such page; / lists them\n")
+    text(StatusCode::NOT_FOUND, "no such page; /pages lists them\n")
 }
 
 /// A page that only changes something was asked for without changing it.

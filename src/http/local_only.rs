@@ -66,7 +66,8 @@ pub fn is_from_page<B>(request: &Request<B>) -> bool {
     request.method() == Method::POST && request.headers().contains_key(header::ORIGIN)
 }
 
-fn is_this_machine(ip: IpAddr) -> bool {
+/// Whether a client is on this machine, and no proxy's.
+pub fn is_this_machine(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
 }

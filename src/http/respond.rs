@@ -54,6 +54,10 @@ impl Failure {
     pub fn sentence(&self) -> &str {
         if self.sentence.is_empty() { row(self.reason).2 } else { &self.sentence }
     }
+
+    pub fn into_sentence(self) -> Cow<'static, str> {
+        if self.sentence.is_empty() { Cow::Borrowed(row(self.reason).2) } else { self.sentence }
+    }
 }
 
 /// HTTP status, gRPC code, sentence. Reasons that only ever close have the status that they would

@@ -1,9 +1,10 @@
 //! A connection from elsewhere: who it is, what it speaks, and who serves it.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
@@ -12,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::handshake::{HANDSHAKE, shake_hands};
 use super::port::AppPort;
 use super::serve::serve;
 use super::settings::Mode;
@@ -26,14 +28,10 @@ use crate::runtime::{Open, Prefixed, socket};
 use crate::serve::accept::Accepted;
 use crate::serve::hear::{self, Heard, QUIET, Race};
 use crate::serve::ledger::{Entry, Speaks};
-use crate::serve::near::Session;
 use crate::serve::tunnel::Tunnels;
 use crate::serve::{Near, http as serve_http, near};
 use crate::telemetry::traffic::{RouteMeter, Spoken};
-use crate::tls::{self, Alpn, OverSocket, Peer};
-
-/// A handshake's time, like a head's.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+use crate::tls::{Alpn, OverSocket, Peer, Proof};
 
 /// A sidecar's hello that a busy machine held up may come so long after the app's first bytes. Who
 /// comes in plaintext to an app that speaks first waits so much longer for them. Arbitrary.
@@ -52,6 +50,8 @@ pub enum Entrance {
 pub struct Caller {
     pub client: SocketAddr,
     pub peer: Option<Peer>,
+    /// What shows that it is this peer.
+    pub proof: Option<Rc<Proof>>,
     /// `x-outrigger-peer` for every request of the connection.
     pub peer_header: Option<HeaderValue>,
     pub port: Arc<AppPort>,
@@ -64,6 +64,23 @@ pub struct Conn {
     pub spoken: Spoken,
     pub gate: Rc<Gate>,
     pub tunnels: Tunnels,
+    /// What peers were proven by has changed since.
+    pub is_old: Cell<bool>,
+}
+
+impl Conn {
+    /// Whether the peer, who was proven by what counted before, may stay; to come back it has to
+    /// prove itself anew.
+    fn may_stay(&self, worker: &Inbound) -> bool {
+        let Some(proof) = &self.caller.proof else { return true };
+        self.is_old.set(true);
+        let newest = worker.shared.credentials.load();
+        let is_revoked = newest.as_ref().is_some_and(|newest| proof.is_revoked(newest));
+        if is_revoked {
+            warn!(client = %self.caller.client, reason = %Reason::Revoked, "a caller is cut off: its identity was revoked");
+        }
+        !is_revoked
+    }
 }
 
 /// The caller's sidecar has its own limit, which its policy says; this one only sees that nothing
@@ -100,9 +117,8 @@ pub fn accept(worker: &Rc<Inbound>, entrance: Entrance, accepted: Accepted) {
             }
         };
         let Some(port) = port else {
-            if let Some(left_out) = worker.may_log("loop-detected") {
-                warn!(%client, reason = %Reason::LoopDetected, left_out, "connection refused: it was not redirected here, or its destination is this sidecar itself");
-            }
+            let why = "it was not redirected here, or its destination is this sidecar itself";
+            stream::note_stray(&worker, client, Reason::LoopDetected, why);
             socket::reset_on_close(&stream);
             return;
         };
@@ -146,7 +162,7 @@ async fn run(
 ) -> std::io::Result<()> {
     let mut heard = BytesMut::new();
     let meter = worker.meter(&port);
-    let caller = Caller { client, peer: None, peer_header: None, port, meter };
+    let caller = Caller { client, peer: None, proof: None, peer_header: None, port, meter };
     // Only where plaintext is let in may somebody wait for the app to speak first.
     if worker.admits_plaintext(&caller)
         && !caller.port.protocol.is_http()
@@ -157,7 +173,14 @@ async fn run(
     let what = timeout(HANDSHAKE, hear::what(&mut stream, &mut heard));
     let Ok(what) = what.await else { return Ok(()) };
     match what? {
-        Heard::Nothing => Ok(()),
+        // A port that was looked at, and not spoken to.
+        Heard::Nothing if caller.port.protocol.is_http() => Ok(()),
+        Heard::Nothing if !worker.admits_plaintext(&caller) => Ok(()),
+        Heard::Nothing => {
+            worker.note_plaintext(&caller);
+            let near = near::plain(Bytes::new(), stream);
+            stream::opaque(worker, caller, near, None, entry, open).await
+        }
         Heard::MeshTls => {
             mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await
         }
@@ -181,8 +204,15 @@ async fn silent(
 ) -> std::io::Result<()> {
     let mut heard = BytesMut::new();
     let dial = stream::dial(worker, &caller);
+    let race = hear::race(&mut stream, &mut heard, dial);
     let race = tokio::select! {
-        race = hear::race(&mut stream, &mut heard, dial) => race?,
+        race = hear::patiently(&open, caller.idle(), race) => match race {
+            Ok(race) => race?,
+            Err(reason) => {
+                stream::give_up(worker, &caller, reason, &stream);
+                return Ok(());
+            }
+        },
         reason = worker.shared.access.withdrawn(caller.port.number(), None) => {
             Race::NotDialled(Failure::plain(reason))
         }
@@ -205,12 +235,11 @@ async fn silent(
     };
     let near = |heard: BytesMut, stream| near::plain(heard.freeze(), stream);
     match what {
-        Heard::Nothing => Ok(()),
         Heard::MeshTls => {
             drop(far);
             mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await
         }
-        _ if app_spoke => {
+        _ if app_spoke || what == Heard::Nothing => {
             worker.note_plaintext(&caller);
             stream::opaque(worker, caller, near(heard, stream), far, entry, open).await
         }
@@ -235,54 +264,21 @@ async fn mesh(
     };
     entry.set_peer(peer.id.clone());
     caller.peer_header = HeaderValue::from_str(peer.id.as_str()).ok();
-    let ends = peer.not_after;
     caller.peer = Some(peer);
+    let ours = worker.shared.credentials.load();
+    caller.proof = Proof::of(session.chain(), ours.as_deref()).map(Rc::new);
+    drop(ours);
     let near = near::tls(Bytes::new(), session);
     match alpn {
         Alpn::H2 => {
-            let lifetime = lifetime(worker, ends);
-            http(worker, caller, near, Spoken::Http2, entry, &open, Some(lifetime)).await;
+            http(worker, caller, near, Spoken::Http2, entry, &open).await;
             Ok(())
         }
         Alpn::H1 => {
-            http(worker, caller, near, Spoken::Http1, entry, &open, None).await;
+            http(worker, caller, near, Spoken::Http1, entry, &open).await;
             Ok(())
         }
         Alpn::Tcp => converse(worker, caller, near, None, entry, open).await,
-    }
-}
-
-/// Until either side's certificate ends.
-fn lifetime(worker: &Inbound, peer_ends: SystemTime) -> Duration {
-    let ours = worker.shared.credentials.load();
-    let ends = ours.as_ref().map_or(peer_ends, |ours| ours.svid().not_after().min(peer_ends));
-    ends.duration_since(SystemTime::now()).unwrap_or_default()
-}
-
-async fn shake_hands(
-    worker: &Inbound,
-    caller: &Caller,
-    stream: Prefixed<TcpStream>,
-) -> Option<(Session, Peer, Alpn)> {
-    let client = caller.client;
-    let Some(credentials) = worker.shared.credentials.load_full() else {
-        warn!(%client, reason = %Reason::NotReady, "TLS connection refused: this sidecar has no certificate");
-        return None;
-    };
-    let _place = worker.handshakes.acquire().await.ok()?;
-    match timeout(HANDSHAKE, tls::accept(stream, &credentials)).await {
-        Ok(Ok(done)) => Some(done),
-        Ok(Err(error)) => {
-            let sentence = chain(&error);
-            if let Some(left_out) = worker.may_log(&sentence) {
-                warn!(%client, reason = %Reason::TlsHandshakeFailed, left_out, "TLS handshake refused: {sentence}");
-            }
-            None
-        }
-        Err(_) => {
-            warn!(%client, reason = %Reason::TlsHandshakeFailed, "TLS handshake refused: it took longer than 10 s");
-            None
-        }
     }
 }
 
@@ -307,7 +303,15 @@ async fn converse(
     if heard.is_empty() && caller.port.protocol == Protocol::Auto && may_come {
         // The caller's own sidecar has waited already for a client that is silent.
         let dial = stream::dial(worker, &caller);
-        match hear::race(&mut io, &mut heard, dial).await? {
+        let race = hear::race(&mut io, &mut heard, dial);
+        let race = match stream::patiently(worker, &caller, &entry, &open, race).await {
+            Ok(race) => race?,
+            Err(reason) => {
+                stream::give_up(worker, &caller, reason, io.socket());
+                return Ok(());
+            }
+        };
+        match race {
             Race::Client(far) => dialled = far,
             Race::Far(far, first) => {
                 let (near, far) = (opaque(heard, io), Some((far, first)));
@@ -319,22 +323,31 @@ async fn converse(
             }
         }
     }
-    let spoken = match hear::what(&mut io, &mut heard).await? {
-        Heard::Nothing => return Ok(()),
+    let what = hear::what(&mut io, &mut heard);
+    let what = match stream::patiently(worker, &caller, &entry, &open, what).await {
+        Ok(what) => what?,
+        Err(reason) => {
+            stream::give_up(worker, &caller, reason, io.socket());
+            return Ok(());
+        }
+    };
+    let spoken = match what {
+        Heard::Nothing if caller.port.protocol.is_http() => return Ok(()),
         Heard::Http1 => Spoken::Http1,
         Heard::Http2 => Spoken::Http2,
         Heard::MeshTls | Heard::AppTls | Heard::Opaque if caller.port.protocol.is_http() => {
-            warn!(client = %caller.client, reason = %Reason::BadRequest, "connection refused: it does not speak HTTP, which its port declares");
-            socket::reset_on_close(opaque(heard, io).socket());
+            let why = "it does not speak HTTP, which its port declares";
+            let failure = Failure::new(Reason::BadRequest, why);
+            stream::refuse(worker, &caller, &failure, &opaque(heard, io));
             return Ok(());
         }
-        Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
+        Heard::Nothing | Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
             let far = dialled.map(|far| (far, Ok(Bytes::new())));
             return stream::opaque(worker, caller, opaque(heard, io), far, entry, open).await;
         }
     };
     drop(dialled);
-    http(worker, caller, opaque(heard, io), spoken, entry, &open, None).await;
+    http(worker, caller, opaque(heard, io), spoken, entry, &open).await;
     Ok(())
 }
 
@@ -345,7 +358,6 @@ async fn http(
     spoken: Spoken,
     entry: Entry,
     open: &Open,
-    lifetime: Option<Duration>,
 ) {
     let (speaks, label) = match spoken {
         Spoken::Http2 => (Speaks::Http2, "http2"),
@@ -357,16 +369,21 @@ async fn http(
         worker.shared.metrics.connection(Direction::Inbound, label, caller.secured());
     total.inc();
     active.inc();
-    let conn = Rc::new(Conn { caller, spoken, gate: Rc::default(), tunnels: Tunnels::new(entry) });
+    let (tunnels, gate) = (Tunnels::new(entry), Rc::default());
+    let conn = Rc::new(Conn { caller, spoken, gate, tunnels, is_old: Cell::new(false) });
     let service = service_fn({
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
         move |request| serve(&worker, &conn, request)
     });
+    let (tunnels, may_stay) = (&conn.tunnels, || conn.may_stay(worker));
     let served = match spoken {
-        Spoken::Http2 => serve_http::http2(near, service, open, lifetime).await,
+        Spoken::Http2 => {
+            let lifetime = conn.caller.proof.as_ref().map(|proof| proof.left());
+            serve_http::http2(near, service, tunnels, open, lifetime, may_stay).await
+        }
         _ => {
             let gate = Rc::clone(&conn.gate);
-            serve_http::http1(near, gate, service, &conn.tunnels, open, true).await
+            serve_http::http1(near, gate, service, tunnels, open, true, may_stay).await
         }
     };
     if let Err(error) = served {

@@ -5,6 +5,7 @@
 //! takes the permit. The app is reached in plaintext, in the HTTP version that the caller spoke.
 
 mod connection;
+mod handshake;
 mod plaintext;
 mod port;
 mod serve;

@@ -31,10 +31,9 @@ use crate::http::{Body, Tail, carriage, classify, deadline};
 use crate::model::{Direction, Reason};
 use crate::runtime::{Phase, clock};
 use crate::serve::ledger::UnderWay;
-use crate::telemetry::exchange::{Detail, Exchange};
-use crate::telemetry::request_id;
-use crate::telemetry::trace_context::TraceContext;
+use crate::telemetry::exchange::Exchange;
 use crate::telemetry::traffic::Spoken;
+use crate::tls::Proof;
 
 /// A request that may go to the app. Boxed, so that the futures that pass it on stay small.
 struct Call {
@@ -62,6 +61,8 @@ pub fn serve(
         Exchange::begin(&worker.sinks, Direction::Inbound, spoken, secured, clock::now_us);
     exchange.set_meter(Rc::clone(&conn.caller.meter));
     exchange.peer.replace(conn.caller.peer.as_ref().map(|peer| peer.id.clone()));
+    exchange.client.set(Some(conn.caller.client));
+    exchange.note(&request, seen.has(Seen::TRACE), clock::wall_at(exchange.started_us));
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
     let is_head = request.method() == Method::HEAD;
     let admitted = admit(worker, conn, &exchange, request, seen);
@@ -72,7 +73,7 @@ pub fn serve(
             Ok(call) => forward(&worker, &conn, &exchange, call).await,
             Err(failure) => Err(failure),
         };
-        let mut response = answered.unwrap_or_else(|f| refuse(&conn, &exchange, f, shape));
+        let mut response = answered.unwrap_or_else(|f| refuse(&worker, &conn, &exchange, f, shape));
         if is_head {
             without_body(&mut response);
         }
@@ -145,17 +146,20 @@ fn leave(
         if may_switch {
             if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
         }
-        if is_leaving(worker, &conn.caller) && !response.status().is_informational() {
+        if is_leaving(worker, conn) && !response.status().is_informational() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
     response
 }
 
-/// The process drains, or the peer's certificate has ended: the connection goes with this answer.
-fn is_leaving(worker: &Inbound, caller: &Caller) -> bool {
-    let ended = |peer: &crate::tls::Peer| peer.not_after <= SystemTime::now();
-    worker.doorway.phase() > Phase::Serving || caller.peer.as_ref().is_some_and(ended)
+/// The process drains, or what the peer was proven by has ended: the connection goes with this
+/// answer.
+fn is_leaving(worker: &Inbound, conn: &Conn) -> bool {
+    let has_ended = |proof: &Rc<Proof>| proof.ends <= SystemTime::now();
+    worker.doorway.phase() > Phase::Serving
+        || conn.is_old.get()
+        || conn.caller.proof.as_ref().is_some_and(has_ended)
 }
 
 /// What the guard, or the rules of HTTP/2, found wrong.
@@ -171,8 +175,8 @@ fn decide(worker: &Inbound, caller: &Caller) -> Result<Permit, Failure> {
     policy.admit(caller.port.number(), caller.id()).map_err(Failure::plain)
 }
 
-/// Cleans the head, says who called, carries request id and trace context on, and notes what the
-/// log wants. Returns the protocol of an Upgrade.
+/// Cleans the head, says who called, and carries request id and trace context on. Returns the
+/// protocol of an Upgrade.
 fn prepare(
     worker: &Inbound,
     conn: &Conn,
@@ -193,29 +197,10 @@ fn prepare(
     if seen.has(Seen::EXPECT) {
         parts.headers.remove(header::EXPECT);
     }
-    let request_id = {
-        let mut rng = worker.rng.borrow_mut();
-        request_id::ensure(&mut parts.headers, clock::wall_at(exchange.started_us), &mut || {
-            rng.next_u64()
-        })
-    };
-    let formats = &worker.shared.propagation;
-    let context =
-        seen.has(Seen::TRACE).then(|| TraceContext::read(&parts.headers, formats)).flatten();
-    if let Some(context) = &context {
-        context.write(&mut parts.headers, formats);
-    }
-    if exchange.is_logged() {
-        let _ = exchange.detail.set(Box::new(Detail {
-            time: clock::wall_at(exchange.started_us),
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            host: parts.headers.get(header::HOST).cloned(),
-            request_id: Some(request_id),
-            trace_id: context.map(|context| context.trace_id),
-            user_agent: parts.headers.get(header::USER_AGENT).cloned(),
-        }));
-    }
+    let mut rng = worker.rng.borrow_mut();
+    let now = clock::wall_at(exchange.started_us);
+    exchange.identify(&mut parts.headers, now, &mut || rng.next_u64());
+    exchange.carry(&mut parts.headers);
     upgrade
 }
 
@@ -245,6 +230,7 @@ async fn to_app(
     let pool = worker.dialer.pool(port.app.slot);
     let far = port.far(conn.spoken == Spoken::Http1);
     let begun_us = exchange.started_us;
+    exchange.try_at(port.app.address, begun_us, None);
     let sent = if restored.version == Version::HTTP_2 {
         carriage::to_http2(&mut parts, &port.authority, false)
             .map_err(|why| Failure::new(Reason::BadRequest, why))?;
@@ -256,8 +242,14 @@ async fn to_app(
         let request = Request::from_parts(parts, body);
         worker.dialer.http1(&pool, far, request, safe, again, begun_us, None).await
     };
-    let (response, via) = sent.map_err(|missed| explain(conn, missed))?;
-    exchange.upstream_us.set(Some(clock::now_us() - begun_us));
+    let sent = sent.map_err(|missed| explain(conn, missed));
+    let now_us = clock::now_us();
+    match &sent {
+        Ok((response, _)) => exchange.attempted(1, now_us, response.status().as_u16(), None),
+        Err(failure) => exchange.attempted(1, now_us, 0, Some(failure.reason)),
+    }
+    let (response, via) = sent?;
+    exchange.upstream_us.set(Some(now_us - begun_us));
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let sentence = "the app switched protocols without being asked";
         return Err(Failure::new(Reason::UpstreamProtocolError, sentence));
@@ -318,7 +310,13 @@ pub fn clean_answer(exchange: &Exchange, headers: &mut http::HeaderMap) {
 }
 
 /// The proxy's own answer.
-fn refuse(conn: &Conn, exchange: &Exchange, failure: Failure, shape: Shape) -> Response<Body> {
+fn refuse(
+    worker: &Inbound,
+    conn: &Conn,
+    exchange: &Exchange,
+    failure: Failure,
+    shape: Shape,
+) -> Response<Body> {
     let failure = match (conn.gate.body_violation(), exchange.reason.get()) {
         (Some(violation), _) => Refusal::Violation(violation).failure(),
         // The body broke first, and took the forwarding with it.
@@ -329,6 +327,9 @@ fn refuse(conn: &Conn, exchange: &Exchange, failure: Failure, shape: Shape) -> R
     let response = respond(&failure, shape);
     exchange.status.set(response.status().as_u16());
     exchange.grpc.set(classify::grpc_status(response.headers()));
-    tracing::debug!(reason = %failure.reason, client = %conn.caller.client, "{}", failure.sentence());
+    let (caller, reason) = (&conn.caller, failure.reason);
+    let (service, client) = (&caller.port.label, caller.client);
+    worker.failures.tell("request refused", service, client, reason, failure.sentence());
+    exchange.say(failure.into_sentence());
     response
 }

@@ -1,5 +1,6 @@
 //! Opaque bytes inbound: TCP ports, TLS of the app's own, tunnels.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +9,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::upgrade::OnUpgrade;
-use tracing::{debug, warn};
+use tokio::net::TcpStream;
+use tracing::debug;
 
 use super::connection::{Caller, Conn};
 use super::serve::{clean_answer, explain};
@@ -20,9 +22,10 @@ use crate::http::respond::{Failure, chain};
 use crate::http::switch::{self, Switch};
 use crate::model::{Direction, Reason};
 use crate::runtime::{Open, Phase, clock, socket};
-use crate::serve::Near;
 use crate::serve::ledger::{Entry, Speaks};
-use crate::serve::tunnel::Until;
+use crate::serve::trust::Trust;
+use crate::serve::tunnel::{Tunnel, Until};
+use crate::serve::{Near, hear};
 use crate::tcp::End;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::traffic::Spoken;
@@ -42,11 +45,62 @@ pub async fn dial(worker: &Inbound, caller: &Caller) -> Result<Stream, Failure> 
 
 /// Shows the caller a reset, and says in the log and the metrics why.
 pub fn refuse(worker: &Inbound, caller: &Caller, failure: &Failure, near: &Near) {
-    record(worker, caller).blame(failure.reason);
-    if let Some(left_out) = worker.may_log(failure.sentence()) {
-        warn!(client = %caller.client, reason = %failure.reason, left_out, "connection refused: {}", failure.sentence());
-    }
+    note_refused(worker, caller, "connection refused", failure.reason, failure.sentence());
     socket::reset_on_close(near.socket());
+}
+
+/// Says in the log and the metrics why a caller was not let in.
+pub fn note_refused(worker: &Inbound, caller: &Caller, what: &str, reason: Reason, sentence: &str) {
+    let exchange = record(worker, caller);
+    exchange.blame(reason);
+    exchange.say(sentence.to_owned().into());
+    worker.failures.tell(what, &caller.port.label, caller.client, reason, sentence);
+}
+
+/// The same of a connection that was going to no port of the app.
+pub fn note_stray(worker: &Inbound, client: SocketAddr, reason: Reason, sentence: &str) {
+    let sinks = &worker.sinks;
+    let exchange = Exchange::begin(sinks, Direction::Inbound, Spoken::Tcp, "none", clock::now_us);
+    let meter = worker.stray_meter();
+    worker.failures.tell("connection refused", &meter.service, client, reason, sentence);
+    exchange.client.set(Some(client));
+    exchange.join(None);
+    exchange.set_meter(meter);
+    exchange.blame(reason);
+    exchange.say(sentence.to_owned().into());
+}
+
+/// Listens for as long as nobody need speak and the caller may stay. Whoever may not come in at all
+/// is told so in what it speaks, and so is everybody in HTTP.
+///
+/// # Errors
+/// Why the silence is over.
+pub async fn patiently<T>(
+    worker: &Inbound,
+    caller: &Caller,
+    entry: &Entry,
+    open: &Open,
+    listening: impl Future<Output = T>,
+) -> Result<T, Reason> {
+    let (access, port) = (&worker.shared.access, caller.port.number());
+    let is_let_in =
+        !caller.port.protocol.is_http() && access.newest().decide(port, caller.id()).is_ok();
+    let trust = trust(worker, caller, entry);
+    tokio::select! {
+        biased;
+        _ = access.withdrawn(port, caller.id()), if is_let_in => Err(Reason::PermissionWithdrawn),
+        reason = trust.is_over(open, &entry.bytes) => Err(reason),
+        heard = hear::patiently(open, caller.idle(), listening) => heard,
+    }
+}
+
+/// Ends a connection on which nobody has spoken yet.
+pub fn give_up(worker: &Inbound, caller: &Caller, reason: Reason, near: &TcpStream) {
+    record(worker, caller).blame(reason);
+    debug!(client = %caller.client, %reason, "a connection ended before anybody spoke");
+    if reason != Reason::IdleTimeout {
+        socket::reset_on_close(near);
+    }
 }
 
 fn record(worker: &Inbound, caller: &Caller) -> Rc<Exchange> {
@@ -54,6 +108,8 @@ fn record(worker: &Inbound, caller: &Caller) -> Rc<Exchange> {
     let exchange = Exchange::begin(sinks, Direction::Inbound, Spoken::Tcp, secured, clock::now_us);
     exchange.set_meter(Rc::clone(&caller.meter));
     exchange.peer.replace(caller.peer.as_ref().map(|peer| peer.id.clone()));
+    exchange.client.set(Some(caller.client));
+    exchange.join(None);
     exchange
 }
 
@@ -98,16 +154,23 @@ pub async fn opaque(
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(caller.port.app.address));
     let idle = Some(caller.idle());
-    let withdrawn = access.withdrawn(caller.port.number(), caller.id());
-    let end = tokio::select! {
-        end = relay_until(near, &mut far, first, &entry.bytes, idle, withdrawn) => {
-            end.map_err(|_| Reason::PermissionWithdrawn)
+    let trust = trust(worker, &caller, &entry);
+    let until = async {
+        tokio::select! {
+            _ = access.withdrawn(caller.port.number(), caller.id()) => Reason::PermissionWithdrawn,
+            reason = trust.is_over(&open, &entry.bytes) => reason,
+            () = open.reached(Phase::Closing) => Reason::DrainDeadline,
         }
-        () = open.reached(Phase::Closing) => Err(Reason::DrainDeadline),
     };
+    let end = relay_until(near, &mut far, first, &entry.bytes, idle, until).await;
     note_end(&exchange, &entry, &end);
     active.dec();
     Ok(())
+}
+
+fn trust(worker: &Inbound, caller: &Caller, entry: &Entry) -> Trust {
+    let newest = Arc::clone(&worker.shared.credentials);
+    Trust { proof: caller.proof.clone(), newest, at: entry.client.port() }
 }
 
 fn note_end(exchange: &Exchange, entry: &Entry, end: &Result<End, Reason>) {
@@ -138,7 +201,8 @@ pub async fn switching(
     mut parts: Parts,
     switch: &Switch,
 ) -> Result<Response<Body>, Failure> {
-    let stream = parts.extensions.remove::<OnUpgrade>().filter(|_| conn.spoken == Spoken::Http2);
+    let near = parts.extensions.remove::<OnUpgrade>().filter(|_| conn.spoken == Spoken::Http2);
+    let near = near.map(|stream| (stream, worker.doorway.enter()));
     let key = {
         let mut rng = worker.rng.borrow_mut();
         (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
@@ -147,9 +211,16 @@ pub async fn switching(
     let port = &conn.caller.port;
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(port.app.address));
+    exchange.try_at(port.app.address, exchange.started_us, None);
     let request = Request::from_parts(parts, Body::empty());
     let sent = worker.dialer.switching(port.far(true), request, switch, None).await;
-    let (head, tunnel) = match sent.map_err(|missed| explain(conn, missed))? {
+    let sent = sent.map_err(|missed| explain(conn, missed));
+    let (status, reason) = match &sent {
+        Ok(switched) => (switched.status().as_u16(), None),
+        Err(failure) => (0, Some(failure.reason)),
+    };
+    exchange.attempted(1, clock::now_us(), status, reason);
+    let (head, tunnel) = match sent? {
         Switched::Refused(response) => {
             exchange.status.set(response.status().as_u16());
             let (mut head, body) = response.into_parts();
@@ -166,18 +237,24 @@ pub async fn switching(
     clean_answer(exchange, &mut head.headers);
     switch::write_granted(&mut head.headers, &mut head.status, switch, protocol);
     head.extensions.clear();
-    let held = Box::new(Held(Rc::clone(exchange)));
-    conn.tunnels.open(stream, tunnel, conn.caller.idle(), held, withdrawn(worker, conn, exchange));
+    let tunnel = Tunnel {
+        far: tunnel,
+        idle: conn.caller.idle(),
+        exchange: Rc::clone(exchange),
+        held: Box::new(()),
+        until: withdrawn(worker, conn),
+        trust: trust(worker, &conn.caller, &conn.tunnels.entry),
+    };
+    conn.tunnels.open(near, tunnel);
     Ok(Response::from_parts(head, Body::empty()))
 }
 
 /// When whoever holds a tunnel may no longer come in.
-fn withdrawn(worker: &Rc<Inbound>, conn: &Rc<Conn>, exchange: &Rc<Exchange>) -> Until {
+fn withdrawn(worker: &Rc<Inbound>, conn: &Rc<Conn>) -> Until {
     let (access, conn) = (Arc::clone(&worker.shared.access), Rc::clone(conn));
-    let exchange = Rc::clone(exchange);
     Box::pin(async move {
         access.withdrawn(conn.caller.port.number(), conn.caller.id()).await;
-        exchange.blame(Reason::PermissionWithdrawn);
+        Reason::PermissionWithdrawn
     })
 }
 

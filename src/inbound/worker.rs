@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 
 use super::connection::Caller;
+use super::handshake::STEPS;
 use super::plaintext::Plaintext;
 use super::port::AppPort;
 use super::settings::Mode;
@@ -21,15 +21,11 @@ use crate::model::{Direction, Protocol};
 use crate::runtime::clock::{self, Rng};
 use crate::runtime::{Doorway, Drain, Exempt};
 use crate::serve::Ledger;
-use crate::telemetry::Propagation;
 use crate::telemetry::exchange::Sinks;
-use crate::telemetry::log::Repeats;
+use crate::telemetry::log::Failures;
 use crate::telemetry::traffic::{RouteMeter, TrafficMetrics};
 use crate::tls::Credentials;
 
-/// Handshakes under way on one worker; each takes some 0.4 ms of its loop, so more would only make
-/// every other connection wait.
-const HANDSHAKES: usize = 64;
 /// Ports found by original destination that one worker remembers.
 const PORTS: usize = 1024;
 
@@ -40,7 +36,6 @@ pub struct Shared {
     pub plaintext: Arc<Plaintext>,
     /// The service account and namespace, joined by a dot.
     pub workload: Arc<str>,
-    pub propagation: Vec<Propagation>,
     pub metrics: TrafficMetrics,
     pub ledger: Ledger,
     pub drain: Drain,
@@ -59,8 +54,9 @@ pub struct Inbound {
     pub dialer: Dialer,
     pub sinks: Rc<Sinks>,
     pub rng: RefCell<Rng>,
+    /// Steps of handshakes.
     pub handshakes: Semaphore,
-    repeats: RefCell<Repeats>,
+    pub failures: Failures,
     ports: RefCell<HashMap<(SocketAddr, Exempt), Arc<AppPort>>>,
     meters: RefCell<HashMap<Arc<str>, Rc<RouteMeter>>>,
     /// The label of ports beyond those.
@@ -81,8 +77,8 @@ impl Inbound {
             dialer,
             sinks,
             rng: RefCell::new(Rng::from_system()),
-            handshakes: Semaphore::new(HANDSHAKES),
-            repeats: RefCell::default(),
+            handshakes: Semaphore::new(STEPS),
+            failures: Failures::default(),
             ports: RefCell::default(),
             meters: RefCell::default(),
         }
@@ -105,14 +101,25 @@ impl Inbound {
     /// Where traffic of a port is counted. Whoever scans all ports of a pod finds them counted
     /// together.
     pub fn meter(&self, port: &AppPort) -> Rc<RouteMeter> {
+        let is_full = {
+            let meters = self.meters.borrow();
+            meters.len() >= PORTS && !meters.contains_key(&port.label)
+        };
+        self.meter_of(if is_full { &self.other } else { &port.label })
+    }
+
+    /// Where a connection is counted that was going to no port of the app.
+    pub fn stray_meter(&self) -> Rc<RouteMeter> {
+        self.meter_of(&self.other)
+    }
+
+    fn meter_of(&self, label: &Arc<str>) -> Rc<RouteMeter> {
         let mut meters = self.meters.borrow_mut();
-        let is_full = meters.len() >= PORTS && !meters.contains_key(&port.label);
-        let label = if is_full { Arc::clone(&self.other) } else { Arc::clone(&port.label) };
         let make = || {
-            let (label, route) = (Arc::clone(&label), "default".into());
+            let (label, route) = (Arc::clone(label), "default".into());
             Rc::new(RouteMeter::new(&self.shared.metrics, Direction::Inbound, label, route))
         };
-        Rc::clone(meters.entry(Arc::clone(&label)).or_insert_with(make))
+        Rc::clone(meters.entry(Arc::clone(label)).or_insert_with(make))
     }
 
     /// Whether a caller may come to a port of the app without proving who it is.
@@ -126,11 +133,6 @@ impl Inbound {
             let (address, port) = (caller.client.ip(), caller.port.number());
             self.shared.plaintext.note(address, port, clock::now_us());
         }
-    }
-
-    /// How many equal messages were left out since the last one; `None` leaves this one out too.
-    pub fn may_log(&self, message: &str) -> Option<u64> {
-        self.repeats.borrow_mut().note(message, Instant::now())
     }
 
     /// Lets go of idle connections.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::io;
 
-use super::netlink::Refusal;
+use super::netlink::{Refusal, Request};
 use super::network::{self, Address};
 use super::plan::{APP_LEG_V6, MARK, Plan};
 use super::settings::{Mode, Settings};
@@ -58,8 +58,12 @@ pub enum Error {
          kernel lacks a part: try the other --backend"
     )]
     Unproved(String),
-    #[error("the rules don't work: {why}; and they can't be removed: {error}")]
-    Left { why: String, error: Box<Error> },
+    #[error("{error}; the rules of an earlier run are in force again")]
+    Kept { error: Box<Error> },
+    #[error("the new rules are in place but don't work: {0}")]
+    Failing(String),
+    #[error("{why}; and what there was before can't be brought back: {error}")]
+    Left { why: Box<Error>, error: Box<Error> },
 }
 
 impl fmt::Display for Backend {
@@ -75,30 +79,90 @@ impl fmt::Display for Backend {
 /// Puts rules in place of what an earlier run made, and proves them when `is_checked`.
 ///
 /// # Errors
-/// Nothing of ours is there afterwards, or what an earlier run made.
+/// What an earlier run made is in force again afterwards; where there was none, nothing of ours is.
 pub fn install(settings: &Settings, backend: Backend, is_checked: bool) -> Result<Done, Error> {
     let addresses = network::addresses().map_err(Error::Addresses)?;
-    let has_v6 = network::has_v6(&addresses);
-    route(settings.mode, has_v6)?;
+    let v6 = match network::has_v6(&addresses) {
+        true => V6::Spoken,
+        false if network::knows_v6() => V6::Known,
+        false => V6::Unknown,
+    };
+    let earlier = Earlier::read()?;
+    let done = attempt(settings, backend, is_checked, &addresses, v6);
+    let done = done.map_err(|error| earlier.put_back(error))?;
+    // Only now: the rules of before may have needed it.
+    clear(settings.mode, v6)?;
+    Ok(done)
+}
+
+fn attempt(
+    settings: &Settings,
+    backend: Backend,
+    is_checked: bool,
+    addresses: &[Address],
+    v6: V6,
+) -> Result<Done, Error> {
+    let mut warnings = route(settings.mode, v6)?;
     let plan = Plan::of(settings, false);
     let first = if is_checked { &Plan::of(settings, true) } else { &plan };
-    let (backend, warnings) = put(first, backend, has_v6)?;
+    let (backend, more) = put(first, backend, v6)?;
+    warnings.extend(more);
     let mut done = Done { backend, proved: Vec::new(), warnings };
     if is_checked {
-        let proved = prove(settings, &addresses, &mut done).and_then(|()| {
-            // Without the probe's way in.
-            put(&plan, backend, has_v6).map_err(|error| error.to_string())?;
-            compare(&plan, backend, has_v6)
-        });
+        prove(settings, addresses, &mut done).map_err(Error::Failing)?;
+        // Without the probe's way in.
+        put(&plan, backend, v6)?;
+        compare(&plan, backend, v6).map_err(Error::Failing)?;
         done.proved.push("the kernel has the rules as they were planned".into());
-        if let Err(why) = proved {
-            return Err(match undo() {
-                Ok(()) => Error::Unproved(why),
-                Err(error) => Error::Left { why, error: Box::new(error) },
-            });
-        }
     }
     Ok(done)
+}
+
+/// How much IPv6 there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum V6 {
+    /// Some interface besides `lo` has an address.
+    Spoken,
+    /// None has, and one may come: rules are made for it, and nothing that could be noticed.
+    Known,
+    Unknown,
+}
+
+/// What is in force before rules change.
+struct Earlier {
+    nft: Vec<Request>,
+    iptables: iptables::Kept,
+}
+
+impl Earlier {
+    fn read() -> Result<Self, Error> {
+        let nft = nft::kept().map_err(|refusal| Error::Nft(refusal).forbidden())?;
+        Ok(Self { nft, iptables: iptables::kept().map_err(Error::Iptables)? })
+    }
+
+    /// After a failure: an app that was intercepted must not be left open.
+    fn put_back(&self, why: Error) -> Error {
+        let was_there = !self.nft.is_empty() || !self.iptables.is_empty();
+        let done = if was_there { self.restore() } else { undo() };
+        match (done, why) {
+            (Err(error), why) => Error::Left { why: Box::new(why), error: Box::new(error) },
+            (Ok(()), why) if was_there => Error::Kept { error: Box::new(why) },
+            (Ok(()), Error::Failing(why)) => Error::Unproved(why),
+            (Ok(()), why) => why,
+        }
+    }
+
+    fn restore(&self) -> Result<(), Error> {
+        if self.nft.is_empty() {
+            nft::remove().map_err(Error::Nft)?;
+        } else {
+            nft::put_back(&self.nft).map_err(Error::Nft)?;
+        }
+        if self.iptables.is_empty() {
+            return iptables::remove().map_err(Error::Iptables);
+        }
+        iptables::put_back(&self.iptables).map_err(Error::Iptables)
+    }
 }
 
 fn prove(settings: &Settings, addresses: &[Address], done: &mut Done) -> Result<(), String> {
@@ -159,25 +223,45 @@ impl Error {
     }
 }
 
-fn route(mode: Mode, has_v6: bool) -> Result<(), Error> {
-    let leg = if has_v6 { network::add_app_leg() } else { network::remove_app_leg() };
-    let ways = [(true, true), (false, has_v6)].map(|(is_v4, is_spoken)| {
-        if mode == Mode::Tproxy && is_spoken {
-            network::add_way_back(is_v4)
-        } else {
-            network::remove_way_back(is_v4)
+/// Makes the routes that the rules need. Returns what to warn of.
+fn route(mode: Mode, v6: V6) -> Result<Vec<String>, Error> {
+    let failed = |refusal| Error::Routing(refusal).forbidden();
+    if v6 == V6::Spoken {
+        network::add_app_leg().map_err(failed)?;
+    }
+    if mode != Mode::Tproxy {
+        return Ok(Vec::new());
+    }
+    network::add_way_back(true).map_err(failed)?;
+    match (v6, network::add_way_back(false)) {
+        (V6::Unknown, _) | (_, Ok(())) => Ok(Vec::new()),
+        (V6::Spoken, Err(refusal)) => Err(failed(refusal)),
+        (V6::Known, Err(refusal)) => Ok(vec![format!("{LATER_V6}: {refusal}")]),
+    }
+}
+
+/// Takes away the routes that nothing needs any more.
+fn clear(mode: Mode, v6: V6) -> Result<(), Error> {
+    let leg = if v6 == V6::Spoken { Ok(()) } else { network::remove_app_leg() };
+    let ways = [(true, true), (false, v6 != V6::Unknown)].map(|(is_v4, is_known)| {
+        match mode == Mode::Tproxy && is_known {
+            true => Ok(()),
+            false => network::remove_way_back(is_v4),
         }
     });
     let done = ways.into_iter().fold(leg, Result::and);
     done.map_err(|refusal| Error::Routing(refusal).forbidden())
 }
 
+/// What follows where IPv6 is there without an address, and can't be prepared for one.
+const LATER_V6: &str = "connections over IPv6 would not be caught, should an address of it come";
+
 /// Installs by a backend, and takes away what another one made before. Returns which, and what to
 /// warn of.
-fn put(plan: &Plan, backend: Backend, has_v6: bool) -> Result<(Backend, Vec<String>), Error> {
+fn put(plan: &Plan, backend: Backend, v6: V6) -> Result<(Backend, Vec<String>), Error> {
     if backend == Backend::Iptables {
-        by_iptables(plan, has_v6).map_err(Error::Iptables)?;
-        return Ok((Backend::Iptables, Vec::new()));
+        let warnings = by_iptables(plan, v6).map_err(Error::Iptables)?;
+        return Ok((Backend::Iptables, warnings));
     }
     match nft::install(plan) {
         Ok(()) => {
@@ -187,28 +271,33 @@ fn put(plan: &Plan, backend: Backend, has_v6: bool) -> Result<(Backend, Vec<Stri
         }
         Err(refusal) if backend == Backend::Auto && nft::is_absent(&refusal) => {
             let failed = |iptables| Error::Neither { nft: refusal, iptables };
-            by_iptables(plan, has_v6).map_err(failed)?;
-            Ok((Backend::Iptables, Vec::new()))
+            let warnings = by_iptables(plan, v6).map_err(failed)?;
+            Ok((Backend::Iptables, warnings))
         }
         Err(refusal) => Err(Error::Nft(refusal).forbidden()),
     }
 }
 
-fn by_iptables(plan: &Plan, has_v6: bool) -> Result<(), iptables::Error> {
-    if let Err(error) = iptables::install(plan, has_v6) {
-        // What is half there is worse than nothing; the first error is the one to tell.
-        let _ = iptables::remove();
-        return Err(error);
+/// Rules of both families. What is half there when one fails, the caller takes away.
+fn by_iptables(plan: &Plan, v6: V6) -> Result<Vec<String>, iptables::Error> {
+    iptables::install(plan, v6 == V6::Spoken)?;
+    let mut warnings = Vec::new();
+    if v6 == V6::Known
+        && let Err(error) = iptables::install_v6(plan)
+    {
+        warnings.push(format!("{LATER_V6}: {error}"));
     }
     // A kernel that refuses this has none of it.
     let _ = nft::remove();
-    Ok(())
+    Ok(warnings)
 }
 
 /// Whether the kernel has what it was given.
-fn compare(plan: &Plan, backend: Backend, has_v6: bool) -> Result<(), String> {
+fn compare(plan: &Plan, backend: Backend, v6: V6) -> Result<(), String> {
     match backend {
-        Backend::Iptables => iptables::compare(plan, has_v6).map_err(|error| error.to_string()),
+        Backend::Iptables => {
+            iptables::compare(plan, v6 == V6::Spoken).map_err(|error| error.to_string())
+        }
         Backend::Auto | Backend::Nft => nft::compare(plan),
     }
 }

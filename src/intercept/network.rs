@@ -5,6 +5,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use super::netlink::{Attributes, Netlink, Refusal, Request, attributes};
 use super::plan::{APP_LEG_V6, MARK};
@@ -68,6 +69,11 @@ pub(super) fn addresses() -> io::Result<Vec<Address>> {
 /// one, and they would ask for names twice.
 pub(super) fn has_v6(addresses: &[Address]) -> bool {
     addresses.iter().any(|address| address.ip.is_ipv6() && address.interface != "lo")
+}
+
+/// Whether the kernel has IPv6 at all, so that an address of it may come at any time.
+pub(super) fn knows_v6() -> bool {
+    Path::new("/proc/self/net/if_inet6").exists()
 }
 
 /// Makes `::6` an address of `lo`, for the sidecar's last leg to the app. As a deprecated one it is

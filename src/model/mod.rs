@@ -5,6 +5,7 @@
 //! here.
 
 mod access;
+mod advice;
 mod endpoint;
 mod names;
 mod policy;
@@ -14,6 +15,7 @@ mod route;
 mod service;
 
 pub use access::{Mtls, PlaintextCaller};
+pub use advice::Advice;
 pub use endpoint::{CircuitState, Endpoint, EndpointHealth, LastError};
 pub use names::{
     CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, NameError, ServiceName, SpiffeId, TrustDomain,

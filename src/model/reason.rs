@@ -1,7 +1,7 @@
 //! Why a proxy answered or closed by itself: exactly one word for every such response.
 //!
 //! The same word is the header `x-outrigger-reason`, the metric label, the log field and the span
-//! attribute. Status codes and sentences are `http/respond.rs`'s.
+//! attribute. Status codes and sentences are `http/respond.rs`'s; what to do about each, `advice`'s.
 
 macro_rules! reasons {
     ($($variant:ident = $word:literal,)*) => {

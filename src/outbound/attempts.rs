@@ -100,7 +100,7 @@ fn last(
         (Err(newest), _) => return Err(newest.failure),
     };
     if call.sent.get() > 1 {
-        exchange.attempt(&answered.trial.endpoint, call.sent.get());
+        exchange.reach(&answered.trial.endpoint);
     }
     Ok(answered)
 }
@@ -186,7 +186,7 @@ async fn one(
     let Some(request) = call.request(number) else {
         return Err(Failure::plain(Reason::Internal).into());
     };
-    exchange.attempt(&trial.endpoint, number);
+    exchange.attempt(&trial.endpoint, number, begun_us, trial.circuit());
     let (head_by, until) = call.limits(may_follow);
     let again = || call.again(number);
     let sending = Sending {
@@ -199,10 +199,12 @@ async fn one(
         again: &again,
     };
     let sent = attempt::send(worker, trial, sending).await;
-    call.ended(match &sent {
-        Ok(answered) => answered.failed,
-        Err(unanswered) => unanswered.failed,
-    });
+    let (failed, status, reason) = match &sent {
+        Ok(answered) => (answered.failed, answered.response.status().as_u16(), answered.said),
+        Err(unanswered) => (unanswered.failed, 0, Some(unanswered.failure.reason)),
+    };
+    call.ended(failed);
+    exchange.attempted(number, clock::now_us(), status, reason);
     if let Ok(answered) = &sent
         && call.policy().hedge.is_some()
     {
@@ -278,5 +280,6 @@ async fn hedged(
     for (begun_us, _) in &running {
         backend.latency.observe(now_us - begun_us, now_us);
     }
+    exchange.give_up(now_us);
     sent
 }

@@ -197,9 +197,7 @@ impl Call {
     pub fn write_attempt(&self, head: &mut Parts, attempt: u32) {
         if attempt > 1 {
             head.headers.insert(ATTEMPT, HeaderValue::from(attempt));
-            if head.headers.contains_key("traceparent") {
-                trace_context::set_attempt(&mut head.headers, attempt);
-            }
+            trace_context::set_attempt(&mut head.headers, attempt);
         }
         if let Some((until, _)) = self.plan.until {
             let left = until.saturating_duration_since(Instant::now());

@@ -6,17 +6,19 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use hyper::service::service_fn;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use super::destination::unrouted;
 use super::discovery::{Place, answered, place, unanswered};
 use super::serve::serve;
 use super::stream::{self, Opaque};
 use super::worker::{Outbound, Resolved};
 use crate::http::Gate;
+use crate::http::respond::Failure;
 use crate::intercept::Found;
-use crate::model::{Direction, Protocol, Reason, ServiceName};
+use crate::model::{Direction, Protocol, Reason, ServiceName, Timeouts};
 use crate::outbound::Unknown;
-use crate::runtime::{Open, socket};
+use crate::runtime::Open;
 use crate::serve::accept::Accepted;
 use crate::serve::hear::{self, Heard, QUIET, Race};
 use crate::serve::ledger::{Entry, Speaks};
@@ -71,7 +73,9 @@ pub fn accept(worker: &Rc<Outbound>, entrance: Entrance, accepted: Accepted) {
                 Found::Original(address) => match destination(&worker, address, client).await {
                     Ok(destination) => destination,
                     Err(reason) => {
-                        refuse_connection(reason, address, &stream);
+                        let failure = Failure::new(reason, refused_way(reason, address));
+                        let meter = worker.stray_meter();
+                        stream::refuse_stray(&worker, meter, &failure, client, &stream);
                         return;
                     }
                 },
@@ -115,9 +119,15 @@ async fn destination(
     }
 }
 
-fn refuse_connection(reason: Reason, address: SocketAddr, stream: &tokio::net::TcpStream) {
-    warn!(%reason, destination = %address, "connection refused");
-    socket::reset_on_close(stream);
+/// Why nothing goes to an address.
+fn refused_way(reason: Reason, address: SocketAddr) -> String {
+    match reason {
+        Reason::LoopDetected => format!("{address} is this sidecar itself"),
+        Reason::DestinationDenied => {
+            format!("{address} is not part of the mesh, and others are denied")
+        }
+        _ => format!("the control plane was asked about {address} and has not answered yet"),
+    }
 }
 
 /// A destination that the mesh does not know: untouched bytes to where the workload wanted them.
@@ -160,15 +170,24 @@ async fn run(
         )
         .await;
     }
+    let idle = resolved.as_ref().map(|r| r.target.backend.policy().timeouts.idle);
+    let idle = idle.unwrap_or(Timeouts::default().idle);
     let may_race = protocol == Protocol::Auto && !matches!(destination, Destination::ByHost);
     if may_race && !hear::spoke_soon(&mut stream, &mut heard, QUIET).await? {
         // No endpoint yet is no reason to cut a client that may be about to speak HTTP.
         if let Some(resolved) =
             resolved.as_ref().filter(|r| !r.target.backend.service.endpoints.is_empty())
         {
-            match hear::race(&mut stream, &mut heard, stream::dial(worker, resolved, client))
-                .await?
-            {
+            let dial = stream::dial(worker, resolved, client);
+            let race = hear::race(&mut stream, &mut heard, dial);
+            let race = match hear::patiently(&open, idle, race).await {
+                Ok(race) => race?,
+                Err(reason) => {
+                    stream::give_up(worker, Some(resolved), reason, &stream);
+                    return Ok(());
+                }
+            };
+            match race {
                 Race::Client(far) => dialled = far,
                 Race::Far(far, first) => {
                     let near = near::plain(heard.freeze(), stream);
@@ -177,18 +196,25 @@ async fn run(
                     return stream::opaque(worker, opaque, &entry, open).await;
                 }
                 Race::NotDialled(reason) => {
-                    stream::refuse(worker, resolved, reason, &stream);
+                    stream::refuse(worker, resolved, &reason, client, &stream);
                     return Ok(());
                 }
             }
         }
     }
-    let what = hear::what(&mut stream, &mut heard).await?;
+    let what = hear::what(&mut stream, &mut heard);
+    let what = match hear::patiently(&open, idle, what).await {
+        Ok(what) => what?,
+        Err(reason) => {
+            stream::give_up(worker, resolved.as_ref(), reason, &stream);
+            return Ok(());
+        }
+    };
     let spoken = match what {
-        Heard::Nothing => return Ok(()),
+        Heard::Nothing if !may_race => return Ok(()),
         Heard::Http1 => Spoken::Http1,
         Heard::Http2 => Spoken::Http2,
-        Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
+        Heard::Nothing | Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
             let opaque_allowed = may_race;
             let near = near::plain(heard.freeze(), stream);
             if !opaque_allowed {
@@ -196,8 +222,9 @@ async fn run(
                     Destination::ByHost => Reason::LoopDetected,
                     _ => Reason::BadRequest,
                 };
-                warn!(%client, %reason, "the connection does not speak HTTP, which its listener or service declares");
-                socket::reset_on_close(near.socket());
+                let why = "it does not speak HTTP, which its listener or service declares";
+                let (meter, failure) = (unrouted(worker, &destination), Failure::new(reason, why));
+                stream::refuse_stray(worker, meter, &failure, client, near.socket());
                 return Ok(());
             }
             let opaque = Opaque { far: dialled, ..Opaque::new(near, resolved) };
@@ -256,12 +283,14 @@ async fn http(
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
         move |request| serve(&worker, &conn, request)
     });
+    // Who comes from the workload itself proves nothing.
+    let (tunnels, may_stay) = (&conn.tunnels, || true);
     let served = match spoken {
-        Spoken::Http2 => serve_http::http2(near, service, &open, None).await,
+        Spoken::Http2 => serve_http::http2(near, service, tunnels, &open, None, may_stay).await,
         _ => {
             let gate = Rc::clone(&conn.gate);
             let keeps_case = may_keep_case(worker, &conn.destination);
-            serve_http::http1(near, gate, service, &conn.tunnels, &open, keeps_case).await
+            serve_http::http1(near, gate, service, tunnels, &open, keeps_case, may_stay).await
         }
     };
     if let Err(error) = served {

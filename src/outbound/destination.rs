@@ -66,7 +66,7 @@ pub fn to_origin_form(parts: &mut Parts) {
 pub fn unrouted(worker: &Outbound, destination: &Destination) -> Rc<RouteMeter> {
     match find(worker, destination) {
         Some(resolved) => worker.meter(&resolved.target.backend.label, &"none".into()),
-        None => worker.meter(&"unknown".into(), &"none".into()),
+        None => worker.stray_meter(),
     }
 }
 

@@ -50,6 +50,7 @@ pub fn serve(
         if grpc { (Spoken::Grpc, Shape::Grpc) } else { (conn.spoken, Shape::Http) };
     let exchange =
         Exchange::begin(&worker.sinks, Direction::Outbound, spoken, "none", clock::now_us);
+    exchange.note(&request, seen.has(Seen::TRACE), clock::wall_at(exchange.started_us));
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
     let is_head = request.method() == Method::HEAD;
     let begun = begin(worker, conn, &exchange, request, seen);
@@ -290,13 +291,17 @@ fn refuse(
         _ => failure,
     };
     exchange.blame(failure.reason);
-    tracing::debug!(reason = %failure.reason, client = %conn.client, "{}", failure.sentence());
+    let service = exchange.meter().map_or("", |meter| &*meter.service);
+    let (client, reason) = (conn.client, failure.reason);
+    worker.failures.tell("request refused", service, client, reason, failure.sentence());
     if failure.reset {
         exchange.status.set(http::StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        exchange.say(failure.into_sentence());
         conn.gate.abort();
         return Err(Aborted);
     }
     let response = respond(&failure, shape);
+    exchange.say(failure.into_sentence());
     exchange.status.set(response.status().as_u16());
     exchange.grpc.set(classify::grpc_status(response.headers()));
     Ok(response)

@@ -4,15 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::attempt::{choose, not_dialled};
 use super::trial::Trial;
@@ -26,10 +28,11 @@ use crate::model::{Direction, Reason};
 use crate::runtime::{Open, Phase, clock, socket};
 use crate::serve::Near;
 use crate::serve::ledger::{Entry, Speaks};
+use crate::serve::trust::Trust;
 use crate::tcp::End;
 use crate::telemetry::exchange::Exchange;
-use crate::telemetry::traffic::Spoken;
-use crate::tls::{OverSocket, relay};
+use crate::telemetry::traffic::{RouteMeter, Spoken};
+use crate::tls::{OverSocket, Proof, relay_until};
 
 /// A connection that lived this long was not refused.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -108,17 +111,66 @@ pub async fn dial(
 }
 
 /// Shows the client a reset, and says in the log and the metrics why.
-pub fn refuse(worker: &Outbound, resolved: &Resolved, failure: Failure, stream: &TcpStream) {
-    let exchange = record(worker, resolved);
+pub fn refuse(
+    worker: &Outbound,
+    resolved: &Resolved,
+    failure: &Failure,
+    client: SocketAddr,
+    stream: &TcpStream,
+) {
+    refuse_on(worker, record(worker, Some(resolved)), failure, client, stream);
+}
+
+/// The same of a connection to what the mesh does not know, or that is not for `meter`'s service.
+pub fn refuse_stray(
+    worker: &Outbound,
+    meter: Rc<RouteMeter>,
+    failure: &Failure,
+    client: SocketAddr,
+    stream: &TcpStream,
+) {
+    refuse_on(worker, record_on(worker, meter), failure, client, stream);
+}
+
+fn refuse_on(
+    worker: &Outbound,
+    exchange: Rc<Exchange>,
+    failure: &Failure,
+    client: SocketAddr,
+    stream: &TcpStream,
+) {
     exchange.blame(failure.reason);
-    warn!(reason = %failure.reason, service = %resolved.target.backend.label, "connection refused: {}", failure.sentence());
+    let service = exchange.meter().map_or("", |meter| &*meter.service);
+    worker.failures.tell("connection refused", service, client, failure.reason, failure.sentence());
+    exchange.say(failure.clone().into_sentence());
     socket::reset_on_close(stream);
 }
 
-fn record(worker: &Outbound, resolved: &Resolved) -> Rc<Exchange> {
+/// Ends a connection on which nobody has spoken yet.
+pub fn give_up(
+    worker: &Outbound,
+    resolved: Option<&Rc<Resolved>>,
+    reason: Reason,
+    near: &TcpStream,
+) {
+    record(worker, resolved.map(Rc::as_ref)).blame(reason);
+    debug!(%reason, "a connection ended before anybody spoke");
+    if reason != Reason::IdleTimeout {
+        socket::reset_on_close(near);
+    }
+}
+
+fn record_on(worker: &Outbound, meter: Rc<RouteMeter>) -> Rc<Exchange> {
+    let exchange = record(worker, None);
+    exchange.set_meter(meter);
+    exchange
+}
+
+fn record(worker: &Outbound, resolved: Option<&Resolved>) -> Rc<Exchange> {
     let exchange =
         Exchange::begin(&worker.sinks, Direction::Outbound, Spoken::Tcp, "none", clock::now_us);
-    if let Some(meter) = resolved.meters.first() {
+    exchange.join(None);
+    if let Some(meter) = resolved.and_then(|resolved| resolved.meters.first()) {
         exchange.set_meter(Rc::clone(meter));
     }
     exchange
@@ -137,8 +189,9 @@ pub async fn opaque(
     let Opaque { near, resolved, far, first } = opaque;
     entry.set_speaks(Speaks::Tcp);
     let Some(resolved) = resolved else {
-        warn!(client = %entry.client, reason = %Reason::NoRoute, "connection refused: the mesh has no such service");
-        socket::reset_on_close(near.socket());
+        let failure = Failure::new(Reason::NoRoute, "the mesh has no such service");
+        let meter = worker.stray_meter();
+        refuse_stray(worker, meter, &failure, entry.client, near.socket());
         return Ok(());
     };
     let dialled = match far {
@@ -148,44 +201,57 @@ pub async fn opaque(
     let mut far = match dialled {
         Ok(far) => far,
         Err(failure) => {
-            refuse(worker, &resolved, failure, near.socket());
+            refuse(worker, &resolved, &failure, entry.client, near.socket());
             return Ok(());
         }
     };
     let (total, active) = worker.shared.metrics.connection(Direction::Outbound, "tcp", "none");
     total.inc();
     active.inc();
-    let exchange = record(worker, &resolved);
-    exchange.attempt(&far.trial.endpoint, 1);
+    let exchange = record(worker, Some(&resolved));
+    exchange.attempts.set(1);
+    exchange.reach(&far.trial.endpoint);
     let idle = Some(resolved.target.backend.policy().timeouts.idle);
+    let trust = trust(worker, far.stream.chain(), entry);
+    let until = async {
+        tokio::select! {
+            reason = trust.is_over(&open, &entry.bytes) => reason,
+            () = open.reached(Phase::Closing) => Reason::DrainDeadline,
+        }
+    };
     let end = {
-        let mut relay = pin!(relay(near, &mut far.stream, first, &entry.bytes, idle));
+        let relay = relay_until(near, &mut far.stream, first, &entry.bytes, idle, until);
+        let mut relay = pin!(relay);
         // An endpoint whose app is gone resets at once; one that held the connection for a second
         // works, however long the connection then lives.
         match timeout(SETTLED, relay.as_mut()).await {
-            Ok(end) => Some(end),
+            Ok(end) => end,
             Err(_) => {
                 far.trial.settle(worker, Verdict::Success, None, clock::now_us());
-                tokio::select! {
-                    end = relay => Some(end),
-                    () = open.reached(Phase::Closing) => None,
-                }
+                relay.await
             }
         }
     };
     let silent = entry.bytes.b_to_a.load(Relaxed) == 0;
-    let refused = silent && matches!(end, Some(End::B(_)));
+    let refused = silent && matches!(end, Ok(End::B(_)));
     let counts = refused && resolved.target.backend.policy().circuit.on.reset;
     let verdict = if counts { Verdict::Failure } else { Verdict::Success };
     far.trial.settle(worker, verdict, None, clock::now_us());
-    note_end(&exchange, entry, end.as_ref());
+    note_end(&exchange, entry, &end);
     active.dec();
     Ok(())
 }
 
-fn note_end(exchange: &Exchange, entry: &Entry, end: Option<&End>) {
-    let reason = end.map_or(Some(Reason::DrainDeadline), End::reason);
-    if let Some(End::A(fault) | End::B(fault)) = end {
+/// In the far side, where that is another sidecar.
+pub fn trust(worker: &Outbound, chain: &[CertificateDer<'static>], entry: &Entry) -> Trust {
+    let newest = Arc::clone(worker.dialer.credentials());
+    let proof = Proof::of(chain, newest.load().as_deref()).map(Rc::new);
+    Trust { proof, newest, at: entry.client.port() }
+}
+
+fn note_end(exchange: &Exchange, entry: &Entry, end: &Result<End, Reason>) {
+    let reason = end.as_ref().map_or_else(|reason| Some(*reason), End::reason);
+    if let Ok(End::A(fault) | End::B(fault)) = end {
         debug!(client = %entry.client, error = %chain(fault), "opaque connection broke");
     }
     let bytes = &entry.bytes;
@@ -195,25 +261,27 @@ fn note_end(exchange: &Exchange, entry: &Entry, end: Option<&End>) {
 /// Passes a connection on to a destination outside the mesh, untouched.
 pub async fn pass(worker: &Outbound, near: Near, address: SocketAddr, entry: &Entry, open: Open) {
     let far = Far::plain(address, PASS_CONNECT, false);
+    let passed = || worker.meter(&"unknown".into(), &"pass".into());
     let mut stream = match worker.dialer.tcp(far).await {
         Ok(stream) => stream,
         Err(error) => {
-            warn!(destination = %address, %error, reason = %Reason::ConnectFailure, "connection refused: the destination could not be reached");
-            socket::reset_on_close(near.socket());
+            let sentence = format!("{address} could not be reached: {error}");
+            let failure = Failure::new(Reason::ConnectFailure, sentence);
+            refuse_stray(worker, passed(), &failure, entry.client, near.socket());
             return;
         }
     };
     let (total, active) = worker.shared.metrics.connection(Direction::Outbound, "tcp", "none");
     total.inc();
     active.inc();
-    let exchange =
-        Exchange::begin(&worker.sinks, Direction::Outbound, Spoken::Tcp, "none", clock::now_us);
-    exchange.set_meter(worker.meter(&"unknown".into(), &"pass".into()));
+    let exchange = record_on(worker, passed());
     exchange.endpoint.set(Some(address));
-    let end = tokio::select! {
-        end = relay(near, &mut stream, Ok(Bytes::new()), &entry.bytes, Some(PASS_IDLE)) => Some(end),
-        () = open.reached(Phase::Closing) => None,
+    let until = async {
+        open.reached(Phase::Closing).await;
+        Reason::DrainDeadline
     };
-    note_end(&exchange, entry, end.as_ref());
+    let (first, idle) = (Ok(Bytes::new()), Some(PASS_IDLE));
+    let end = relay_until(near, &mut stream, first, &entry.bytes, idle, until).await;
+    note_end(&exchange, entry, &end);
     active.dec();
 }

@@ -17,6 +17,7 @@ use super::backend::Backend;
 use super::call::Call;
 use super::connection::Conn;
 use super::serve::{change_answer, clean_answer};
+use super::stream;
 use super::trial::Trial;
 use super::verdict;
 use super::worker::Outbound;
@@ -30,8 +31,10 @@ use crate::limit::RequestTicket;
 use crate::model::Reason;
 use crate::retry::{self, Failed};
 use crate::runtime::clock;
+use crate::serve::tunnel::Tunnel;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::traffic::Spoken;
+use crate::tls::OverSocket;
 
 /// Sends the request, and keeps the far side of the tunnel if it may.
 pub async fn switching(
@@ -49,8 +52,8 @@ pub async fn switching(
         Some(place) => place,
         None => backend.admit()?,
     };
-    let near_upgrade = parts.extensions.remove::<OnUpgrade>();
-    let near_upgrade = near_upgrade.filter(|_| conn.spoken == Spoken::Http2);
+    let near = parts.extensions.remove::<OnUpgrade>().filter(|_| conn.spoken == Spoken::Http2);
+    let near = near.map(|stream| (stream, worker.doorway.enter()));
     let key = {
         let mut rng = worker.rng.borrow_mut();
         (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
@@ -77,7 +80,16 @@ pub async fn switching(
     change_answer(&call, &mut head.headers);
     switch::write_granted(&mut head.headers, &mut head.status, &switch, protocol);
     head.extensions.clear();
-    conn.tunnels.open(near_upgrade, tunnel, idle, Box::new(held), Box::pin(pending()));
+    let trust = stream::trust(worker, tunnel.chain(), &conn.tunnels.entry);
+    let tunnel = Tunnel {
+        far: tunnel,
+        idle,
+        exchange: Rc::clone(exchange),
+        held: Box::new(held),
+        until: Box::pin(pending()),
+        trust,
+    };
+    conn.tunnels.open(near, tunnel);
     Ok(Response::from_parts(head, Body::empty()))
 }
 
@@ -95,7 +107,7 @@ async fn ask(
         let ask = Ask { tried: tried.slots(), hash: call.plan.hash, now_us: clock::now_us() };
         let mut trial = choose(worker, backend, ask, call.plan.safe || call.plan.twice, false)?;
         let number = call.try_on(trial.endpoint.slot);
-        exchange.attempt(&trial.endpoint, number);
+        exchange.attempt(&trial.endpoint, number, clock::now_us(), trial.circuit());
         let mut head = headers::copy(parts);
         call.write_attempt(&mut head, number);
         let request = Request::from_parts(head, Body::empty());
@@ -113,6 +125,11 @@ async fn ask(
             },
         };
         let now_us = clock::now_us();
+        let (status, reason) = match &sent {
+            Ok(switched) => (switched.status().as_u16(), None),
+            Err((_, failure)) => (0, Some(failure.reason)),
+        };
+        exchange.attempted(number, now_us, status, reason);
         let (failed, failure) = match sent {
             Ok(Switched::Refused(response)) => {
                 let judged = verdict::of_answer(backend, &endpoint, &response);

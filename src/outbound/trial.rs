@@ -1,7 +1,7 @@
 //! One attempt on one endpoint, as its circuit and its load count it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 use super::backend::Backend;
 use super::verdict;
@@ -10,6 +10,7 @@ use crate::circuit::{self, Pass, Transition, Verdict};
 use crate::http::respond::Failure;
 use crate::model::{Endpoint, LastError, Reason};
 use crate::retry::Failed;
+use crate::telemetry::span::Circuit;
 
 /// An attempt on one endpoint: counted while it lives, settled with its circuit exactly once.
 pub struct Trial {
@@ -30,6 +31,15 @@ impl Trial {
     /// Whether the circuit waits for it to let others through.
     pub fn is_probe(&self) -> bool {
         self.pass == Pass::Probe
+    }
+
+    /// What it is to a circuit that is not simply closed.
+    pub fn circuit(&self) -> Option<Circuit> {
+        match self.pass {
+            Pass::Normal => None,
+            Pass::Probe => Some(Circuit::HalfOpen),
+            Pass::Needed => Some(Circuit::Ignored),
+        }
     }
 
     /// Tells the circuit how it went; `took_us` is the time to the answer's head.
@@ -67,12 +77,12 @@ impl Trial {
         took_us: Option<u64>,
         now_us: u64,
     ) {
-        let verdict = verdict::of_failure(&self.backend, failed, failure.reason);
-        self.settle(worker, verdict, took_us, now_us);
         // That the caller went away says nothing about the endpoint.
         if failure.reason != Reason::ClientClosed {
             self.note_error(failure.reason, failure.sentence(), now_us);
         }
+        let verdict = verdict::of_failure(&self.backend, failed, failure.reason);
+        self.settle(worker, verdict, took_us, now_us);
     }
 
     /// Keeps what went wrong for the pages.
@@ -87,7 +97,9 @@ fn report(worker: &Outbound, backend: &Backend, endpoint: &Endpoint, transition:
     let service = &*backend.label;
     match transition {
         Transition::Opened => {
-            tracing::warn!(service, endpoint = %endpoint.address, "circuit opened: the endpoint failed too often");
+            let last = endpoint.health.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+            let (reason, why) = last.as_ref().map_or(("", ""), |e| (e.reason.as_str(), &e.text));
+            tracing::warn!(service, endpoint = %endpoint.address, reason, why, "circuit opened: the endpoint failed too often");
             worker.shared.metrics.transition(service, "open").inc();
         }
         Transition::Closed => {

@@ -19,8 +19,8 @@ use crate::route::Turn;
 use crate::runtime::clock::Rng;
 use crate::runtime::{Doorway, Drain};
 use crate::serve::Ledger;
-use crate::telemetry::Propagation;
 use crate::telemetry::exchange::Sinks;
+use crate::telemetry::log::Failures;
 use crate::telemetry::traffic::{RouteMeter, TrafficMetrics};
 
 /// What all workers share.
@@ -30,7 +30,6 @@ pub struct Shared {
     pub demand: Option<Demand>,
     pub unknown: Unknown,
     pub namespace: Arc<str>,
-    pub propagation: Vec<Propagation>,
     pub metrics: TrafficMetrics,
     pub ledger: Ledger,
     pub drain: Drain,
@@ -46,6 +45,7 @@ pub struct Outbound {
     pub dialer: Dialer,
     pub sinks: Rc<Sinks>,
     pub rng: RefCell<Rng>,
+    pub failures: Failures,
     snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     revision: Cell<u64>,
     resolved: RefCell<HashMap<ServiceName, Rc<Resolved>>>,
@@ -84,6 +84,7 @@ impl Outbound {
             dialer,
             sinks,
             rng: RefCell::new(Rng::from_system()),
+            failures: Failures::default(),
             snapshot: RefCell::new(snapshot),
             revision: Cell::new(u64::MAX),
             resolved: RefCell::default(),
@@ -144,6 +145,11 @@ impl Outbound {
     fn turn(&self, service: &Arc<str>, rule: &Rule) -> Rc<RefCell<Turn>> {
         let key = (Arc::clone(service), Arc::clone(&rule.name));
         Rc::clone(self.turns.borrow_mut().entry(key).or_default())
+    }
+
+    /// Where is counted what goes to no service of the mesh, and not out of it either.
+    pub fn stray_meter(&self) -> Rc<RouteMeter> {
+        self.meter(&"unknown".into(), &"none".into())
     }
 
     /// The meter of a service and route; it outlives snapshots.

@@ -3,10 +3,10 @@
 //!
 //! `GET /probe/<container>/<startup|liveness|readiness>` answers anyone, and asks nobody but the
 //! targets that the configuration names, on loopback, never through the sidecar's own listeners.
-//! What the app said is judged as kubelet would, and only the judgement is passed on, never the
-//! app's words: who may read those is the app's port to say. A target is asked once at a time and
-//! all who ask meanwhile get that answer, so that strangers can't crowd kubelet out. It runs beside
-//! the data plane, from the start to the very end: a draining sidecar must not get its app killed.
+//! Only a judgement like kubelet's is passed on, never the app's words: who may read those is the
+//! app's port to say. A target is asked once at a time; who asks meanwhile gets that answer, and
+//! where too many wait the one before: strangers can't crowd kubelet out. It runs beside the data
+//! plane, from the start to the very end: a draining sidecar must not get its app killed.
 
 mod believe;
 mod dial;

@@ -1,8 +1,10 @@
 //! The listener: finds the target that a path names, and says in a status what became of it.
 //!
 //! Anyone may ask, so that everything has an end: one request a connection, little time to make
-//! it, a bound on connections, and one ask of each target at a time.
+//! it, a bound on those who have not made it yet and on those who wait for each target, and one ask
+//! of each target at a time. Whoever waits for a slow container keeps nobody from another.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::Settings;
@@ -22,8 +24,8 @@ use super::target::{Asked, Asker};
 use crate::http::answers::{Answer, text};
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
 
-/// Connections at a time. Arbitrary: some for each probe of a large pod.
-const CONNECTIONS: usize = 256;
+/// Connections whose request has not come yet. Arbitrary: some for each probe of a large pod.
+const UNHEARD: usize = 256;
 /// kubelet sends its request at once.
 const HEAD_WITHIN: Duration = Duration::from_secs(2);
 /// To hand an answer over, once there is one; it fits a socket's buffer.
@@ -43,16 +45,15 @@ pub async fn serve(listener: TcpListener, settings: Settings, own_ports: Vec<u16
     let limit = HEAD_WITHIN + longest + ANSWER_WITHIN;
     let all = settings.targets.into_iter().map(Asked::new).collect();
     let targets = Rc::new(Targets { all, own_ports: own_ports.into() });
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(UNHEARD));
     loop {
         // Never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let served = connection(stream, Rc::clone(&targets));
+                let served = connection(stream, Rc::clone(&targets), place);
                 tokio::task::spawn_local(async move {
                     let _ = timeout(limit, served).await;
-                    drop(place);
                 });
             }
             Err(_) => sleep(Duration::from_millis(100)).await,
@@ -60,9 +61,11 @@ pub async fn serve(listener: TcpListener, settings: Settings, own_ports: Vec<u16
     }
 }
 
-async fn connection(stream: TcpStream, targets: Rc<Targets>) {
+async fn connection(stream: TcpStream, targets: Rc<Targets>, place: OwnedSemaphorePermit) {
     let Ok(own) = stream.local_addr() else { return };
+    let place = Cell::new(Some(place));
     let service = service_fn(move |request| {
+        drop(place.take());
         let targets = Rc::clone(&targets);
         async move { Ok::<_, Infallible>(targets.answer(own.ip(), &request).await) }
     });

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use http::HeaderValue;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -27,9 +27,14 @@ pub(super) struct Asker {
     pub own_ports: Rc<[u16]>,
 }
 
+/// Who may wait for one target's answer. Arbitrary: kubelet asks once at a time.
+const WAITING: usize = 64;
+
 /// A target, and an answer that is on its way.
 pub(super) struct Asked {
     pub target: Target,
+    /// Of those who wait for the answer.
+    places: Semaphore,
     /// `/probe/container/probe`
     pub path: String,
     under_way: RefCell<Option<watch::Receiver<Option<Verdict>>>>,
@@ -39,15 +44,33 @@ pub(super) struct Asked {
 impl Asked {
     pub fn new(target: Target) -> Rc<Asked> {
         let path = format!("/probe/{}/{}", target.container, target.probe.as_str());
-        Rc::new(Asked { target, path, under_way: RefCell::default(), was_well: Cell::new(None) })
+        Rc::new(Asked {
+            target,
+            path,
+            places: Semaphore::new(WAITING),
+            under_way: RefCell::default(),
+            was_well: Cell::new(None),
+        })
     }
 
-    /// Asks the app, or waits for the answer that somebody else waits for already.
+    /// Asks the app, or waits for the answer that somebody else waits for already. Where too many
+    /// wait, it is the last answer.
     pub async fn verdict(self: &Rc<Self>, asker: Asker) -> Verdict {
+        let Ok(_place) = self.places.try_acquire() else { return self.last() };
         let mut told = self.begin(asker);
         let told = told.wait_for(Option::is_some).await;
         let verdict = told.ok().and_then(|verdict| verdict.clone());
         verdict.unwrap_or_else(|| Err("the sidecar failed; its log says more".into()))
+    }
+
+    /// Strangers who crowd a slow app must not make kubelet restart it. An app that fails meanwhile
+    /// is found out within its timeout: whoever waits, waits for an ask that is under way.
+    fn last(&self) -> Verdict {
+        match self.was_well.get() {
+            Some(true) => Ok("too many wait for this probe; the last answer was good".into()),
+            Some(false) => Err("too many wait for this probe; the last answer was bad".into()),
+            None => Err("too many wait for this probe, which has no answer yet".into()),
+        }
     }
 
     fn begin(self: &Rc<Self>, asker: Asker) -> watch::Receiver<Option<Verdict>> {
@@ -108,4 +131,67 @@ pub(super) async fn dial_app(port: u16, asker: &Asker) -> Result<TcpStream, Stri
 /// An address as a URL has it.
 pub(super) fn authority(ip: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(ip.to_canonical(), port).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::{LocalSet, spawn_local, yield_now};
+
+    use super::*;
+    use crate::probes::{Http, Probe};
+
+    fn asker() -> Asker {
+        let agent = HeaderValue::from_static("kube-probe/1.33");
+        Asker { own: Ipv4Addr::LOCALHOST.into(), agent, own_ports: Rc::new([]) }
+    }
+
+    fn target(port: u16) -> Target {
+        let (path, headers) = ("/".into(), Vec::new());
+        let ask = Ask::Http(Http { port, path, is_tls: false, host: None, headers });
+        let timeout = Duration::from_secs(60);
+        Target { container: "web".into(), probe: Probe::Liveness, timeout, ask }
+    }
+
+    async fn answer(mut stream: TcpStream, status: &str) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            stream.read_buf(&mut request).await.expect("a request");
+        }
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.expect("it is heard");
+    }
+
+    #[tokio::test]
+    async fn where_too_many_wait_the_last_answer_counts() {
+        let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+        let asked = Asked::new(target(app.local_addr().expect("it listens").port()));
+        let test = async {
+            // What the app says in the end, and whether one more was told before that it is well.
+            let rows = [(200, true, false), (500, false, true), (200, true, false)];
+            for (status, is_well, was_well) in rows {
+                let one = || {
+                    let asked = Rc::clone(&asked);
+                    spawn_local(async move { asked.verdict(asker()).await })
+                };
+                let crowd: Vec<_> = (0..WAITING).map(|_| one()).collect();
+                let (stream, _) = app.accept().await.expect("a socket");
+                while asked.places.available_permits() > 0 {
+                    yield_now().await;
+                }
+                let told = asked.verdict(asker()).await;
+                assert_eq!(told.is_ok(), was_well, "before {status}: {told:?}");
+                answer(stream, &format!("{status} X")).await;
+                for waiting in crowd {
+                    let told = waiting.await.expect("no panic");
+                    assert_eq!(told.is_ok(), is_well, "{status}: {told:?}");
+                }
+            }
+        };
+        LocalSet::new().run_until(test).await;
+    }
 }

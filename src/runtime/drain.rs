@@ -60,8 +60,8 @@ pub struct Open {
 #[derive(Debug)]
 struct Leaving {
     phase: Cell<Phase>,
-    /// Its peer must prove itself anew: what it proved was under other roots.
-    renewal: Cell<bool>,
+    /// How often what peers were proven by has changed: roots, and what was revoked.
+    renewals: Cell<u32>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -112,6 +112,16 @@ impl Drain {
         cut
     }
 
+    /// Ends what is open, and waits until it has been told so: what a process leaves open when it
+    /// exits would look as if it had ended well.
+    pub async fn cut(&self, within: Duration) {
+        self.advance(Phase::Closing);
+        let until = Instant::now() + within;
+        while self.open_connections() > 0 && Instant::now() < until {
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Waits until nothing is open, but at least until `earliest`.
     async fn empty(&self, earliest: Instant) {
         sleep_until(earliest).await;
@@ -152,8 +162,7 @@ impl Doorway {
         shared.open.fetch_add(1, Ordering::AcqRel);
         shared.last_opened_us.store(clock::now_us(), Ordering::Relaxed);
         let phase = self.phase.clone();
-        let leaving =
-            Rc::new(Leaving { phase, renewal: Cell::new(false), waker: RefCell::default() });
+        let leaving = Rc::new(Leaving { phase, renewals: Cell::new(0), waker: RefCell::default() });
         let mut inside = self.inside.borrow_mut();
         if inside.len() == inside.capacity() {
             inside.retain(|leaving| leaving.strong_count() > 0);
@@ -172,9 +181,9 @@ impl Doorway {
         self.wake_each(|leaving| leaving.phase.set(phase));
     }
 
-    /// Tells the connections of the mesh to make way for new ones.
+    /// Tells the connections that what their peers were proven by has changed.
     pub fn renew(&self) {
-        self.wake_each(|leaving| leaving.renewal.set(true));
+        self.wake_each(|leaving| leaving.renewals.set(leaving.renewals.get().wrapping_add(1)));
     }
 
     fn wake_each(&self, tell: impl Fn(&Leaving)) {
@@ -192,18 +201,25 @@ impl Open {
         self.leaving.phase.get()
     }
 
-    /// Waits until the process is at least in `phase`. One waiter at a time.
+    /// Waits until the process is at least in `phase`. One task at a time.
     pub async fn reached(&self, phase: Phase) {
         std::future::poll_fn(|cx| self.poll_reached(cx, phase)).await;
     }
 
-    /// Ready when a connection of the mesh should be drained: the process leaves, or the roots under
-    /// which its peer proved itself are no longer the ones that count.
-    pub fn poll_renewal(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.leaving.renewal.get() {
-            return Poll::Ready(());
-        }
-        self.poll_reached(cx, Phase::Draining)
+    /// Whether what the peer was proven by has changed since this was last asked with `seen`, which
+    /// is 0 at first.
+    pub fn is_renewed(&self, seen: &Cell<u32>) -> bool {
+        let now = self.leaving.renewals.get();
+        seen.replace(now) != now
+    }
+
+    /// Waits for that.
+    pub async fn renewed(&self, seen: &Cell<u32>) {
+        std::future::poll_fn(|cx| {
+            self.wake_by(cx);
+            if self.is_renewed(seen) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Ready when the process is at least in `phase`.
@@ -211,11 +227,15 @@ impl Open {
         if self.leaving.phase.get() >= phase {
             return Poll::Ready(());
         }
+        self.wake_by(cx);
+        Poll::Pending
+    }
+
+    fn wake_by(&self, cx: &Context<'_>) {
         let mut waker = self.leaving.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
-        Poll::Pending
     }
 }
 

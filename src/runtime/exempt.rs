@@ -7,12 +7,15 @@
 //! The mark is the better one: a server that looks its clients up sees the pod's own address, where
 //! MariaDB waits 10 s for a name of 127.0.0.6.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpSocket;
+
+use super::clock::Rng;
 
 /// What the rules let through: "or" in ASCII.
 pub const MARK: u32 = 0x6f72;
@@ -46,8 +49,24 @@ impl Exempt {
         if marked { Exempt::Mark } else { Exempt::Source }
     }
 
-    /// Prepares a socket that is about to connect to `address`.
-    pub(super) fn prepare(self, socket: &TcpSocket, address: SocketAddr) -> io::Result<()> {
+    /// The ports to try as a connection's source, one after the other; 0 leaves it to the kernel.
+    ///
+    /// With a client's address a port of that client's is in use twice: should the client come from
+    /// the same one to the same port of the app, its packets would go to the connection that is
+    /// there. The kernel would choose as clients' kernels do, from 32768 on; so ports below are
+    /// taken, in turn, which also leaves those that just ended their time.
+    pub(super) fn ports(self) -> impl Iterator<Item = u16> {
+        let tries = if matches!(self, Exempt::As(_)) { TRIES } else { 0 };
+        (0..tries).map(|_| next_port()).chain([0])
+    }
+
+    /// Prepares a socket that is about to connect to `address`, from one of [`Exempt::ports`].
+    pub(super) fn prepare(
+        self,
+        socket: &TcpSocket,
+        address: SocketAddr,
+        port: u16,
+    ) -> io::Result<()> {
         let source = match self {
             Exempt::No => return Ok(()),
             Exempt::Mark => return SockRef::from(socket).set_mark(MARK),
@@ -59,8 +78,13 @@ impl Exempt {
                 client
             }
         };
-        choose_port_late(socket)?;
-        socket.bind(SocketAddr::new(source, 0)).map_err(|error| {
+        if port == 0 {
+            choose_port_late(socket)?;
+        } else {
+            // The same port may serve connections to several ports of the app.
+            socket.set_reuseaddr(true)?;
+        }
+        socket.bind(SocketAddr::new(source, port)).map_err(|error| {
             let cure = match error.kind() {
                 io::ErrorKind::AddrNotAvailable => {
                     "; `outrigger-proxy init` adds it to the pod's loopback interface"
@@ -70,6 +94,29 @@ impl Exempt {
             io::Error::new(error.kind(), format!("cannot dial from {source}: {error}{cure}"))
         })
     }
+}
+
+/// Ports that are neither privileged nor what kernels choose by default.
+const OWN_PORTS: std::ops::Range<u16> = 1024..32768;
+/// How many of them are tried, before it is left to the kernel. Arbitrary.
+const TRIES: u8 = 16;
+
+/// One after the other, from anywhere on.
+fn next_port() -> u16 {
+    thread_local! {
+        static NEXT: Cell<Option<u16>> = const { Cell::new(None) };
+    }
+    let count = u64::from(OWN_PORTS.end - OWN_PORTS.start);
+    let begin = || u16::try_from(Rng::from_system().next_u64() % count).unwrap_or_default();
+    let offset = NEXT.get().unwrap_or_else(begin);
+    let following = offset + 1;
+    NEXT.set(Some(if u64::from(following) < count { following } else { 0 }));
+    OWN_PORTS.start + offset
+}
+
+/// Whether another port may do.
+pub(super) fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
 }
 
 /// Whether a connection comes from a sidecar's inbound side: a connection that was let through

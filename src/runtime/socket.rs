@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::Exempt;
-use super::exempt::transparent;
+use super::exempt::{is_taken, transparent};
 
 /// A peer that is silent for this long is asked whether it lives (semantics: live connections).
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -93,11 +93,24 @@ fn take(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// The system's.
 pub async fn connect(address: SocketAddr, exempt: Exempt) -> io::Result<TcpStream> {
+    let mut ports = exempt.ports().peekable();
+    loop {
+        let port = ports.next().unwrap_or_default();
+        match connect_from(port, address, exempt).await {
+            Err(error) if is_taken(&error) && ports.peek().is_some() => {}
+            Err(error) => return Err(error),
+            Ok(stream) => {
+                tune(&stream)?;
+                return Ok(stream);
+            }
+        }
+    }
+}
+
+async fn connect_from(port: u16, address: SocketAddr, exempt: Exempt) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    exempt.prepare(&socket, address)?;
-    let stream = socket.connect(address).await?;
-    tune(&stream)?;
-    Ok(stream)
+    exempt.prepare(&socket, address, port)?;
+    socket.connect(address).await
 }
 
 /// Sets what every connection of the data path has.

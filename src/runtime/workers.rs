@@ -97,6 +97,15 @@ impl<S: 'static> Workers<S> {
         let _ = self.workers[index].jobs.send(job).await;
     }
 
+    /// Runs a job on every worker, as soon as each one's queue has room: none misses it. To be
+    /// called on a [`local_runtime`].
+    pub fn on_each(&self, job: impl Fn(&Rc<S>) + Clone + Send + 'static) {
+        for index in 0..self.count() {
+            let (workers, job) = (self.clone(), job.clone());
+            tokio::task::spawn_local(async move { workers.send(index, Box::new(job)).await });
+        }
+    }
+
     /// Hands a job to one worker now; false when its queue is full or it is gone.
     pub fn try_send(&self, index: usize, job: Job<S>) -> bool {
         self.workers[index].jobs.try_send(job).is_ok()
@@ -124,4 +133,30 @@ fn run<S: 'static>(
             tokio::task::spawn_local(async move { job(&state) });
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_are_to_hear_waits_where_a_queue_is_full() {
+        let workers = Workers::start(1, |_| ()).expect("threads can be had");
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let busy = move |_: &Rc<()>| {
+            let _ = begun.send(());
+            let _ = released.recv();
+        };
+        assert!(workers.try_send(0, Box::new(busy)));
+        has_begun.recv().expect("the worker is busy");
+        while workers.try_send(0, Box::new(|_| {})) {}
+        let (tell, mut told) = mpsc::channel(1);
+        local_runtime().expect("a runtime").block_on(async {
+            workers.on_each(move |_| tell.try_send(()).expect("there is room for one"));
+            tokio::task::yield_now().await;
+            drop(release);
+            assert_eq!(told.recv().await, Some(()), "the job was lost");
+        });
+    }
 }

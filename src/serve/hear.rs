@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::detect::{Hello, MAX_HELLO_BYTES, Sniff, read as read_hello, sniff, sniff_final};
+use crate::model::Reason;
+use crate::runtime::{Open, Phase};
 
 /// How long a client may be silent before the far side is dialled.
 pub const QUIET: Duration = Duration::from_millis(20);
@@ -35,7 +37,8 @@ pub enum Heard {
     /// Somebody's own TLS.
     AppTls,
     Opaque,
-    /// The client closed without a byte.
+    /// The client ended its side without a byte: HTTP is over then, an opaque server may still have
+    /// its say.
     Nothing,
 }
 
@@ -114,6 +117,24 @@ async fn more<R: AsyncRead + Unpin>(client: &mut R, heard: &mut BytesMut) -> io:
     client.read_buf(heard).await
 }
 
+/// Listens for as long as nobody need speak: until the process closes what is open, or nothing came
+/// for `idle`.
+///
+/// # Errors
+/// Why the silence is over.
+pub async fn patiently<T>(
+    open: &Open,
+    idle: Duration,
+    listening: impl Future<Output = T>,
+) -> Result<T, Reason> {
+    tokio::select! {
+        biased;
+        heard = listening => Ok(heard),
+        () = open.reached(Phase::Closing) => Err(Reason::DrainDeadline),
+        () = sleep(idle) => Err(Reason::IdleTimeout),
+    }
+}
+
 /// How a race between a silent client and the far side came out.
 #[derive(Debug)]
 pub enum Race<F, E> {
@@ -160,6 +181,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::runtime::{Doorway, Drain};
 
     #[tokio::test(start_paused = true)]
     async fn a_pooled_connection_that_speaks_late_is_still_detected() {
@@ -175,6 +197,38 @@ mod tests {
         let (race, ()) = tokio::join!(race(&mut near, &mut heard, dial), speak);
         assert!(matches!(race, Ok(Race::Client(Some(_)))));
         assert_eq!(what(&mut near, &mut heard).await.expect("no error"), Heard::Http1);
+    }
+
+    /// A race in which nobody speaks.
+    async fn silence(open: &Open, idle: Duration) -> Reason {
+        let (_client, mut near) = duplex(1024);
+        let (_server, far) = duplex(1024);
+        let mut heard = BytesMut::new();
+        let race = race(&mut near, &mut heard, async { Ok::<_, ()>(far) });
+        patiently(open, idle, race).await.expect_err("nobody spoke")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_with_the_idle_time_or_the_drain() {
+        let local = tokio::task::LocalSet::new();
+        let drain = Drain::default();
+        let day = Duration::from_secs(86_400);
+        let silent = async {
+            let open = Doorway::new(drain.clone()).enter();
+            let begun = Instant::now();
+            let idle = Duration::from_secs(300);
+            assert_eq!(silence(&open, idle).await, Reason::IdleTimeout);
+            assert_eq!(begun.elapsed().as_secs(), 300);
+            assert_eq!(drain.open_connections(), 1, "it counts for as long as it is there");
+            let begun = Instant::now();
+            let (reason, ()) = tokio::join!(silence(&open, day), async {
+                drain.advance(Phase::Draining);
+                sleep(Duration::from_secs(20)).await;
+                drain.advance(Phase::Closing);
+            });
+            assert_eq!((reason, begun.elapsed().as_secs()), (Reason::DrainDeadline, 20));
+        };
+        local.run_until(silent).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,20 +1,23 @@
 //! HTTP/1 and HTTP/2 on one accepted connection, until it ends or the process drains.
 
+use std::cell::Cell;
 use std::error::Error;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
 
+use super::Near;
 use super::tunnel::Tunnels;
 use crate::http::{Body, Gate, Guarded};
-use crate::runtime::hyper_io::{HyperIo, OnWorker, WorkerTimer};
+use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
 use crate::runtime::{Open, Phase, Prefixed, socket};
 use crate::tls::OverSocket;
 
@@ -32,20 +35,21 @@ const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 
 /// Serves HTTP/1, and the tunnel that the connection may become; `keeps_case` keeps the letter case
-/// of header names.
+/// of header names. `may_stay` is asked when what peers were proven by has changed: who may not is
+/// cut off.
 ///
 /// # Errors
 /// What broke the connection.
-pub async fn http1<IO, S>(
-    io: Prefixed<IO>,
+pub async fn http1<S>(
+    io: Near,
     gate: Rc<Gate>,
     service: S,
     tunnels: &Tunnels,
     open: &Open,
     keeps_case: bool,
+    may_stay: impl Fn() -> bool,
 ) -> Result<(), hyper::Error>
 where
-    IO: AsyncRead + AsyncWrite + Unpin + OverSocket,
     S: HttpService<Incoming, ResBody = Body>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -59,18 +63,25 @@ where
         .auto_date_header(false)
         .max_header_size(MAX_HEADERS);
     let mut connection = builder.serve_connection(io, service);
+    let news = Cell::new(0);
     let served = poll_fn(|cx| {
-        if open.poll_reached(cx, Phase::Closing).is_ready() {
+        let is_over = open.poll_reached(cx, Phase::Closing).is_ready();
+        if is_over || open.is_renewed(&news) && !may_stay() {
             return Poll::Ready(None);
         }
         Pin::new(&mut connection).poll(cx).map(Some)
     })
     .await;
-    let Some(served) = served else { return Ok(()) };
-    if served.is_err() && gate.is_aborted() {
+    let is_cut = match &served {
+        // An idle connection ends as any idle one does.
+        None => tunnels.entry.streams.load(Relaxed) > 0,
+        Some(served) => served.is_err() && gate.is_aborted(),
+    };
+    if is_cut {
         socket::reset_on_close(connection.into_parts().io.into_parts().1.socket());
-        return served;
+        return served.unwrap_or(Ok(()));
     }
+    let Some(served) = served else { return Ok(()) };
     served?;
     let Some(tunnel) = tunnels.take() else {
         return Ok(());
@@ -83,20 +94,25 @@ where
     Ok(())
 }
 
-/// Serves HTTP/2; `mesh` connections are pinged, and drained at the end of `lifetime`.
-pub async fn http2<IO, S>(
-    io: Prefixed<IO>,
+/// Serves HTTP/2. Connections of the mesh, which have a `lifetime`, are pinged, and drained at its
+/// end or when what peers were proven by has changed; who `may_stay` no longer is cut off.
+///
+/// # Errors
+/// What broke the connection.
+pub async fn http2<S>(
+    io: Near,
     service: S,
+    tunnels: &Tunnels,
     open: &Open,
     lifetime: Option<Duration>,
+    may_stay: impl Fn() -> bool,
 ) -> Result<(), hyper::Error>
 where
-    IO: AsyncRead + AsyncWrite + Unpin + 'static,
     S: HttpService<Incoming, ResBody = Body>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     S::Future: 'static,
 {
-    let mut builder = http2::Builder::new(OnWorker);
+    let mut builder = http2::Builder::new(tunnels.executor());
     builder
         .timer(WorkerTimer)
         .max_concurrent_streams(STREAMS)
@@ -112,21 +128,32 @@ where
     let mut connection = pin!(builder.serve_connection(HyperIo(io), service));
     let end = async {
         match lifetime {
-            Some(lifetime) => tokio::time::sleep(lifetime).await,
-            None => std::future::pending().await,
+            Some(lifetime) => sleep(lifetime).await,
+            None => pending().await,
         }
     };
+    let news = Cell::new(0);
+    // News first: not a byte is taken of who may not stay.
     tokio::select! {
+        biased;
+        () = open.renewed(&news), if lifetime.is_some() => {}
         served = connection.as_mut() => return served,
-        () = poll_fn(|cx| match lifetime {
-            Some(_) => open.poll_renewal(cx),
-            None => open.poll_reached(cx, Phase::Draining),
-        }) => {}
+        () = open.reached(Phase::Draining) => {}
         () = end => {}
     }
+    if !may_stay() {
+        return Ok(());
+    }
     connection.as_mut().graceful_shutdown();
-    tokio::select! {
-        served = connection.as_mut() => served,
-        () = open.reached(Phase::Closing) => Ok(()),
+    loop {
+        tokio::select! {
+            biased;
+            () = open.reached(Phase::Closing) => return Ok(()),
+            () = open.renewed(&news) => {}
+            served = connection.as_mut() => return served,
+        }
+        if !may_stay() {
+            return Ok(());
+        }
     }
 }

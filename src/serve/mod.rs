@@ -9,6 +9,7 @@ pub mod hear;
 pub mod http;
 pub mod ledger;
 pub mod near;
+pub mod trust;
 pub mod tunnel;
 
 pub use ledger::{Entry, Ledger};

@@ -2,74 +2,89 @@
 //!
 //! On HTTP/1 the whole connection turns into the tunnel once its answer is written; on HTTP/2 one
 //! stream does, in a task of its own. Either way the places that the request took stay taken until
-//! the tunnel is through.
+//! the tunnel is through, and what is cut short is a reset on both sides, never an end.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper::rt::Executor;
+use hyper::upgrade::OnUpgrade;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio_rustls::client::TlsStream;
 
-use super::Entry;
 use super::ledger::Speaks;
+use super::trust::Trust;
+use super::{Entry, Near};
+use crate::model::Reason;
 use crate::runtime::hyper_io::Tokio;
-use crate::runtime::{Open, Phase};
-use crate::tcp;
+use crate::runtime::{Open, Phase, Prefixed, socket};
+use crate::tcp::{self, Counters};
+use crate::telemetry::exchange::Exchange;
+use crate::tls::{OverSocket, Stream, relay_until};
 
 /// A connection's way out of HTTP.
 pub struct Tunnels {
     pub entry: Rc<Entry>,
     /// The far side of an HTTP/1 connection that was granted its switch.
     granted: RefCell<Option<Tunnel>>,
+    /// The stream of HTTP/2 whose grant hyper is about to take in.
+    awaited: Rc<Cell<Option<Sender>>>,
 }
 
-/// How long a tunnel may last; it is let go when this comes.
-pub type Until = Pin<Box<dyn Future<Output = ()>>>;
+/// How long a tunnel may last, and why no longer.
+pub type Until = Pin<Box<dyn Future<Output = Reason>>>;
+
+/// The connection that a tunnel goes on with.
+pub type Far = Prefixed<Stream<TlsStream<TcpStream>>>;
+
+/// hyper's task that sends what a stream's tunnel writes, once there is one.
+type Sender = Rc<Cell<Option<AbortHandle>>>;
 
 /// The far side, and what is held for as long as the tunnel lives.
 pub struct Tunnel {
-    far: Tokio<Upgraded>,
-    idle: Duration,
-    held: Box<dyn Any>,
-    until: Until,
+    pub far: Far,
+    pub idle: Duration,
+    pub exchange: Rc<Exchange>,
+    pub held: Box<dyn Any>,
+    pub until: Until,
+    /// In whom: the one of both sides that is another sidecar.
+    pub trust: Trust,
 }
 
 impl Tunnels {
     pub fn new(entry: Entry) -> Self {
-        Self { entry: Rc::new(entry), granted: RefCell::new(None) }
+        Self { entry: Rc::new(entry), granted: RefCell::default(), awaited: Rc::default() }
     }
 
-    /// Opens a tunnel to `far`. `stream` is the near side's, where the near side is a stream of
-    /// HTTP/2; else the connection follows when its answer is written.
-    pub fn open(
-        &self,
-        stream: Option<OnUpgrade>,
-        far: Tokio<Upgraded>,
-        idle: Duration,
-        held: Box<dyn Any>,
-        until: Until,
-    ) {
-        let tunnel = Tunnel { far, idle, held, until };
-        let Some(stream) = stream else {
+    /// Opens a tunnel. `stream` is the near side's, where the near side is a stream of HTTP/2, and
+    /// the answer that grants it is returned to hyper next; else the connection follows when its
+    /// answer is written. A stream has an [`Open`] of its own, since a task of its own waits for it;
+    /// to be taken before the far side is asked, so that no news of the far side is missed.
+    pub fn open(&self, stream: Option<(OnUpgrade, Open)>, tunnel: Tunnel) {
+        let Some((stream, open)) = stream else {
             *self.granted.borrow_mut() = Some(tunnel);
             return;
         };
+        let sender = Sender::default();
+        self.awaited.set(Some(Rc::clone(&sender)));
         let entry = Rc::clone(&self.entry);
         tokio::task::spawn_local(async move {
             // A near side that went away before the answer was written needs no tunnel.
             if let Ok(near) = stream.await {
-                let idle = Some(tunnel.idle);
-                tokio::select! {
-                    _ = tcp::relay(Tokio(near), tunnel.far, &entry.bytes, idle) => {}
-                    () = tunnel.until => {}
-                }
+                tunnel.relay_stream(Tokio(near), &entry, &sender, &open).await;
             }
-            drop(tunnel.held);
         });
+    }
+
+    /// Runs hyper's tasks for this connection.
+    pub(super) fn executor(&self) -> OnConnection {
+        OnConnection(Rc::clone(&self.awaited))
     }
 
     /// True when this connection is to become a tunnel.
@@ -83,17 +98,76 @@ impl Tunnels {
 }
 
 impl Tunnel {
-    pub(super) async fn relay<IO>(self, mut near: IO, tunnels: &Tunnels, open: &Open)
-    where
-        IO: AsyncRead + AsyncWrite + Unpin,
-    {
-        let Tunnel { mut far, idle, held, until } = self;
+    pub(super) async fn relay(self, near: Near, tunnels: &Tunnels, open: &Open) {
+        let Tunnel { far, idle, exchange, held, until, trust } = self;
         tunnels.entry.set_speaks(Speaks::Tcp);
-        tokio::select! {
-            _ = tcp::relay(&mut near, &mut far, &tunnels.entry.bytes, Some(idle)) => {}
-            () = open.reached(Phase::Closing) => {}
-            () = until => {}
-        }
+        let (first, mut far) = far.into_parts();
+        // The connection is nothing but this tunnel from now on.
+        let bytes = &tunnels.entry.bytes;
+        let before = bytes.read();
+        let until = is_over(until, &trust, open, bytes);
+        let end = relay_until(near, &mut far, Ok(first), bytes, Some(idle), until).await;
+        let after = bytes.read();
+        let reason = end.map_or_else(Some, |end| end.reason());
+        exchange.end_stream(after.0 - before.0, after.1 - before.1, reason);
         drop(held);
+    }
+
+    async fn relay_stream<N>(self, mut near: N, entry: &Entry, sender: &Sender, open: &Open)
+    where
+        N: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        let Tunnel { mut far, idle, exchange, held, until, trust } = self;
+        // Those of the connection are of all its streams.
+        let bytes = Counters::default();
+        let (is_cut, reason) = tokio::select! {
+            biased;
+            reason = is_over(until, &trust, open, &bytes) => {
+                (reason != Reason::IdleTimeout, Some(reason))
+            }
+            outcome = tcp::relay(&mut near, &mut far, &bytes, Some(idle)) => {
+                (outcome.end.is_broken(), outcome.end.reason())
+            }
+        };
+        if is_cut {
+            socket::reset_on_close(far.socket());
+            // Before `near` is dropped, which would have it send an end.
+            if let Some(sender) = sender.take() {
+                sender.abort();
+            }
+        }
+        let (sent, received) = bytes.read();
+        entry.bytes.a_to_b.fetch_add(sent, Relaxed);
+        entry.bytes.b_to_a.fetch_add(received, Relaxed);
+        exchange.end_stream(sent, received, reason);
+        drop(held);
+    }
+}
+
+/// Waits until a tunnel may last no longer, and says why.
+async fn is_over(until: Until, trust: &Trust, open: &Open, moved: &Counters) -> Reason {
+    tokio::select! {
+        reason = until => reason,
+        reason = trust.is_over(open, moved) => reason,
+        () = open.reached(Phase::Closing) => Reason::DrainDeadline,
+    }
+}
+
+/// Runs hyper's tasks on this worker, and knows the one that sends for a tunnel: hyper starts it
+/// while it takes the grant in. Dropped before its end, it resets its stream, which hyper has no
+/// other way to ask for.
+#[derive(Clone)]
+pub struct OnConnection(Rc<Cell<Option<Sender>>>);
+
+impl<F> Executor<F> for OnConnection
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        let task = tokio::task::spawn_local(future);
+        if let Some(sender) = self.0.take() {
+            sender.set(Some(task.abort_handle()));
+        }
     }
 }

@@ -30,6 +30,13 @@ pub struct Counters {
     pub b_to_a: AtomicU64,
 }
 
+impl Counters {
+    /// From A to B, and back.
+    pub fn read(&self) -> (u64, u64) {
+        (self.a_to_b.load(Ordering::Relaxed), self.b_to_a.load(Ordering::Relaxed))
+    }
+}
+
 /// What a relay carried, and how it ended.
 #[derive(Debug)]
 pub struct Outcome {

@@ -4,35 +4,42 @@
 //! writes itself down when the last of them lets go, so nothing that was begun goes unrecorded,
 //! whatever breaks.
 
+mod ending;
+mod tries;
+
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use http::{HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Request, Uri, header};
 
-use super::access_log::{AccessLog, Entry};
+use self::tries::Tries;
+use super::access_log::AccessLog;
 use super::metrics::Counter;
-use super::traffic::{Ending, RouteMeter, Spoken};
+use super::request_id;
+use super::span::Circuit;
+use super::tracer::{Position, Tracer};
+use super::traffic::{RouteMeter, Spoken};
 use crate::model::{Direction, Endpoint, Reason, SpiffeId};
 
 /// Where one worker's records of one direction go.
 pub struct Sinks {
     pub log: AccessLog,
+    pub tracer: Rc<Tracer>,
     pub bytes_in: Counter,
     pub bytes_out: Counter,
 }
 
-/// What only the access log wants; gathered when it is on.
+/// What only the access log and spans want; gathered where there are such.
 #[derive(Debug)]
-pub struct Detail {
-    pub time: SystemTime,
-    pub method: http::Method,
-    pub uri: Uri,
-    pub host: Option<HeaderValue>,
-    pub request_id: Option<HeaderValue>,
-    pub trace_id: Option<u128>,
-    pub user_agent: Option<HeaderValue>,
+struct Detail {
+    time: SystemTime,
+    method: http::Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
 }
 
 /// One request under way.
@@ -44,7 +51,13 @@ pub struct Exchange {
     /// `mtls`, `tls` or `none`, for the downstream connection.
     pub secured: &'static str,
     meter: OnceCell<Rc<RouteMeter>>,
-    pub detail: OnceCell<Box<Detail>>,
+    detail: OnceCell<Detail>,
+    request_id: OnceCell<HeaderValue>,
+    /// Its place in its trace, if it has one.
+    position: Cell<Option<Position>>,
+    tries: RefCell<Tries>,
+    /// What the proxy said of a failure.
+    sentence: RefCell<Option<Cow<'static, str>>>,
     pub status: Cell<u16>,
     pub grpc: Cell<Option<u8>>,
     pub reason: Cell<Option<Reason>>,
@@ -56,6 +69,8 @@ pub struct Exchange {
     pub upstream_us: Cell<Option<u64>>,
     pub endpoint: Cell<Option<SocketAddr>>,
     pub peer: RefCell<Option<SpiffeId>>,
+    /// Where the caller's connection came from, where that says something.
+    pub client: Cell<Option<SocketAddr>>,
     now_us: fn() -> u64,
 }
 
@@ -76,6 +91,10 @@ impl Exchange {
             secured,
             meter: OnceCell::new(),
             detail: OnceCell::new(),
+            request_id: OnceCell::new(),
+            position: Cell::new(None),
+            tries: RefCell::default(),
+            sentence: RefCell::new(None),
             status: Cell::new(0),
             grpc: Cell::new(None),
             reason: Cell::new(None),
@@ -87,20 +106,112 @@ impl Exchange {
             upstream_us: Cell::new(None),
             endpoint: Cell::new(None),
             peer: RefCell::new(None),
+            client: Cell::new(None),
             now_us,
         })
     }
 
-    /// The newest attempt, from 1, and where it goes.
-    pub fn attempt(&self, endpoint: &Endpoint, number: u32) {
+    /// Finds the request's place in its trace, and notes what log and spans want, before anything of
+    /// it is changed. `time` is when it began; `has_context`, whether a header may say the place.
+    pub fn note<B>(&self, request: &Request<B>, has_context: bool, time: SystemTime) {
+        let headers = request.headers();
+        self.join(has_context.then_some(headers));
+        if !self.is_logged() && !self.is_recorded() {
+            return;
+        }
+        let _ = self.detail.set(Detail {
+            time,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            host: headers.get(header::HOST).cloned(),
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+        });
+        if let Some(id) = request_id::of(headers) {
+            self.set_request_id(id.clone());
+        }
+    }
+
+    /// Finds its place in the trace that these headers speak of, else in a trace of its own.
+    pub fn join(&self, headers: Option<&HeaderMap>) {
+        self.position.set(self.sinks.tracer.join(headers));
+    }
+
+    /// Writes its place in its trace for whoever is called next.
+    pub fn carry(&self, headers: &mut HeaderMap) {
+        if let Some(position) = self.position.get() {
+            self.sinks.tracer.carry(position, headers);
+        }
+    }
+
+    /// Gives a request its id, unless it has one. `random` and `time` make a new one.
+    pub fn identify(
+        &self,
+        headers: &mut HeaderMap,
+        time: SystemTime,
+        random: &mut impl FnMut() -> u64,
+    ) {
+        let values = &mut self.sinks.tracer.values.borrow_mut();
+        if let Some(made) = request_id::ensure(headers, time, random, values) {
+            self.set_request_id(made);
+        }
+    }
+
+    fn set_request_id(&self, id: HeaderValue) {
+        let _ = self.request_id.set(id);
+    }
+
+    /// The newest attempt, from 1, where it goes, and what it is to the circuit there.
+    pub fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        number: u32,
+        began_us: u64,
+        circuit: Option<Circuit>,
+    ) {
         self.attempts.set(number);
+        self.reach(endpoint);
+        self.try_at(endpoint.address, began_us, circuit);
+    }
+
+    /// An attempt at an address, for spans.
+    pub fn try_at(&self, address: SocketAddr, began_us: u64, circuit: Option<Circuit>) {
+        if self.is_recorded() {
+            self.tries.borrow_mut().begin(address, began_us, circuit);
+        }
+    }
+
+    /// The attempt of that number was answered with this status (0: was not), or failed so.
+    pub fn attempted(&self, number: u32, now_us: u64, status: u16, reason: Option<Reason>) {
+        if self.is_recorded() {
+            self.tries.borrow_mut().end(number, now_us, status, reason);
+        }
+    }
+
+    /// Attempts that are still under way are given up.
+    pub fn give_up(&self, now_us: u64) {
+        self.tries.borrow_mut().give_up(now_us);
+    }
+
+    /// Whose answer it is.
+    pub fn reach(&self, endpoint: &Endpoint) {
         self.endpoint.set(Some(endpoint.address));
         self.peer.replace(endpoint.identity.clone());
     }
 
-    /// True when details should be gathered.
-    pub fn is_logged(&self) -> bool {
+    fn is_logged(&self) -> bool {
         self.sinks.log.enabled()
+    }
+
+    /// Whether it is a span that may be kept.
+    fn is_recorded(&self) -> bool {
+        self.position.get().is_some_and(|position| position.is_recorded)
+    }
+
+    /// What the caller is told of a failure; the first sentence counts, as the first reason does.
+    pub fn say(&self, sentence: Cow<'static, str>) {
+        if self.is_recorded() {
+            self.sentence.borrow_mut().get_or_insert(sentence);
+        }
     }
 
     /// The route that the request falls under; the first one counts.
@@ -152,72 +263,6 @@ impl Exchange {
     pub fn blame(&self, reason: Reason) {
         if self.reason.get().is_none() {
             self.reason.set(Some(reason));
-        }
-    }
-
-    fn log(&self, took: Duration, peer: Option<&SpiffeId>) {
-        let meter = self.meter.get();
-        let detail = self.detail.get();
-        let host = detail.and_then(|detail| {
-            let authority = detail.uri.authority().map(http::uri::Authority::as_str);
-            authority.or_else(|| detail.host.as_ref().and_then(|host| host.to_str().ok()))
-        });
-        self.sinks.log.write(&Entry {
-            time: detail.map_or_else(|| SystemTime::now() - took, |detail| detail.time),
-            direction: self.direction,
-            request_id: detail.and_then(|d| d.request_id.as_ref()).map(HeaderValue::as_bytes),
-            trace_id: detail.and_then(|d| d.trace_id),
-            method: detail.map(|d| d.method.as_str()),
-            authority: host,
-            path: detail.and_then(|d| d.uri.path_and_query()).map(http::uri::PathAndQuery::as_str),
-            protocol: self.spoken.as_str(),
-            status: Some(self.status.get()).filter(|&status| status != 0),
-            grpc_status: self.grpc.get().map(u16::from),
-            reason: self.reason.get(),
-            service: meter.map(|meter| &*meter.service),
-            route: meter.map(|meter| &*meter.route),
-            endpoint: self.endpoint.get(),
-            peer: peer.map(SpiffeId::as_str),
-            attempts: self.attempts.get(),
-            duration: took,
-            upstream: self.upstream_us.get().map(Duration::from_micros),
-            bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out.get(),
-            user_agent: detail.and_then(|d| d.user_agent.as_ref()).map(HeaderValue::as_bytes),
-            tls: self.secured,
-        });
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let ended_us = self.ended_us.get().unwrap_or_else(self.now_us);
-        let took = Duration::from_micros(ended_us.saturating_sub(self.started_us));
-        if self.status.get() == 0 && self.spoken != Spoken::Tcp {
-            self.blame(Reason::ClientClosed);
-            self.status.set(499);
-        }
-        for (counter, bytes) in [
-            (&self.sinks.bytes_in, self.bytes_in.get()),
-            (&self.sinks.bytes_out, self.bytes_out.get()),
-        ] {
-            if bytes > 0 {
-                counter.add(bytes);
-            }
-        }
-        let peer = self.peer.borrow();
-        if let Some(meter) = self.meter.get() {
-            let ending = Ending {
-                spoken: self.spoken,
-                code: self.status.get(),
-                grpc: self.grpc.get(),
-                peer: peer.as_ref(),
-                reason: self.reason.get(),
-            };
-            meter.count(ending, took);
-        }
-        if self.is_logged() {
-            self.log(took, peer.as_ref());
         }
     }
 }

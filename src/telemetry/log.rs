@@ -4,6 +4,7 @@
 //! `app` calls [`init`] once; the admin port holds the [`LogHandle`]; whoever may meet the same
 //! error in a loop asks [`Repeats`] first.
 
+mod failures;
 mod repeats;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use tracing_subscriber::{Registry, reload};
 
 use super::{Error, Timestamps};
 
+pub use failures::Failures;
 pub use repeats::Repeats;
 
 /// The levels' names, from quiet to talkative. Release builds leave `trace` events out.

@@ -6,6 +6,7 @@
 //! stated in its help text; what would exceed it is counted as `other` and in
 //! `outrigger_series_dropped_total`. Rooms declare their families in their own `metrics.rs`.
 
+mod exemplar;
 mod exposition;
 mod family;
 mod handles;
@@ -17,8 +18,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use exposition::Format;
-pub use family::{Desc, Family};
-pub use handles::{BOUNDS, Counter, Gauge, GaugeF64, Histogram, Metric};
+pub use family::{Desc, Family, Values};
+pub use handles::{BOUNDS, Counter, Gauge, GaugeF64, Histogram, Metric, Reading};
 pub use sink::Sink;
 
 use family::{AnyFamily, Snapshot};

@@ -1,21 +1,27 @@
 //! What the mesh tells about itself: metrics, the access log, trace headers and the program's own
 //! log. This room only records and renders: it opens no port and dials nobody, and nothing here
 //! makes a request wait. What can grow (series, queues, repeated keys) has a stated bound.
-//! Every room keeps handles from [`metrics::Registry`]; `inbound` and `outbound` write
-//! [`access_log`] entries and [`trace_context`] headers; `app` sets up [`log`] and [`process`].
+//! Every room keeps handles from [`metrics::Registry`]; `inbound` and `outbound` write an
+//! [`exchange`], which becomes an [`access_log`] entry and a [`span`]; whoever sends spans on takes
+//! them from its queue ([`spans`]); `app` sets up [`log`] and [`process`].
 
 pub mod access_log;
 pub mod exchange;
 mod hex;
+pub mod ids;
 pub mod log;
 pub mod metrics;
 pub mod process;
+pub mod reporter;
 pub mod request_id;
 mod settings;
 pub mod span;
+pub mod spans;
 mod timestamp;
 pub mod trace_context;
+pub mod tracer;
 pub mod traffic;
+pub mod values;
 
 pub use settings::*;
 pub use timestamp::Timestamps;

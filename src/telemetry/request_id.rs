@@ -7,25 +7,31 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Builder;
 use uuid::fmt::Hyphenated;
 
+use super::values::Values;
+
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The request's id, which is in `headers` afterwards. An empty one counts as absent; of several
-/// the first is taken and all are kept.
+/// The id that a request came with. An empty one counts as absent; of several the first is taken.
+pub fn of(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(&REQUEST_ID).filter(|id| !id.is_empty())
+}
+
+/// Makes an id where there is none, and returns it.
 pub fn ensure(
     headers: &mut HeaderMap,
     now: SystemTime,
     random: &mut impl FnMut() -> u64,
-) -> HeaderValue {
-    if let Some(id) = headers.get(&REQUEST_ID).filter(|id| !id.is_empty()) {
-        return id.clone();
+    values: &mut Values,
+) -> Option<HeaderValue> {
+    if of(headers).is_some() {
+        return None;
     }
-    let id = fresh(now, random);
+    let id = fresh(now, random, values);
     headers.insert(&REQUEST_ID, id.clone());
-    id
+    Some(id)
 }
 
-/// Only the value itself is allocated.
-fn fresh(now: SystemTime, random: &mut impl FnMut() -> u64) -> HeaderValue {
+fn fresh(now: SystemTime, random: &mut impl FnMut() -> u64, values: &mut Values) -> HeaderValue {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let mut bytes = [0; 10];
     bytes[..8].copy_from_slice(&random().to_le_bytes());
@@ -33,7 +39,7 @@ fn fresh(now: SystemTime, random: &mut impl FnMut() -> u64) -> HeaderValue {
     let uuid = Builder::from_unix_timestamp_millis(since.as_millis() as u64, &bytes).into_uuid();
     let mut text = [0; Hyphenated::LENGTH];
     let text = uuid.hyphenated().encode_lower(&mut text);
-    HeaderValue::from_str(text).expect("hex digits and dashes are visible ASCII")
+    values.value(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -55,9 +61,10 @@ mod tests {
             for id in sent {
                 headers.append("x-request-id", HeaderValue::from_static(id));
             }
-            let id = ensure(&mut headers, now, &mut || 0x0809_0a0b_0c0d_0e0f);
-            assert_eq!(id, expected);
-            assert_eq!(headers["x-request-id"], expected);
+            let random = &mut || 0x0809_0a0b_0c0d_0e0f;
+            let id = ensure(&mut headers, now, random, &mut Values::default());
+            assert_eq!(id.is_some(), expected == made);
+            assert_eq!(of(&headers).expect("an id"), expected);
             assert_eq!(headers.len(), count);
         }
     }

@@ -1,11 +1,24 @@
-//! What the configuration says about the access log and traces. Filled by
-//! `config`; the access log's part can change while running.
+//! What the configuration says about the access log and traces. Filled by `config`; the access
+//! log's part, the share of traces and what is slow can change while running.
+
+use std::time::Duration;
 
 /// What is recorded, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// One line for each request or connection, on standard output.
     pub access_log: AccessLog,
+    /// Which spans are kept, and how their contexts travel.
+    pub traces: Traces,
+}
+
+/// Which spans are kept, and how their contexts travel. Where they go is another room's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traces {
+    /// Which share of the traces is sampled that nobody has decided on, 0 to 1.
+    pub sample_ratio: f64,
+    /// What took as long is kept although it was not sampled.
+    pub slower_than: Duration,
     /// Trace headers: read in this order, all of them written.
     pub propagation: Vec<Propagation>,
 }
@@ -45,6 +58,16 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             access_log: AccessLog { format: LogFormat::Json, sample: 1.0 },
+            traces: Traces::default(),
+        }
+    }
+}
+
+impl Default for Traces {
+    fn default() -> Traces {
+        Traces {
+            sample_ratio: 0.01,
+            slower_than: Duration::from_secs(1),
             propagation: vec![Propagation::W3c, Propagation::B3],
         }
     }

@@ -9,9 +9,10 @@ mod tests;
 mod tracestate;
 mod w3c;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use super::Propagation;
+use super::values::Values;
 
 pub use tracestate::{attempt, set_attempt};
 
@@ -62,14 +63,19 @@ impl TraceContext {
         Self { span_id: random().max(1), ..*self }
     }
 
+    /// The trace id where the trace is recorded, else zero.
+    pub fn sampled_id(&self) -> u128 {
+        if self.debug || self.sampled == Some(true) { self.trace_id } else { 0 }
+    }
+
     /// Writes this context in every format listed, replacing what was there. A `tracestate` that
     /// belongs to no trace or to another one is removed, as W3C asks; other formats' headers stay.
-    pub fn write(&self, headers: &mut HeaderMap, formats: &[Propagation]) {
+    pub fn write(&self, headers: &mut HeaderMap, formats: &[Propagation], values: &mut Values) {
         for format in formats {
             match format {
-                Propagation::W3c => w3c::write(self, headers),
-                Propagation::B3 => b3::write_single(self, headers),
-                Propagation::B3Multi => b3::write_multi(self, headers),
+                Propagation::W3c => w3c::write(self, headers, values),
+                Propagation::B3 => b3::write_single(self, headers, values),
+                Propagation::B3Multi => b3::write_multi(self, headers, values),
             }
         }
     }
@@ -80,8 +86,4 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     values.next().is_none().then_some(first.as_bytes())
-}
-
-fn value(ascii: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(ascii).expect("hex digits, dashes and flags are visible ASCII")
 }

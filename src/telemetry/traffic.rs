@@ -15,6 +15,11 @@ use crate::model::{Direction, Reason, SpiffeId};
 const REQUEST_SERIES: usize = 4096;
 const ROUTE_SERIES: usize = 1024;
 
+/// The labels of each series of requests, and of their durations.
+pub const REQUESTS: [&str; 8] =
+    ["direction", "service", "route", "protocol", "code", "grpc_status", "peer", "reason"];
+pub const DURATIONS: [&str; 3] = ["direction", "service", "route"];
+
 /// All families; made once a process.
 #[derive(Clone)]
 pub struct TrafficMetrics {
@@ -37,22 +42,13 @@ impl TrafficMetrics {
                 "outrigger_requests_total",
                 "Requests that ended, by how they ended.",
                 REQUEST_SERIES,
-                &[
-                    "direction",
-                    "service",
-                    "route",
-                    "protocol",
-                    "code",
-                    "grpc_status",
-                    "peer",
-                    "reason",
-                ],
+                &REQUESTS,
             ),
             durations: registry.histogram_family(
                 "outrigger_request_duration_seconds",
                 "From a request's head to the last byte of its answer.",
                 ROUTE_SERIES,
-                &["direction", "service", "route"],
+                &DURATIONS,
             ),
             connections: registry.counter_family(
                 "outrigger_connections_total",
@@ -105,6 +101,16 @@ impl TrafficMetrics {
         }
     }
 
+    /// What became of requests so far; labels as in [`REQUESTS`].
+    pub fn requests(&self) -> &Family<Counter> {
+        &self.requests
+    }
+
+    /// How long they took; labels as in [`DURATIONS`].
+    pub fn durations(&self) -> &Family<Histogram> {
+        &self.durations
+    }
+
     pub fn connection(&self, direction: Direction, protocol: &str, tls: &str) -> (Counter, Gauge) {
         let labels = [direction.as_str(), protocol, tls];
         (self.connections.with(&labels), self.active.with(&labels))
@@ -153,6 +159,8 @@ pub struct Ending<'a> {
     pub grpc: Option<u8>,
     pub peer: Option<&'a SpiffeId>,
     pub reason: Option<Reason>,
+    /// The trace that keeps it; zero: none does.
+    pub trace_id: u128,
 }
 
 /// Counters of one route, kept by one worker.
@@ -205,7 +213,10 @@ impl RouteMeter {
 
     /// Counts a request that ended.
     pub fn count(&self, ending: Ending<'_>, took: Duration) {
-        self.duration.observe(took);
+        match ending.trace_id {
+            0 => self.duration.observe(took),
+            trace_id => self.duration.observe_with(took, trace_id),
+        }
         let mut kept = self.kept.borrow_mut();
         match kept.iter().position(|kept| kept.is(ending)) {
             Some(at) => kept[at].counter.inc(),
@@ -237,7 +248,7 @@ impl RouteMeter {
 
 impl Kept {
     fn new(ending: Ending<'_>, counter: Counter) -> Self {
-        let Ending { spoken, code, grpc, peer, reason } = ending;
+        let Ending { spoken, code, grpc, peer, reason, trace_id: _ } = ending;
         Self { spoken, code, grpc, peer: peer.cloned(), reason, counter }
     }
 

@@ -104,6 +104,7 @@ pub struct ControlClient {
     config: Arc<rustls::ClientConfig>,
     expected: SpiffeId,
     generation: u64,
+    offer: Offer,
 }
 
 impl ControlClient {
@@ -114,7 +115,16 @@ impl ControlClient {
             config: Arc::new(configs::client(own, verifier, Offer::H2.protocols())),
             expected: SpiffeId::control_plane(trust_domain),
             generation: roots.generation(),
+            offer: Offer::H2,
         }
+    }
+
+    /// The same caller, to whom pages are served.
+    #[must_use]
+    pub fn for_pages(&self) -> Self {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = Offer::Http1.protocols();
+        Self { config: Arc::new(config), offer: Offer::Http1, ..self.clone() }
     }
 
     /// Dials the control plane over an open connection. It judges our certificate only after this
@@ -130,7 +140,7 @@ impl ControlClient {
         let connector = TlsConnector::from(self.config.clone());
         let stream = connector.connect(no_name(), io).await.map_err(|e| classify(&e))?;
         let session = stream.get_ref().1;
-        if !speaks_h2(session) {
+        if speaks_h2(session) != (self.offer == Offer::H2) {
             return Err(PeerError::Alpn);
         }
         let expected = Expectation::Exactly(&self.expected);

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
 use crate::identity::issue::{Authority, Issued, leaf_params};
-use crate::identity::{certificates, private_key};
+use crate::identity::{Revoked, certificates, private_key};
 use crate::model::{SpiffeId, TrustDomain};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -325,4 +325,30 @@ fn a_certificate_for_one_end_only_is_found_out() {
         let checked = good.verifier.check(&chain, SystemTime::now());
         assert_eq!(verdict(&checked), "WrongPurpose");
     }
+}
+
+#[test]
+fn a_proof_is_judged_by_what_is_known_later() {
+    let (root, stranger) = (authority(), authority());
+    let (web, api) = (credentials(&root, WEB), credentials(&root, API));
+    let proof = Proof::of(web.svid().chain(), Some(&api)).expect("a member");
+    assert_eq!(proof.lifetime, 2 * HOUR);
+    assert_eq!(proof.ends, web.svid().not_after().min(api.svid().not_after()));
+    let now = SystemTime::now();
+    assert!(!proof.is_revoked(&api));
+    assert_eq!(verdict(&proof.check(&api, now)), "ok");
+    let both = [root.root_pem(), stranger.root_pem()].concat();
+    for (roots, expected) in [(both.as_str(), "ok"), (stranger.root_pem(), "UnknownIssuer")] {
+        let bundle = TrustBundle::from_pem(roots.as_bytes(), 10).expect("roots");
+        let newest = Credentials::new(api.svid().clone(), bundle);
+        assert_eq!(verdict(&proof.check(&newest, now)), expected);
+    }
+    let identities = [id(WEB)].into();
+    let revoked = Arc::new(Revoked { identities, ..Revoked::default() });
+    let bundle = api.bundle().clone().without(revoked);
+    let newest = Credentials::new(api.svid().clone(), bundle);
+    assert!(proof.is_revoked(&newest));
+    let of_api = Proof::of(api.svid().chain(), None).expect("a member");
+    assert!(!of_api.is_revoked(&newest), "others are not");
+    assert!(Proof::of(&[], None).is_none(), "nobody");
 }

@@ -98,6 +98,11 @@ impl Channel {
         self.sender.ready().await.map_err(ChannelError::Broken)
     }
 
+    /// Whether it takes no call any more.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Makes a call.
     ///
     /// # Errors

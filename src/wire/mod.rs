@@ -2,7 +2,8 @@
 //! `proto/outrigger/v1`, and a channel that calls it.
 //!
 //! Generated types stop at four doors: `agent/convert`, `control/api/convert`,
-//! `cli/control/{calls,convert}` and `demo/operator`. Everything else speaks the house's own nouns.
+//! `cli/control/{calls,convert,seeing/calls}` and `demo/operator`. Everything else speaks the
+//! house's own nouns.
 
 mod bearer;
 mod channel;

@@ -216,6 +216,9 @@ fn the_control_plane_may_do_what_it_must_and_no_more() {
     }
     for (verb, group, resource, namespace, name) in [
         ("get", "", "secrets", own, "other"),
+        ("get", "", "pods", "shop", "a"),
+        ("get", "", "configmaps", "shop", "outrigger-trust-bundle"),
+        ("list", "coordination.k8s.io", "leases", own, "outrigger-control-plane"),
         ("get", "", "secrets", "shop", "outrigger-control-plane"),
         ("list", "", "secrets", own, ""),
         ("create", "", "secrets", "shop", ""),
@@ -258,6 +261,18 @@ fn an_installation_comes_to_life_with_the_rights_that_it_is_given() {
         conditions.iter().any(|one| one["type"] == "Accepted" && one["status"] == "True")
     };
     eventually("the mesh's policy says that it holds", accepted);
+    let workloads = "/apis/outrigger.dev/v1alpha1/namespaces/default/workloads";
+    let machine = json!({"apiVersion": "outrigger.dev/v1alpha1", "kind": "Workload",
+        "metadata": {"name": "vm"}, "spec": {"address": "10.9.9.9", "serviceAccount": "web"}});
+    cluster.create(workloads, &machine);
+    eventually("a workload says that it is accepted and meshed", || {
+        let found = get(&format!("{workloads}/vm"));
+        let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let is_true =
+            |of: &str| conditions.iter().any(|c| c["type"] == of && c["status"] == "True");
+        is_true("Accepted") && is_true("Meshed")
+    });
+    assert_eq!(plane.watch("outrigger-state")["connected"], json!(true));
     // Another replica has the same roots, and leads when this one leaves.
     let mut other = Plane::with(account, &["--replica", "two"]);
     other.wait_ready();

@@ -4,10 +4,10 @@
 //! this process. Nothing sleeps for a fixed time where a condition can be waited for.
 
 mod authority;
-mod cluster;
+pub mod cluster;
 mod lease;
 mod lossy;
-mod status;
+pub mod status;
 mod store;
 mod trust;
 mod webhook;

@@ -27,7 +27,7 @@ fn what_is_known_stays_while_the_api_is_away_and_shows_its_age() {
     eventually("the metric says so", || connected(&plane, "pods").as_deref() == Some("0"));
     assert_eq!(plane.endpoints(name), ["web-1.away"], "the last state stays");
     assert_eq!(plane.page("/ready").map(|(status, _)| status), Some(200));
-    let page = plane.page("/").expect("the page for people").1;
+    let page = plane.page("/pages").expect("the page for people").1;
     assert!(page.contains("not connected for"), "{page}");
     // One that starts now has no keys and has seen nothing: it waits, and serves nobody.
     let mut late = Plane::spawn(&cluster);

@@ -7,9 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use outrigger::wire::Channel;
+use outrigger::wire::v1;
+use outrigger::wire::v1::from_sidecar::Message as Say;
 use outrigger::wire::v1::mesh_client::MeshClient;
 use tonic::{Code, Response, Status};
 
+use crate::harness::caller::{Applicant, Caller};
 use crate::harness::{App, ControlPlane, Load, Member, eventually, service, within};
 
 const WEB: &str = "web.default:80";
@@ -272,15 +275,31 @@ fn roots_that_the_control_plane_sent_are_kept_beside_the_anchors() {
     scene.load.lost_nothing();
 }
 
-/// Begins sessions, and leaves each, until `time` is over; how often it was told to come back later.
-async fn knock(channel: Channel, time: Duration) -> Result<Response<usize>, Status> {
+/// More than one member may take of the places that all share.
+const MANY: usize = 40;
+
+/// Opens a session, and says hello in a way that is refused; why.
+async fn knock(channel: &Channel) -> Status {
+    let hello = v1::FromSidecar { message: Some(Say::Hello(v1::Hello::default())) };
+    let said = tokio_stream::iter([hello]);
+    let heard = match MeshClient::new(channel.clone()).session(said).await {
+        Ok(heard) => heard.into_inner().message().await.map(drop),
+        Err(status) => Err(status),
+    };
+    heard.expect_err("such a hello is refused")
+}
+
+/// Knocks until `time` is over; how often it was told that too many come.
+async fn knock_for(channel: Channel, time: Duration) -> Result<Response<usize>, Status> {
     let (until, mut told) = (Instant::now() + time, 0);
     while Instant::now() < until {
-        let session = MeshClient::new(channel.clone()).session(tokio_stream::empty()).await;
-        let Err(status) = session else { continue };
+        let status = knock(&channel).await;
+        if status.code() == Code::InvalidArgument {
+            continue;
+        }
         assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
         assert!(status.metadata().contains_key("grpc-retry-pushback-ms"), "{status:?}");
-        told += 1;
+        told += usize::from(status.message().starts_with("too many"));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(Response::new(told))
@@ -290,11 +309,50 @@ async fn knock(channel: Channel, time: Duration) -> Result<Response<usize>, Stat
 fn nobody_is_taken_out_while_sidecars_are_told_to_wait() {
     // All that come back after a long absence are not let in within one lease.
     let plane = ControlPlane::start(&["--lease", "3s"]);
-    let svid = plane.joined_with("app", &["-l", "app=app"]);
-    let caller = plane.nobody().showing(&svid);
+    let token = plane.token("app", &["-l", "app=app", "--uses", &(MANY + 1).to_string()]);
+    let join = || {
+        let applicant = Applicant::new("app");
+        let joined = plane.nobody().enroll(&applicant.request, &token).expect("it has uses left");
+        plane.nobody().showing(&applicant.certified(joined))
+    };
+    let others: Vec<Caller> = (0..MANY).map(|_| join()).collect();
+    let caller = join();
     assert_eq!(caller.register("app-1", "app").ok(), Some(Vec::new()));
-    let told = caller.call(async |channel| knock(channel, Duration::from_secs(5)).await);
-    assert!(told.as_ref().is_ok_and(|told| *told > 10), "{told:?}");
+    let time = Duration::from_secs(5);
+    let knock = |caller: &Caller| caller.call(async |channel| knock_for(channel, time).await);
+    let told: usize = thread::scope(|scope| {
+        let knocking: Vec<_> = others.iter().map(|other| scope.spawn(|| knock(other))).collect();
+        let told = knocking.into_iter().map(|one| one.join().expect("it does not panic"));
+        told.map(|told| told.expect("it is answered")).sum()
+    });
+    assert!(told > 10, "{told}");
     assert_eq!(plane.registrations(), ["app-1.default"], "its sidecar may be among those who wait");
     eventually("it leaves when nobody waits", || plane.registrations().is_empty());
+}
+
+#[test]
+fn one_member_keeps_nobody_out() {
+    let plane = ControlPlane::start(&["--lease", "3s"]);
+    let [hoarder, other] = ["hoarder", "app"].map(|account| {
+        let labels = format!("app={account}");
+        plane.nobody().showing(&plane.joined_with(account, &["-l", &labels]))
+    });
+    let held = hoarder.call(async |channel| {
+        let mut held = Vec::new();
+        while held.len() < 4 {
+            let silent = tokio_stream::pending();
+            held.push(MeshClient::new(channel.clone()).session(silent).await?);
+        }
+        let own = knock(&channel).await;
+        assert_eq!(own.code(), Code::ResourceExhausted, "{own}");
+        assert!(own.message().starts_with("this workload begins too many"), "{own}");
+        let registered = tokio::task::spawn_blocking(move || other.register("app-1", "app")).await;
+        assert_eq!(registered.expect("it does not panic").ok(), Some(Vec::new()));
+        // Whoever is refused for its own sake spares nobody.
+        while !plane.registrations().is_empty() {
+            knock(&channel).await;
+        }
+        Ok(Response::new(held.len()))
+    });
+    assert_eq!(held.ok(), Some(4));
 }

@@ -187,3 +187,59 @@ fn large_first_bytes_of_tcp_are_all_passed_on() {
         assert!(wire.send(&bytes).take(bytes.len()) == bytes);
     });
 }
+
+#[test]
+fn a_client_that_ends_its_side_without_a_byte_still_gets_its_answer() {
+    let app = || {
+        App::raw(|mut wire: Wire| {
+            let mut asked = Vec::new();
+            wire.read_to_end(&mut asked).expect("a clean end");
+            assert_eq!(asked, b"", "the end came through, and nothing else");
+            wire.send("half past nine\r\n");
+        })
+    };
+    each_way(app, |mesh, _| {
+        // At once, and when both sides were silent for longer than it takes to dial.
+        for after in [Duration::ZERO, Duration::from_millis(100)] {
+            let mut wire = mesh.connect();
+            thread::sleep(after);
+            wire.finish();
+            let mut answer = Vec::new();
+            wire.read_to_end(&mut answer).expect("a clean end");
+            assert_eq!(String::from_utf8_lossy(&answer), "half past nine\r\n", "{after:?}");
+        }
+    });
+}
+
+#[test]
+fn so_does_one_that_comes_in_plaintext_where_that_is_let_in() {
+    let app = App::raw(|mut wire: Wire| {
+        wire.read_to_end(&mut Vec::new()).expect("a clean end");
+        wire.send("half past nine\r\n");
+    });
+    for (mtls, answer) in [("permissive", "half past nine\r\n"), ("strict", "")] {
+        let policy = format!(
+            "apiVersion: outrigger.dev/v1alpha1\nkind: AccessPolicy\n\
+             metadata: {{name: all, namespace: default}}\nspec: {{mtls: {mtls}}}\n"
+        );
+        let mesh = Pair::of(&app).inbound_resources(&policy).start();
+        for after in [Duration::ZERO, Duration::from_millis(100)] {
+            let mut wire = Wire::connect(mesh.mesh_ports[0]);
+            thread::sleep(after);
+            wire.finish();
+            let mut heard = Vec::new();
+            wire.read_to_end(&mut heard).expect("a clean end");
+            assert_eq!(String::from_utf8_lossy(&heard), answer, "{mtls} {after:?}");
+        }
+    }
+}
+
+#[test]
+fn where_http_is_declared_a_connection_without_a_request_ends_with_its_client() {
+    declared_http(|mesh, app| {
+        let mut wire = mesh.connect();
+        wire.finish();
+        assert_eq!(wire.read_to_end(&mut Vec::new()), Ok(()));
+        assert_eq!(app.connections(), 0);
+    });
+}

@@ -24,6 +24,23 @@ fn the_sidecar_leaves_when_the_app_has() {
 }
 
 #[test]
+fn a_container_that_is_restarted_is_not_the_next_one() {
+    let Some(mut pod) = Pod::of_two() else { return };
+    pod.await_log("seen=1");
+    pod.folder.write("gone1", "");
+    eventually("it runs again", || pod.folder.path("runs2").exists());
+    pod.folder.write("gone2", "");
+    std::fs::write(pod.folder.path("image"), "is there\n").expect("a pipe that is read");
+    eventually("the other one runs", || pod.folder.path("runs3").exists());
+    pod.await_log("seen=2");
+    assert_eq!(pod.log().matches("sees the app").count(), 2, "{}", pod.log());
+    assert!(pod.is_running());
+    pod.folder.write("gone3", "");
+    assert_eq!(pod.exit(Duration::from_secs(15)).code(), Some(0));
+    assert!(!pod.log().contains("not every container"), "{}", pod.log());
+}
+
+#[test]
 fn a_sidecar_that_cannot_see_the_app_says_so_and_stays() {
     let Some(mut pod) = Pod::unshared() else { return };
     pod.await_log("shareProcessNamespace");

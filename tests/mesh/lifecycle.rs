@@ -1,5 +1,6 @@
 //! Starting, reloading, leaving: nothing accepted is lost on the way.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -155,11 +156,16 @@ fn the_deadline_ends_what_does_not_end() {
 #[test]
 fn a_second_sigterm_leaves_at_once() {
     let app = slow_app(Duration::from_secs(60));
-    let mut mesh = Pair::of(&app).start();
+    // It takes spans, and never says so: nobody waits for it now.
+    let collector = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let at = collector.local_addr().expect("it listens");
+    let traces = format!("{{traces: {{otlpEndpoint: \"http://{at}\", sampleRatio: 1.0}}}}");
+    let mut mesh = Pair::of(&app).outbound_config(&format!("telemetry: {traces}")).start();
+    assert_eq!(mesh.ask(get("/")).status(), 200);
     mesh.connect().send(get("/slow"));
     let mut wire = mesh.connect();
     wire.send(get("/slow"));
-    app.await_requests(1);
+    app.await_requests(2);
     mesh.outbound.sigterm();
     mesh.outbound.await_log("rain");
     assert!(mesh.outbound.is_running());
@@ -228,7 +234,7 @@ fn validate_prints_the_effective_configuration_and_where_each_value_came_from() 
 
 #[test]
 fn a_taken_address_is_an_error_that_says_so() {
-    let taken = std::net::TcpListener::bind(free_address()).expect("it was free");
+    let taken = TcpListener::bind(free_address()).expect("it was free");
     let address = taken.local_addr().expect("it listens");
     let output = Sidecar::once(
         &["run"],

@@ -370,3 +370,29 @@ fn probes_are_answered_until_the_sidecar_has_left() {
     assert_eq!(slow.response().text(), "done");
     assert_eq!(probed.mesh.inbound_mut(0).exit(Duration::from_secs(10)).code(), Some(0));
 }
+
+#[test]
+fn who_waits_for_a_slow_container_keeps_nobody_from_another() {
+    let slow = App::http(|_| {
+        thread::sleep(Duration::from_secs(8));
+        App::answer("late")
+    });
+    let well = App::ok();
+    let target = |name: &str, app: &App| {
+        let port = app.address.port();
+        format!("{{container: {name}, probe: liveness, timeout: 8s, http: {{port: {port}}}}}")
+    };
+    let probed = Probed::start(well.address, &[target("slow", &slow), target("well", &well)]);
+    let waiting: Vec<_> = (0..400)
+        .map(|_| {
+            let mut wire = Wire::connect(probed.probes);
+            wire.send("GET /probe/slow/liveness HTTP/1.1\r\nHost: pod\r\n\r\n");
+            wire
+        })
+        .collect();
+    let begun = Instant::now();
+    assert_eq!(probed.ask("well/liveness").status(), 200);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(slow.begun(), 1, "and the slow one is asked once");
+    drop(waiting);
+}

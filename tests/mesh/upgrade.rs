@@ -1,8 +1,8 @@
 //! Connections that become something else: Upgrade, CONNECT, RFC 8441.
 
-use http::{Method, Request};
+use bytes::Bytes;
 
-use crate::harness::grpc::{H2Client, head, next, send_all};
+use crate::harness::grpc::{H2Client, drain, send_all, take};
 use crate::harness::{App, Pair, Wire, each_way, eventually, get, pattern};
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: app.default\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -83,6 +83,11 @@ fn a_websocket_passes_bytes_both_ways() {
         let sender = std::thread::spawn(move || writer.send(sent).finish());
         assert!(wire.take(bulk.len()) == bulk);
         sender.join().expect("sent");
+        drop(wire);
+        let entry = mesh.outbound.await_entry("/ws");
+        let (sent, received) = (40 + bulk.len(), 44 + bulk.len());
+        assert_eq!(entry["bytes_in"], sent, "{entry}");
+        assert_eq!(entry["bytes_out"], received, "{entry}");
     });
 }
 
@@ -185,31 +190,16 @@ async fn an_http_2_caller_opens_a_websocket_by_extended_connect() {
         let app = app();
         let mesh = pair(app.address).start();
         let client = H2Client::connect(mesh.service).await;
-        crate::harness::grpc::soon("SETTINGS_ENABLE_CONNECT_PROTOCOL", || {
-            client.0.is_extended_connect_protocol_enabled()
-        })
-        .await;
-        let mut request = Request::builder()
-            .method(Method::CONNECT)
-            .uri("http://app.default/ws")
-            .header("sec-websocket-version", "13")
-            .body(())
-            .expect("a request");
-        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
-        let (answer, mut send) = client.open(request, false).await;
-        let response = head(answer).await;
-        assert_eq!(response.status(), 200);
-        let mut body = response.into_body();
-        assert_eq!(read(&mut body, 4).await, b"hi, ");
+        let (mut body, mut send) = client.websocket("http://app.default/ws").await;
+        assert_eq!(take(&mut body, 4).await, b"hi, ");
         send_all(&mut send, b"ping", false).await;
-        assert_eq!(read(&mut body, 4).await, b"ping");
+        assert_eq!(take(&mut body, 4).await, b"ping");
+        send.send_data(Bytes::new(), true).expect("the stream is open");
+        let (rest, end) = drain(&mut body).await;
+        assert!(rest.is_empty() && end.is_ok(), "{rest:?} {end:?}");
+        let entry = mesh.outbound.await_entry("/ws");
+        assert_eq!((&entry["bytes_in"], &entry["bytes_out"]), (&4.into(), &8.into()), "{entry}");
+        let moved = |way| mesh.outbound.metric("outrigger_bytes_total", &[way]);
+        eventually("they are counted", || moved("\"in\"") == 4.0 && moved("\"out\"") == 8.0);
     }
-}
-
-async fn read(body: &mut h2::RecvStream, len: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while bytes.len() < len {
-        bytes.extend_from_slice(&next(body).await.expect("bytes").expect("no error"));
-    }
-    bytes
 }

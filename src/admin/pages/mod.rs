@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 use super::view::View;
 use crate::agent::session::{Facts, Status};
 use crate::http::answers::{self, Answer, timestamp};
+use crate::http::reasons;
 use crate::outbound::{Backend, Snapshot, Target};
+use crate::resources::suggestion;
 use crate::runtime::Phase;
 
 pub use connections::{certificates, connections, plaintext};
@@ -69,6 +71,11 @@ fn targets(snapshot: &Snapshot) -> Vec<&Target> {
     targets
 }
 
+/// `/reasons`, or what to do about one of them.
+pub fn reason(word: &str) -> Answer {
+    reasons::answer(word, |word| suggestion(word, reasons::words(), String::new))
+}
+
 /// A page for people: what this is, whether it is well, and where to look on.
 pub fn index(view: &View) -> Answer {
     let state = match view.drain.phase() {
@@ -99,6 +106,7 @@ pub fn index(view: &View) -> Answer {
         "/metrics",
         "/ready",
         "/log",
+        "/reasons",
     ];
     let asks = "<code>/explain?service=name.namespace:port&amp;method=GET&amp;path=/</code>";
     let changes = "<code>POST /drain</code>, <code>POST /shutdown</code>, \

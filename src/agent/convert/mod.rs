@@ -4,6 +4,7 @@
 //! what it means. An answer that can't be read is refused with a sentence that says where.
 
 mod manifests;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::resources::{AccessPolicy, Address, Resource};
 use crate::wire::{protocol_of, v1};
 pub use manifests::Manifests;
 use manifests::access_policy;
+pub use traffic::{endpoint_states, span, traffic, unused};
 
 /// What tells endpoints of a service apart.
 pub type EndpointKey = (Arc<str>, Address, u16);

@@ -12,6 +12,7 @@ mod known;
 mod link;
 mod pace;
 mod renewal;
+mod signals;
 mod status;
 mod talk;
 mod verdict;
@@ -33,6 +34,7 @@ pub use enroll::{Begun, Enrolled, enroll};
 pub use known::{AddressAnswer, Known, References, Remembered, ServiceAnswer, Taken};
 pub use link::{LinkError, dial};
 pub use pace::Pace;
+pub use signals::{EndpointState, Signals, TakeSpans, Unready};
 pub use status::{Facts, Status};
 
 use super::hosts::Resolved;
@@ -119,6 +121,8 @@ pub struct Hooks {
     pub seen: Box<dyn Fn(bool, usize) -> Seen>,
     /// Whether something was used since this was last asked.
     pub was_used: Box<dyn Fn(&Want) -> bool>,
+    /// What there is to say of the traffic.
+    pub signals: Signals,
 }
 
 /// What the inbound side saw.

@@ -5,6 +5,7 @@
 
 mod inbound;
 mod renewing;
+mod traffic;
 
 use std::future::{Future, pending};
 use std::rc::Rc;
@@ -57,6 +58,7 @@ pub struct Talk {
     renew_at: Instant,
     heartbeat: Duration,
     reported: Reported,
+    told: traffic::Told,
 }
 
 impl Talk {
@@ -75,9 +77,18 @@ impl Talk {
         let renew_at = next_renewal(&agent, &mut rng);
         let mapper = std::mem::take(&mut *agent.mapper.borrow_mut());
         let hosts = std::mem::take(&mut *agent.hosts.borrow_mut());
-        let (heartbeat, pending, reported) = (HEARTBEAT, None, Reported::default());
-        let mut talk =
-            Talk { agent, say, mapper, hosts, rng, pending, renew_at, heartbeat, reported };
+        let mut talk = Talk {
+            agent,
+            say,
+            mapper,
+            hosts,
+            rng,
+            pending: None,
+            renew_at,
+            heartbeat: HEARTBEAT,
+            reported: Reported::default(),
+            told: traffic::Told::default(),
+        };
         let mut begun = talk.say(Say::Hello(hello));
         if !open.services.is_empty() || !open.addresses.is_empty() {
             begun = begun.and_then(|()| talk.say(Say::Subscribe(open)));
@@ -142,7 +153,10 @@ impl Talk {
                     Err(status) => return Err(Ended::from(status)),
                 },
                 Some(want) = wants.recv() => self.ask(want, &mut wants)?,
-                () = agent.leaving.notified() => self.say(Say::Withdraw(v1::Withdrawal {}))?,
+                () = agent.leaving.notified() => {
+                    self.tell_soon();
+                    self.say(Say::Withdraw(v1::Withdrawal {}))?;
+                }
                 () = sleep_until(self.renew_at) => self.renew()?,
                 hosts = &mut resolving => {
                     if std::mem::replace(&mut self.hosts, hosts.clone()) != hosts {
@@ -158,7 +172,10 @@ impl Talk {
                     self.say(Say::Heartbeat(v1::Heartbeat {}))?;
                 }
                 _ = sweeps.tick() => self.sweep()?,
-                _ = looks.tick() => self.report()?,
+                _ = looks.tick() => {
+                    self.report()?;
+                    self.traffic()?;
+                }
             }
         }
     }
@@ -166,7 +183,9 @@ impl Talk {
     /// Takes a message; true when there are new host names to resolve.
     fn hear(&mut self, message: v1::ToSidecar) -> Result<bool, Ended> {
         match message.message {
-            Some(Heard::Welcome(v1::Welcome { software, heartbeat_ms, lease_ms, zone })) => {
+            Some(Heard::Welcome(welcome)) => {
+                let v1::Welcome { software, heartbeat_ms, lease_ms, zone, traffic_ms } = welcome;
+                self.asked_for_traffic(Duration::from_millis(u64::from(traffic_ms)));
                 if heartbeat_ms > 0 {
                     self.heartbeat = Duration::from_millis(u64::from(heartbeat_ms));
                 }

@@ -79,7 +79,11 @@ impl Ca {
 fn list(revocations: &[Revocation], now: SystemTime, format: Format) -> String {
     let row = |revocation: &Revocation| {
         let left = revocation.until.duration_since(now).unwrap_or_default();
-        json!({"what": revocation.what, "endsIn": shown::span(left)})
+        let ends_in = match revocation.is_there {
+            true if left.is_zero() => "when it is gone".to_owned(),
+            _ => shown::span(left),
+        };
+        json!({"what": revocation.what, "endsIn": ends_in, "isThere": revocation.is_there})
     };
     let rows: Vec<Value> = revocations.iter().map(row).collect();
     render(&json!({ "revocations": rows }), Some("revocations"), format)

@@ -17,7 +17,7 @@ use crate::wire::v1::{
 };
 
 /// The largest answer that is taken: a mesh of some ten thousand resources. Arbitrary.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+pub(super) const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// What is to go.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub(super) struct Revocation {
     /// A SPIFFE id, or what serial numbers begin with.
     pub(super) what: String,
     pub(super) until: SystemTime,
+    /// It stays until what is revoked is gone.
+    pub(super) is_there: bool,
 }
 
 impl Session {
@@ -156,8 +158,8 @@ impl Session {
         let request = self.request(v1::ListRevocationsRequest {});
         let told = answer(self.authority().list_revocations(request)).await?;
         let revocation = |from: v1::Revocation| {
-            let v1::Revocation { what, until_ms } = from;
-            Revocation { what, until: moment(until_ms) }
+            let v1::Revocation { what, until_ms, is_there } = from;
+            Revocation { what, until: moment(until_ms), is_there }
         };
         Ok(told.revocations.into_iter().map(revocation).collect())
     }
@@ -168,7 +170,14 @@ impl Session {
         let mut client =
             ObserveClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let told = answer(client.plaintext(request)).await?;
-        let v1::PlaintextResponse { watching_since_ms, sidecars, paths, left_out } = told;
+        let v1::PlaintextResponse {
+            watching_since_ms,
+            sidecars,
+            paths,
+            left_out,
+            replica,
+            replicas,
+        } = told;
         let path = |from: v1::PlaintextPath| {
             let v1::PlaintextPath {
                 workload,
@@ -183,7 +192,10 @@ impl Session {
             Path { workload, port, address, caller, connections, first, last }
         };
         let paths = paths.into_iter().map(path).collect();
-        Ok(Seen { since: moment(watching_since_ms), sidecars, paths, left_out })
+        let replicas =
+            replicas.into_iter().map(|v1::Replica { name, address }| (name, address)).collect();
+        let since = moment(watching_since_ms);
+        Ok(Seen { since, sidecars, paths, left_out, replica, replicas })
     }
 
     pub(super) async fn revoke_token(&self, id: &str) -> Result<(), Error> {

@@ -4,6 +4,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use http::StatusCode;
+
 use super::super::{FAILED, INVALID, chain, complain, refuse};
 use super::place::Field;
 use super::refusal::Refusal;
@@ -40,6 +42,16 @@ pub(super) enum Error {
     Unwritable { path: String, source: io::Error },
     #[error("no control plane answers at {address} (another one? {})", Field::ControlPlane.cure())]
     Unreachable { address: String, source: io::Error },
+    #[error("no pages of a control plane are at {address} (elsewhere? name them with --admin)")]
+    NoPages { address: String, source: io::Error },
+    #[error("the pages at {address} were not given: {status}: {sentence}")]
+    NotGiven { address: String, status: StatusCode, sentence: String },
+    #[error("{address} does not answer like a control plane's pages")]
+    NotPages { address: String, source: hyper::Error },
+    #[error("no port of this machine can be listened on")]
+    Port(#[source] io::Error),
+    #[error("this machine gives no random numbers")]
+    Random,
     #[error(
         "who answers at {address} did not prove to be the control plane (are --trust-anchors and \
          --trust-domain its own?)"

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::super::output::{Format, render};
 use super::place::Connection;
-use super::session::{Session, Target};
+use super::replicas::{self, Unasked, Whole};
+use super::session::Target;
 use super::{Answer, judge, shown};
 
 /// Whom strict mutual TLS would keep out, as far as they came within the last hour.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) since: SystemTime,
     /// Sidecars that are connected now.
@@ -22,10 +23,14 @@ pub(super) struct Seen {
     pub(super) paths: Vec<Path>,
     /// Connections of others.
     pub(super) left_out: u64,
+    /// Who says so; empty: a control plane that is alone.
+    pub(super) replica: String,
+    /// All replicas, by name, and where they are.
+    pub(super) replicas: Vec<(String, String)>,
 }
 
 /// From one address to one port of a workload.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) workload: String,
     pub(super) port: u32,
@@ -38,21 +43,23 @@ pub(super) struct Path {
 }
 
 /// Asks about the workloads of a namespace, or of all (empty), prints who came, and leaves with 1
-/// if anybody did.
+/// if anybody did, or if a replica can't be asked.
 pub(in crate::cli) fn strict_ready(
     connection: &Connection,
+    more: &[String],
     namespace: &str,
     format: Format,
 ) -> ExitCode {
     judge(async {
-        let session = Session::open(&Target::of(connection)?).await?;
-        Ok(told(&session.plaintext(namespace).await?, SystemTime::now(), format))
+        let whole = replicas::plaintext(&Target::of(connection)?, more, namespace).await?;
+        Ok(told(&whole, SystemTime::now(), format))
     })
 }
 
 /// In words, and whether it is good.
-fn told(seen: &Seen, now: SystemTime, format: Format) -> (Answer, bool) {
-    let Seen { since, sidecars, paths, left_out } = seen;
+fn told(whole: &Whole, now: SystemTime, format: Format) -> (Answer, bool) {
+    let Whole { seen, asked, unasked } = whole;
+    let Seen { since, sidecars, paths, left_out, .. } = seen;
     let ago = |at: SystemTime| now.duration_since(at).unwrap_or_default();
     let row = |path: &Path| {
         json!({
@@ -66,12 +73,15 @@ fn told(seen: &Seen, now: SystemTime, format: Format) -> (Answer, bool) {
         })
     };
     let rows: Vec<Value> = paths.iter().map(row).collect();
-    let is_ready = rows.is_empty() && *left_out == 0;
+    let is_ready = rows.is_empty() && *left_out == 0 && unasked.is_empty();
+    let not_asked = |Unasked { name, address, why }: &Unasked| json!({"replica": name, "address": address, "why": why});
     let page = json!({
         "ready": is_ready,
         "watchingFor": shown::span(ago(*since)),
         "sidecars": sidecars,
         "leftOut": left_out,
+        "replicas": asked,
+        "notAsked": unasked.iter().map(not_asked).collect::<Vec<_>>(),
         "paths": rows,
     });
     let data = match format {
@@ -79,19 +89,31 @@ fn told(seen: &Seen, now: SystemTime, format: Format) -> (Answer, bool) {
         Format::Table => render(&page, Some("paths"), format),
         Format::Json | Format::Yaml => render(&page, None, format),
     };
-    (Answer { data, remark: remark(ago(*since), *sidecars, *left_out) }, is_ready)
+    (Answer { data, remark: remark(whole, ago(*since)) }, is_ready)
 }
 
-fn remark(watching: Duration, sidecars: u32, left_out: u64) -> String {
+fn remark(Whole { seen, asked, unasked }: &Whole, watching: Duration) -> String {
     let watching = match watching {
         long if long >= Duration::from_secs(3600) => "the last hour".to_owned(),
         short => format!("the {} since the control plane began", shown::span(short)),
     };
-    let more = match left_out {
+    let sidecars = match asked {
+        1 => format!("{} connected sidecars", seen.sidecars),
+        several => format!("{} connected sidecars of {several} replicas", seen.sidecars),
+    };
+    let more = match seen.left_out {
         0 => String::new(),
         more => format!("; {more} connections of others could not be listed"),
     };
-    format!("{sidecars} connected sidecars, of {watching}{more}")
+    let mut said = format!("{sidecars}, of {watching}{more}");
+    for Unasked { name, address, why } in unasked {
+        said.push_str(&format!(
+            "\nnot asked, so nobody knows what its sidecars tell: replica {name} at {address}: {why}; \
+             from outside of the cluster: kubectl -n outrigger-system port-forward pod/{name} \
+             15011:15010, and --replica 127.0.0.1:15011"
+        ));
+    }
+    said
 }
 
 #[cfg(test)]
@@ -102,8 +124,10 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn seen(paths: Vec<Path>, left_out: u64) -> Seen {
-        Seen { since: at(1_000), sidecars: 3, paths, left_out }
+    fn seen(paths: Vec<Path>, left_out: u64) -> Whole {
+        let (replica, replicas) = (String::new(), Vec::new());
+        let seen = Seen { since: at(1_000), sidecars: 3, paths, left_out, replica, replicas };
+        Whole { seen, asked: 1, unasked: Vec::new() }
     }
 
     fn path(caller: &str) -> Path {
@@ -130,6 +154,25 @@ mod tests {
         );
         let words = "3 connected sidecars, of the 100s since the control plane began";
         assert_eq!((told.remark.as_str(), is_good), (words, false));
+    }
+
+    #[test]
+    fn a_replica_that_could_not_be_asked_makes_it_fail_and_is_named() {
+        let (name, address) = ("cp-2".to_owned(), "10.0.0.3:15010".to_owned());
+        let unasked = vec![Unasked { name, address, why: "no route to host".into() }];
+        let whole = Whole { unasked, asked: 2, ..seen(Vec::new(), 0) };
+        let (table, is_good) = told(&whole, at(9_000), Format::Table);
+        assert!(!is_good && !table.data.contains("nobody came"), "{table:?}");
+        assert!(table.remark.starts_with("3 connected sidecars of 2 replicas, of "), "{table:?}");
+        for part in ["replica cp-2 at 10.0.0.3:15010: no route", "port-forward pod/cp-2 15011"] {
+            assert!(table.remark.contains(part), "{table:?}");
+        }
+        let json: Value =
+            serde_json::from_str(&told(&whole, at(9_000), Format::Json).0.data).expect("JSON");
+        assert_eq!(
+            (&json["ready"], &json["notAsked"][0]["replica"]),
+            (&json!(false), &json!("cp-2"))
+        );
     }
 
     #[test]

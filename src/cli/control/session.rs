@@ -6,11 +6,14 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use http::uri::Authority;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 
@@ -39,8 +42,9 @@ pub(super) struct Target {
 }
 
 /// What a connection is wrapped in.
+#[derive(Clone)]
 enum Security {
-    Tls(Box<ControlClient>),
+    Tls(Arc<ControlClient>),
     /// For the tests of everything above.
     #[cfg(test)]
     None,
@@ -69,8 +73,61 @@ impl Target {
             return Err(Error::Missing(Field::TokenFile));
         }
         let client = ControlClient::new(&trust_domain, &roots, own.as_ref());
-        let security = Security::Tls(Box::new(client));
+        let security = Security::Tls(Arc::new(client));
         Ok(Target { address: said.text.clone(), authority, security, bearer })
+    }
+
+    /// Another of the same mesh, shown the same.
+    ///
+    /// # Errors
+    /// When the address can't be one.
+    pub(super) fn beside(&self, address: &str, at: Origin) -> Result<Target, Error> {
+        let said = Said { text: address.to_owned(), at };
+        let authority = authority(&said)?;
+        let Target { security, bearer, .. } = self;
+        let (security, bearer) = (security.clone(), bearer.clone());
+        Ok(Target { address: said.text, authority, security, bearer })
+    }
+
+    /// `host:port`.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What shows who is calling, as a header of HTTP.
+    ///
+    /// # Errors
+    /// When that is a certificate alone, which the pages don't take.
+    pub(super) fn authorization(&self) -> Result<HeaderValue, Error> {
+        let bearer = self.bearer.as_ref().ok_or(Error::Missing(Field::TokenFile))?;
+        let mut value = HeaderValue::from_bytes(bearer.as_encoded_bytes())
+            .map_err(|_| Error::Missing(Field::TokenFile))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// A connection to the control plane's pages at `admin` (`host:port`).
+    ///
+    /// # Errors
+    /// When nobody is there, or somebody else.
+    pub(super) async fn pages(&self, admin: &str) -> Result<TlsStream<TcpStream>, Error> {
+        let address = || admin.to_owned();
+        let open = async {
+            let stream = TcpStream::connect(admin).await;
+            let stream = stream.map_err(|source| Error::NoPages { address: address(), source })?;
+            match &self.security {
+                Security::Tls(client) => client
+                    .for_pages()
+                    .connect(stream)
+                    .await
+                    .map_err(|source| Error::Stranger { address: address(), source }),
+                #[cfg(test)]
+                Security::None => Err(Error::Missing(Field::TrustAnchors)),
+            }
+        };
+        timeout(CONNECT, open).await.unwrap_or_else(|_| {
+            Err(Error::NoPages { address: address(), source: ErrorKind::TimedOut.into() })
+        })
     }
 
     #[cfg(test)]

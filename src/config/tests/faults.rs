@@ -69,12 +69,40 @@ fn of_the_file() {
             "sidecar.yaml:1: telemetry.traces.propagation[1]: is listed twice",
         ),
         (
-            "telemetry: {traces: {sampleRatio: 0.1}}\n",
-            "sidecar.yaml:1: telemetry.traces.sampleRatio: is not supported by this version, which exports no spans; remove it",
+            "telemetry: {traces: {sampleRatio: 2}}\n",
+            "sidecar.yaml:1: telemetry.traces.sampleRatio: expected a number from 0.0 to 1.0, found 2",
         ),
         (
-            "telemetry:\n  traces:\n    otlpEndpoint: http://a:1\n",
-            "sidecar.yaml:3: telemetry.traces.otlpEndpoint: is not supported by this version, which exports no spans; remove it",
+            "telemetry: {traces: {slowerThan: 0s}}\n",
+            "sidecar.yaml:1: telemetry.traces.slowerThan: zero never means off; leave the field out",
+        ),
+        (
+            "telemetry:\n  traces:\n    otlpEndpoint: collector:4317\n",
+            "sidecar.yaml:3: telemetry.traces.otlpEndpoint: expected a URL such as http://collector.example:4317, found \"collector:4317\"",
+        ),
+        (
+            "telemetry: {traces: {otlpEndpoint: 'http://c/v1/traces', protocol: grpc}}\n",
+            "sidecar.yaml:1: telemetry.traces.otlpEndpoint: has a path, which only `protocol: http` has; remove it",
+        ),
+        (
+            "telemetry: {traces: {otlpEndpoint: 'http://c', protocol: zipkin}}\n",
+            "sidecar.yaml:1: telemetry.traces.protocol: expected one of grpc, http, found \"zipkin\"",
+        ),
+        (
+            "telemetry: {traces: {protocol: http, headers: {a: b}, caFile: c}}\n",
+            "sidecar.yaml:1: telemetry.traces.protocol: says how to speak to otlpEndpoint, which is not there\n\
+             sidecar.yaml:1: telemetry.traces.headers: says how to speak to otlpEndpoint, which is not there\n\
+             sidecar.yaml:1: telemetry.traces.caFile: verifies otlpEndpoint and zipkinEndpoint, which are not there",
+        ),
+        (
+            "telemetry: {traces: {otlpEndpoint: 'http://c', headers: 'authorization: secret'}}\n",
+            "sidecar.yaml:1: telemetry.traces.headers: expected a map of header names and values",
+        ),
+        (
+            "telemetry: {traces: {otlpEndpoint: 'http://c', headers: {host: a, x-n: 1, x-l: \"a\\nb\"}}}\n",
+            "sidecar.yaml:1: telemetry.traces.headers: `host` can't be a header of the export\n\
+             sidecar.yaml:1: telemetry.traces.headers.x-n: is not a header's value: visible ASCII, in quotes\n\
+             sidecar.yaml:1: telemetry.traces.headers.x-l: is not a header's value: visible ASCII, in quotes",
         ),
         (
             "\ncontrolPlane:\n  address: a\n  trustAnchors: ca.pem\n",
@@ -146,7 +174,7 @@ fn of_the_file() {
         ),
         (
             "exitWithApp: yes\n",
-            "sidecar.yaml:1: exitWithApp: expected true or false, found \"yes\"",
+            "sidecar.yaml:1: exitWithApp: expected true, false or the number of the app's containers, found \"yes\"",
         ),
         (
             "log: {level: [\n",

@@ -3,8 +3,10 @@
 //! `/live`, `/ready` and `/metrics` answer anyone. In plaintext everything else answers this machine
 //! only, under the rules of every admin port; over TLS, on the same port, it answers whoever shows
 //! the operator token. It changes nothing but the log's level: what the mesh is told is changed
-//! through the API. The process's wiring calls [`serve`] once.
+//! through the API. `/` is the dashboard, `/pages` lists all that stands here as JSON. The process's
+//! wiring calls [`serve`] once.
 
+mod api;
 mod guard;
 mod pages;
 mod server;
@@ -27,6 +29,7 @@ use crate::runtime::Readiness;
 use crate::telemetry::log::{LogHandle, Repeats};
 use crate::telemetry::metrics::Registry;
 
+pub use api::Api;
 pub use server::serve;
 
 /// Everything that the pages show.
@@ -37,6 +40,8 @@ pub struct View {
     pub log: LogHandle,
     pub sessions: Arc<Sessions>,
     pub plaintext: Arc<Plaintext>,
+    /// What `/api` answers from.
+    pub api: Api,
     /// How the cluster is watched, where one is.
     pub health: Option<Health>,
     /// The settings; secrets are not in it.

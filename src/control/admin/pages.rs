@@ -13,9 +13,10 @@ use crate::control::kube::Health;
 use crate::control::plaintext::Path;
 use crate::control::sessions::Session;
 use crate::http::answers::{self, Answer, timestamp};
+use crate::http::reasons;
 use crate::model::{SpiffeId, TrustDomain};
 use crate::resources::bound::{Bound, BoundEndpoint};
-use crate::resources::{Address, Metadata, Resource};
+use crate::resources::{Address, Metadata, Resource, suggestion};
 
 /// Who is connected and how far each has come; `newest` is what there is to know.
 pub fn sessions(view: &View) -> Value {
@@ -144,6 +145,11 @@ fn address(address: &Address) -> String {
     }
 }
 
+/// `/reasons`, or what to do about one of them.
+pub fn reason(word: &str) -> Answer {
+    reasons::answer(word, |word| suggestion(word, reasons::words(), String::new))
+}
+
 /// A page for people: what this is, whether it is well, and where to look on.
 pub fn index(view: &View) -> Answer {
     let missing = view.readiness.missing();
@@ -181,6 +187,7 @@ pub fn index(view: &View) -> Answer {
         "/metrics",
         "/ready",
         "/log",
+        "/reasons",
     ];
     answers::index("control plane", &rows, &links, "<code>POST /log?level=debug</code>")
 }

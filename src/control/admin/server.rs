@@ -23,7 +23,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::guard::{self, Refusal, Way};
 use super::{Port, View, pages};
+use crate::control::dashboard;
 use crate::http::answers::{self, Answer};
+use crate::http::reasons;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
 
 /// Connections at a time: probes, a scraper, a few people.
@@ -139,7 +141,7 @@ fn page(view: &View, asked: &Parts) -> Answer {
     match (&asked.method, asked.uri.path()) {
         (&Method::POST, "/log") => answers::set_log(&view.log, asked.uri.query()),
         (&Method::GET | &Method::HEAD, path) => match path {
-            "/" => pages::index(view),
+            "/pages" => pages::index(view),
             "/metrics" => answers::metrics(&view.registry, &asked.headers),
             "/sessions" => answers::json(&pages::sessions(view)),
             "/services" => answers::json(&pages::services(view)),
@@ -149,7 +151,13 @@ fn page(view: &View, asked: &Parts) -> Answer {
             "/ca" => answers::json(&(view.authorities)()),
             "/config" => answers::json(&view.config),
             "/log" => answers::log(&view.log),
-            _ => answers::unknown(),
+            api if api.starts_with("/api/") => super::api::answer(view, api, asked.uri.query()),
+            _ => {
+                let known = reasons::word(path).map(pages::reason);
+                known
+                    .or_else(|| dashboard::file(path, &asked.headers))
+                    .unwrap_or_else(answers::unknown)
+            }
         },
         _ => answers::text(
             StatusCode::METHOD_NOT_ALLOWED,

@@ -15,6 +15,7 @@ use tracing::Dispatch;
 
 use super::*;
 use crate::control::catalog::{StoredResource, resource_name};
+use crate::control::memory::{BUDGET, Memory, Observer};
 use crate::control::plaintext::Plaintext;
 use crate::control::sessions::SessionFacts;
 use crate::control::store::{Key, Record, Shelf};
@@ -70,13 +71,22 @@ impl Bench {
     async fn new() -> Self {
         let authority = Authority::new(&TrustDomain::default()).expect("a root");
         let (dispatch, log) = telemetry::log::unheard();
+        let catalog = Arc::new(Catalog::new(TrustDomain::default(), 42, &records()));
+        let sessions: Arc<Sessions> = Arc::default();
+        let memory = Arc::new(Memory::new(BUDGET, "one", SystemTime::now()));
+        let observer = Arc::new(Observer {
+            memory,
+            catalog: Arc::clone(&catalog),
+            sessions: Arc::clone(&sessions),
+        });
         let view = View {
             health: None,
-            catalog: Arc::new(Catalog::new(TrustDomain::default(), 42, &records())),
+            catalog,
+            api: Api::new(observer),
             registry: Registry::default(),
             readiness: Readiness::default(),
             log,
-            sessions: Arc::default(),
+            sessions,
             plaintext: Arc::new(Plaintext::new(SystemTime::now())),
             config: serde_json::json!({"listen": "127.0.0.1:15012"}),
             authorities: Box::new(|| serde_json::json!({"roots": ["one"]})),
@@ -191,7 +201,17 @@ async fn in_plaintext_only_this_machine_is_answered() {
         (ELSEWHERE, "host: 127.0.0.1\r\nauthorization: Bearer right", 403, "use https"),
         (ELSEWHERE, "host: x\r\nx-forwarded-for: 127.0.0.1", 403, "use https"),
     ] {
-        for path in ["/", "/sessions", "/services", "/registrations", "/ca", "/config", "/log"] {
+        for path in [
+            "/",
+            "/assets/main.js",
+            "/pages",
+            "/sessions",
+            "/services",
+            "/registrations",
+            "/ca",
+            "/config",
+            "/log",
+        ] {
             let said = bench.plain(from, &format!("GET {path} HTTP/1.1\r\n{lines}")).await;
             assert_eq!(said.status, status, "{from} {path} {lines}");
             assert!(status == 200 || said.body.contains(why), "{lines}: {}", said.body);
@@ -296,7 +316,7 @@ async fn the_pages_show_the_live_state() {
     assert_eq!(registration["lease"]["held"], "shop/web-1");
     assert_eq!(bench.json("/ca").await["roots"][0], "one");
     assert_eq!(bench.json("/config").await["listen"], "127.0.0.1:15012");
-    let index = bench.plain(HERE, "GET / HTTP/1.1\r\nhost: localhost").await;
+    let index = bench.plain(HERE, "GET /pages HTTP/1.1\r\nhost: localhost").await;
     assert!(index.head.contains("content-type: text/html"), "{}", index.head);
     for row in ["<th>trust domain<td>cluster.local", "<th>connected sidecars<td>1", "\"/ca\""] {
         assert!(index.body.contains(row), "{row} is missing in {}", index.body);

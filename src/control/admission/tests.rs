@@ -79,6 +79,7 @@ enum Event {
 struct Course {
     slots: Vec<usize>,
     most_tries: u32,
+    refused: usize,
     last_us: u64,
 }
 
@@ -89,7 +90,7 @@ fn simulate(settings: Settings, arrivals: impl Iterator<Item = u64>, setup_us: u
     let mut events: BinaryHeap<_> =
         arrivals.map(|at| Reverse((at, Event::Arrives { tries: 1 }))).collect();
     let mut tickets = std::collections::VecDeque::new();
-    let mut course = Course { slots: Vec::new(), most_tries: 0, last_us: 0 };
+    let mut course = Course { slots: Vec::new(), most_tries: 0, refused: 0, last_us: 0 };
     while let Some(Reverse((now, event))) = events.pop() {
         let Event::Arrives { tries } = event else {
             tickets.pop_front();
@@ -106,6 +107,7 @@ fn simulate(settings: Settings, arrivals: impl Iterator<Item = u64>, setup_us: u
                 course.last_us = now;
             }
             Err(wait) => {
+                course.refused += 1;
                 let back = now + as_us(wait) + rng.below(20_000) as u64;
                 events.push(Reverse((back, Event::Arrives { tries: tries + 1 })));
             }
@@ -116,7 +118,9 @@ fn simulate(settings: Settings, arrivals: impl Iterator<Item = u64>, setup_us: u
 
 impl Course {
     fn print(&self, title: &str) {
-        println!("{title}: last at {} ms, at most {} tries", self.last_us / MS, self.most_tries);
+        let Self { most_tries, refused, .. } = self;
+        let last_ms = self.last_us / MS;
+        println!("{title}: last at {last_ms} ms, at most {most_tries} tries, {refused} refused");
         for (second, slots) in self.slots.chunks(10).enumerate() {
             let sum: usize = slots.iter().sum();
             println!("{second:4} s {sum:4} {slots:3?}");
@@ -197,6 +201,15 @@ fn also_when_the_world_is_less_kind() {
         course.assert_within(settings);
         assert!(course.last_us < 2 * best * SECOND, "{title}: {} us", course.last_us);
     }
+}
+
+/// To refuse somebody takes a handshake: of the time that is short already.
+#[test]
+fn where_sessions_take_long_to_set_up_few_come_in_vain() {
+    let course = simulate(Settings::default(), within(SECOND, 5_000), SECOND);
+    course.print("5,000, each set up within a second");
+    assert!(course.refused < 2 * 5_000, "{} refused", course.refused);
+    assert!(course.most_tries < 10, "{} tries", course.most_tries);
 }
 
 /// Whoever does not wait gains nothing for all of them, and takes from nobody what was promised.

@@ -63,9 +63,10 @@ impl Authority for AuthorityService {
         _: Request<v1::ListRevocationsRequest>,
     ) -> Result<Response<v1::ListRevocationsResponse>, Status> {
         let held = self.desk.catalog.revocations().into_iter();
-        let shown = held.map(|(what, held)| v1::Revocation {
+        let shown = held.map(|(what, held, is_there)| v1::Revocation {
             what: what.to_string(),
             until_ms: held.value.until_ms,
+            is_there,
         });
         Ok(Response::new(v1::ListRevocationsResponse { revocations: shown.collect() }))
     }
@@ -124,7 +125,7 @@ impl Revoking {
     }
 
     /// The entry ends with the last certificate that it concerns: what was issued until now ends
-    /// within a lifetime.
+    /// within a lifetime. It stays longer when what it concerns does.
     fn plan(&self, desk: &Desk, now: SystemTime) -> Plan {
         let mut writes = Vec::new();
         let mut until_ms = unix_ms(now + desk.authority.leaf_lifetime());
@@ -153,7 +154,7 @@ impl Revoking {
         }
         let tokens = count(&writes) - enrollments;
         let key = Key { shelf: Shelf::Revocations, name: self.name() };
-        let value = Some(encoded(&Revocation { until_ms }));
+        let value = Some(encoded(&Revocation { until_ms, made_ms: Some(unix_ms(now)) }));
         writes.push(Write { key, expect: Expect::Any, value });
         Plan { writes, answer: v1::RevokeResponse { enrollments, tokens, until_ms } }
     }

@@ -1,5 +1,8 @@
 //! The house's nouns as the protocol writes them, and back.
 
+mod observed;
+mod reported;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +16,8 @@ use crate::model::{PlaintextCaller, ServiceName, SpiffeId};
 use crate::resources::Address;
 use crate::resources::bound::{Bound, BoundEndpoint, Instance};
 use crate::wire::{protocol_number, protocol_of, v1};
+pub use observed::{edges, filter, stat, top, trace, traces, window_s};
+pub use reported::traffic;
 
 /// Callers in one report.
 const REPORTED: usize = 100;
@@ -218,6 +223,8 @@ pub fn plaintext(seen: Seen, sidecars: usize) -> v1::PlaintextResponse {
         sidecars: u32::try_from(sidecars).unwrap_or(u32::MAX),
         paths: paths.into_iter().map(path).collect(),
         left_out,
+        replica: String::new(),
+        replicas: Vec::new(),
     }
 }
 

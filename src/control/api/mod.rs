@@ -31,3 +31,5 @@ mod writer;
 pub use author::Author;
 pub use callers::{Caller, Operators};
 pub use router::Router;
+pub use standings::{Newest, Standings};
+pub use view::Id;

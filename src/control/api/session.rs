@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_stream::StreamExt as _;
 use tokio_stream::adapters::Map;
@@ -28,6 +29,7 @@ use crate::control::ca::enrollment_of;
 use crate::control::catalog::Pod;
 use crate::control::desk::Desk;
 use crate::control::membership::{Member, member};
+use crate::control::memory::Source;
 use crate::control::sessions::{SessionEntry, SessionFacts};
 use crate::identity::Revoked;
 use crate::resources::names::is_dns_subdomain;
@@ -44,6 +46,8 @@ const QUEUE: usize = 8;
 const STUCK: Duration = Duration::from_secs(30);
 /// Heartbeats that may be missed.
 const MISSED: u32 = 3;
+/// How often sidecars say what became of their traffic.
+const TRAFFIC: Duration = Duration::from_secs(5);
 /// Characters of a software's name that are kept.
 const SOFTWARE: usize = 100;
 /// How long a sidecar may take to say hello.
@@ -78,21 +82,27 @@ impl Mesh for MeshService {
         let Some(Caller { address, peer: Some(peer) }) = caller else {
             return Err(Status::unauthenticated("a session needs a certificate of the mesh"));
         };
-        let admitted = desk.admit();
-        let ticket = admitted.map_err(come_back)?;
+        let enrollment = enrollment_of(&peer.serial).unwrap_or_default();
+        let own = "this workload begins too many sessions: come back later";
+        let part = desk.approach(enrollment).map_err(|later| come_back(own, later))?;
         let mut said = request.into_inner();
         let (tell, told) = mpsc::channel::<Queued>(QUEUE);
         tokio::spawn(async move {
             let ip = address.ip().to_canonical();
-            let hello = timeout(HELLO, said.message()).await;
-            let Ok(Ok(Some(v1::FromSidecar { message: Some(Said::Hello(hello)) }))) = hello else {
-                let status = Status::invalid_argument("a session begins with hello");
-                let _ = tell.try_send(Box::new(Err(status)));
-                return;
+            let begun = async {
+                let hello = hello(&mut said).await?;
+                // Only now: whoever says nothing takes no place of others.
+                let all = "too many sessions begin at once: come back later";
+                let _ticket = desk.admit().map_err(|later| come_back(all, later))?;
+                // Behind everybody whose turn it is: where they are many the places run out, and
+                // that is how admission sees that time is short.
+                yield_now().await;
+                Session::begin(desk, peer, ip, address.port(), hello, tell.clone()).await
             };
-            match Session::begin(desk, peer, ip, address.port(), hello, tell.clone()).await {
+            let begun = begun.await;
+            drop(part);
+            match begun {
                 Ok(mut session) => {
-                    drop(ticket);
                     if let Err(status) = session.run(said).await {
                         debug!(workload = session.workload, "session ended: {}", status.message());
                         let _ = tell.try_send(Box::new(Err(status)));
@@ -106,9 +116,17 @@ impl Mesh for MeshService {
     }
 }
 
-/// Too many at once; the sidecar is told when to try again.
-fn come_back(later: Duration) -> Status {
-    let mut status = Status::resource_exhausted("too many sessions begin at once: come back later");
+/// The first that a sidecar says.
+async fn hello(said: &mut Streaming<v1::FromSidecar>) -> Result<v1::Hello, Status> {
+    match timeout(HELLO, said.message()).await {
+        Ok(Ok(Some(v1::FromSidecar { message: Some(Said::Hello(hello)) }))) => Ok(hello),
+        _ => Err(Status::invalid_argument("a session begins with hello")),
+    }
+}
+
+/// Too many begin; the sidecar is told when to try again.
+fn come_back(why: &str, later: Duration) -> Status {
+    let mut status = Status::resource_exhausted(why);
     if let Ok(millis) = later.as_millis().to_string().parse() {
         status.metadata_mut().insert("grpc-retry-pushback-ms", millis);
     }
@@ -132,6 +150,7 @@ struct Session {
     registered: Option<Arc<str>>,
     governed: Governed,
     entry: SessionEntry,
+    source: Source,
     tell: mpsc::Sender<Queued>,
     /// When the newest certificate of the sidecar ends, and with it the session.
     until: SystemTime,
@@ -183,6 +202,7 @@ impl Session {
             software: software.chars().take(SOFTWARE).collect(),
             certificate_ends: peer.not_after,
         };
+        let source = desk.observer.memory.enter(&peer.id, &workload);
         let entry = desk.sessions.enter(facts);
         let (catalog, epoch) = (Arc::clone(&desk.catalog), Arc::clone(&desk.epoch));
         let mut subscriptions = Subscriptions::new(catalog, epoch, peer.id.namespace());
@@ -200,6 +220,7 @@ impl Session {
             registered: None,
             governed: Governed::default(),
             entry,
+            source,
             tell,
             until,
         };
@@ -233,6 +254,7 @@ impl Session {
             heartbeat_ms: millis(self.desk.heartbeat),
             lease_ms: millis(self.desk.registrar.lock().lease()),
             zone: self.zone().as_deref().unwrap_or_default().to_owned(),
+            traffic_ms: millis(TRAFFIC),
         }
     }
 
@@ -327,6 +349,10 @@ impl Session {
             }
             Some(Said::Report(report)) => {
                 self.reported(report);
+                Ok(())
+            }
+            Some(Said::Traffic(traffic)) => {
+                self.traffic(traffic);
                 Ok(())
             }
             Some(Said::Hello(_)) => Err(Status::invalid_argument("hello was said already")),

@@ -18,6 +18,9 @@ use crate::resources::{Resource, TargetKind};
 pub struct Standings(HashMap<Id, String>);
 
 impl Standings {
+    /// The status of what has no problem.
+    pub const SOUND: &str = "accepted";
+
     pub fn of(snapshot: &Snapshot) -> Self {
         let all = || snapshot.resources.values().map(|held| &*held.resource);
         let fares =
@@ -32,6 +35,14 @@ impl Standings {
     /// Empty for what is no route or policy.
     pub fn status(&self, id: &Id) -> &str {
         self.0.get(id).map(String::as_str).unwrap_or_default()
+    }
+
+    /// Those that have a problem, by what they go by, and it.
+    pub fn unsound(&self) -> Vec<(&Id, &str)> {
+        let all = self.0.iter().map(|(id, status)| (id, status.as_str()));
+        let mut all: Vec<_> = all.filter(|(_, status)| *status != Self::SOUND).collect();
+        all.sort();
+        all
     }
 }
 
@@ -70,7 +81,7 @@ impl Newest {
 
 fn words(standing: &Standing<'_>) -> String {
     if standing.is_sound() {
-        return "accepted".to_owned();
+        return Standings::SOUND.to_owned();
     }
     let of_condition = |(on, condition): &(String, Condition)| match condition {
         Condition::Accepted => None,

@@ -68,6 +68,11 @@ impl Subscriptions {
         &self.mailbox
     }
 
+    /// Whether the sidecar is told of a service.
+    pub fn follows(&self, service: &ServiceName) -> bool {
+        self.services.contains_key(service)
+    }
+
     pub fn len(&self) -> usize {
         self.services.len() + self.addresses.len()
     }

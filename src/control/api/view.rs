@@ -117,7 +117,7 @@ impl Shown {
     pub fn version(&self) -> u64 {
         match self {
             Self::Applied(held) => held.version,
-            Self::Registered(registration) => registration.version,
+            Self::Registered(registration) => registration.since,
             Self::Pod(pod, _) => pod.version,
         }
     }

@@ -10,7 +10,9 @@ use super::super::grant::Grant;
 use super::super::store::{Key, Shelf};
 use crate::identity::Revoked;
 use crate::model::SpiffeId;
-use crate::resources::{Metadata, Origin, Resource, Service, Workload, manifest, parse_documents};
+use crate::resources::{
+    AccessPolicy, Labels, Metadata, Origin, Resource, Service, Workload, manifest, parse_documents,
+};
 
 /// A resource that somebody applied.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Registration {
     pub workload: Workload,
     /// Of the commit that wrote it.
     pub version: u64,
+    /// Of the commit since which it says the same: what is held is written again and again.
+    pub since: u64,
     /// When it was registered, in milliseconds since 1970.
     pub created_ms: i64,
     /// Under whose rights.
@@ -68,12 +72,23 @@ pub struct Enrollment {
     pub key: String,
 }
 
-/// Something that is not to be trusted until then.
+/// Something that is not to be trusted until then, nor as long as what was there when it was revoked
+/// still is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Revocation {
     /// In milliseconds since 1970.
     pub until_ms: i64,
+    /// The same; an earlier version didn't say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_ms: Option<i64>,
+}
+
+impl Revocation {
+    /// Whether something that was created then was there when it was made.
+    pub fn is_about(&self, created_ms: i64) -> bool {
+        created_ms <= self.made_ms.unwrap_or(self.until_ms)
+    }
 }
 
 impl StoredResource {
@@ -130,6 +145,23 @@ impl Held {
         Ok(Self { resource, version, created_ms: stored.created_ms })
     }
 
+    /// What counts for an access policy that can't be read; `None`: it is another kind.
+    pub fn strict(name: &str, value: &[u8], version: u64) -> Option<Self> {
+        let (namespace, name) = name.strip_prefix("AccessPolicy/")?.split_once('/')?;
+        let stored: Value = serde_json::from_slice(value).unwrap_or_default();
+        let created_ms = stored["createdMs"].as_i64().unwrap_or_default();
+        let metadata = Metadata {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            labels: Labels::new(),
+            created: Some(moment(created_ms)),
+            version: None,
+            at: Origin::file("the store"),
+        };
+        let policy = AccessPolicy::in_place_of(&stored["manifest"].to_string(), metadata);
+        Some(Self { resource: Resource::AccessPolicy(policy.into()).into(), version, created_ms })
+    }
+
     pub fn service(&self) -> Option<&Service> {
         service(&self.resource)
     }
@@ -150,7 +182,8 @@ impl Registration {
             return Err("it is no workload".to_owned());
         };
         let enrollment = stored.enrollment.unwrap_or_default();
-        Ok(Self { workload, version, created_ms: stored.created_ms, enrollment })
+        let created_ms = stored.created_ms;
+        Ok(Self { workload, version, since: version, created_ms, enrollment })
     }
 
     /// What it goes by: `namespace/name`.
@@ -162,7 +195,7 @@ impl Registration {
     /// The manifest with its version, as people are shown it.
     pub fn manifest(&self) -> Value {
         let manifest = manifest::of(&Resource::Workload(self.workload.clone()));
-        shown(manifest, self.created_ms, self.version)
+        shown(manifest, self.created_ms, self.since)
     }
 }
 

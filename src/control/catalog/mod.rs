@@ -1,9 +1,9 @@
 //! Everything that the store holds, in memory and joined: the picture that sidecars are told.
 //!
 //! Fed by the store, commit by commit, so that it never shows what was not acknowledged and never
-//! lags behind what was; in a cluster also by whoever watches that. Whoever depends on a part of it is marked when that part changes
-//! (`audience`) and reads the newest state when it gets to it: a slow reader skips states, it never
-//! queues them. Called by every part of the API.
+//! lags behind what was; in a cluster also by whoever watches that. Whoever depends on a part of it
+//! is marked when that part changes (`audience`) and reads the newest state when it gets to it: a
+//! slow reader skips states, it never queues them. Called by every part of the API.
 
 mod attachments;
 mod audience;
@@ -12,6 +12,7 @@ mod governed;
 mod held;
 mod members;
 mod picture;
+mod revoked;
 mod served;
 mod state;
 #[cfg(test)]
@@ -35,7 +36,6 @@ pub use picture::AddressFact;
 pub use served::Served;
 
 use super::store::{Committed, Record};
-use crate::identity::Revoked;
 use crate::model::{ServiceName, TrustDomain};
 use state::State;
 
@@ -44,6 +44,8 @@ pub struct Catalog {
     state: Mutex<State>,
     /// The newest revision, for those who follow everything.
     revision: watch::Sender<u64>,
+    /// Counts the changes of resources, for those whom nothing else concerns.
+    written: watch::Sender<u64>,
 }
 
 /// A value and the version that a write must expect.
@@ -61,7 +63,8 @@ impl Catalog {
             state.take(record.key.shelf, &record.key.name, Some(&record.value), record.version);
         }
         state.picture.settle(revision);
-        Self { state: Mutex::new(state), revision: watch::Sender::new(revision) }
+        let written = watch::Sender::new(state.written);
+        Self { state: Mutex::new(state), revision: watch::Sender::new(revision), written }
     }
 
     /// Takes a commit over and marks whom it concerns.
@@ -98,8 +101,15 @@ impl Catalog {
         state.revision = revision;
         let changed = state.picture.settle(revision);
         state.audience.tell(&changed);
+        let written = state.written;
         drop(state);
         self.revision.send_replace(revision);
+        // Two may come here in either order.
+        self.written.send_if_modified(|last| {
+            let is_newer = *last < written;
+            *last = written.max(*last);
+            is_newer
+        });
     }
 
     /// The revision of the newest commit.
@@ -110,6 +120,17 @@ impl Catalog {
     /// Told of every revision.
     pub fn revisions(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
+    }
+
+    /// Told of every revision in which a resource changed; pods, slices and registrations come and go
+    /// without it.
+    pub fn writings(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
+    }
+
+    /// All resources, by kind, namespace and name.
+    pub fn resources(&self) -> Vec<Arc<Held>> {
+        self.lock().resources.values().cloned().collect()
     }
 
     /// Everything that was applied or registered, at one revision.
@@ -189,17 +210,6 @@ impl Catalog {
     /// All enrolments.
     pub fn enrollments(&self) -> Vec<(u64, Stored<Enrollment>)> {
         self.lock().enrollments.iter().map(|(&number, held)| (number, held.clone())).collect()
-    }
-
-    /// What nobody may trust any more.
-    pub fn revoked(&self) -> Arc<Revoked> {
-        Arc::clone(&self.lock().revoked)
-    }
-
-    /// The same, with when each ends.
-    pub fn revocations(&self) -> Vec<(Arc<str>, Stored<Revocation>)> {
-        let state = self.lock();
-        state.revocations.iter().map(|(what, held)| (Arc::clone(what), held.clone())).collect()
     }
 
     /// How many services, endpoints and readers there are, for the pages.

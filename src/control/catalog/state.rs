@@ -1,7 +1,8 @@
 //! What the catalog holds, and how a change of it becomes a change of the picture.
 //!
 //! Everything under one lock: who reads finds all of one moment. A value that this version can't
-//! read is left out and reported; it stays where it is kept, for a version that can.
+//! read is left out and reported, an access policy counts as strict; it stays where it is kept, for a
+//! version that can.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::resources::Resource;
 pub struct State {
     pub revision: u64,
     pub resources: BTreeMap<Arc<str>, Arc<Held>>,
+    /// Counts their changes.
+    pub written: u64,
     pub registrations: BTreeMap<Arc<str>, Arc<Registration>>,
     pub tokens: BTreeMap<Arc<str>, Stored<Token>>,
     pub enrollments: BTreeMap<u64, Stored<Enrollment>>,
@@ -35,6 +38,7 @@ impl State {
         Self {
             revision,
             resources: BTreeMap::new(),
+            written: 0,
             registrations: BTreeMap::new(),
             tokens: BTreeMap::new(),
             enrollments: BTreeMap::new(),
@@ -46,8 +50,7 @@ impl State {
         }
     }
 
-    /// Takes one value over. One that this version can't read is left out and reported: it stays in
-    /// the store for a version that can.
+    /// Takes one value over, or reports that it can't be read.
     pub fn take(&mut self, shelf: Shelf, name: &Arc<str>, value: Option<&[u8]>, version: u64) {
         let taken = match shelf {
             Shelf::Resources => self.take_resource(name, value, version),
@@ -70,7 +73,9 @@ impl State {
             }),
         };
         if let Err(error) = taken {
-            tracing::error!(shelf = shelf.as_str(), %name, "a stored value can't be read and is left out: {error}");
+            let is_access = shelf == Shelf::Resources && name.starts_with("AccessPolicy/");
+            let counts = if is_access { "counts as `mtls: strict`" } else { "is left out" };
+            tracing::error!(shelf = shelf.as_str(), %name, "a stored value can't be read and {counts}: {error}");
         }
     }
 
@@ -91,10 +96,14 @@ impl State {
         value: Option<&[u8]>,
         version: u64,
     ) -> Result<(), String> {
-        let now = value.map(|value| Held::read(value, version)).transpose();
-        self.replace(name, now.as_ref().ok().and_then(Option::as_ref));
-        put(&mut self.resources, Arc::clone(name), now?.map(Arc::new));
-        Ok(())
+        let read = value.map(|value| Held::read(value, version)).transpose();
+        let (now, taken) = match read {
+            Ok(now) => (now, Ok(())),
+            Err(error) => (value.and_then(|value| Held::strict(name, value, version)), Err(error)),
+        };
+        self.replace(name, now.as_ref());
+        put(&mut self.resources, Arc::clone(name), now.map(Arc::new));
+        taken
     }
 
     pub fn take_change(&mut self, change: Change) {
@@ -128,6 +137,9 @@ impl State {
         let resource = now.map(|held| &held.resource);
         let replaced = before.as_ref().map(|held| &*held.resource);
         let replacement = resource.map(|resource| &**resource);
+        if replaced != replacement {
+            self.written += 1;
+        }
         match replacement.or(replaced) {
             Some(Resource::Workload(_)) => {
                 let workload = replacement.and_then(held::workload);
@@ -152,9 +164,18 @@ impl State {
         version: u64,
     ) -> Result<(), String> {
         let before = self.registrations.remove(name);
-        let now = value.map(|value| Registration::read(value, version)).transpose();
+        let mut now = value.map(|value| Registration::read(value, version)).transpose();
+        if let (Some(was), Ok(Some(now))) = (&before, &mut now)
+            && was.workload == now.workload
+        {
+            now.since = was.since;
+        }
         let workload = now.as_ref().ok().and_then(Option::as_ref).map(|held| &held.workload);
-        self.picture.workload(before.as_ref().map(|held| &held.workload), workload);
+        let was = before.as_ref().map(|held| &held.workload);
+        // It is written again and again while it is held, and says the same.
+        if was != workload {
+            self.picture.workload(was, workload);
+        }
         put(&mut self.registrations, Arc::clone(name), now?.map(Arc::new));
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::control::store::{Key, Shelf};
-use crate::resources::{Origin, manifest, parse_documents};
+use crate::resources::{Labels, Origin, manifest, parse_documents};
 
 const WEB: &str = "
 apiVersion: v1
@@ -318,6 +318,30 @@ spec: {{{spec}}}
     readers.iter().for_each(|reader| bench.catalog.leave(reader));
     bench.commit(vec![access("outrigger-system", "mtls: permissive")]);
     assert!(readers.iter().all(|reader| news(reader).is_none()));
+}
+
+/// A newer control plane may have stored it.
+#[test]
+fn a_stored_access_policy_that_can_not_be_read_counts_as_strict() {
+    let mut bench = Bench::new();
+    let key = |kind: &str| Key { shelf: Shelf::Resources, name: resource_name(kind, "shop", "p") };
+    let manifest = serde_json::json!({"spec": {"selector": {"matchLabels": {"app": "web"}},
+        "mtls": "permissive", "novel": true}});
+    let stored = StoredResource { manifest, created_ms: 1, enrollment: None };
+    let web = [("app".to_owned(), "web".to_owned())].into();
+    let told = |bench: &Bench| {
+        let told = bench.catalog.governing("shop", Known::Has(&web));
+        told.iter().map(|manifest| manifest.contains("strict")).collect::<Vec<_>>()
+    };
+    bench.commit(vec![(key("AccessPolicy"), Some(stored.encode()))]);
+    bench.commit(vec![(key("TrafficPolicy"), Some(stored.encode()))]);
+    assert_eq!(told(&bench), [true]);
+    assert_eq!(bench.catalog.governing("shop", Known::Has(&Labels::new())).len(), 0);
+    assert_eq!(bench.catalog.snapshot().resources.len(), 1);
+    bench.commit(vec![(key("AccessPolicy"), Some(b"no JSON".as_slice().into()))]);
+    assert_eq!(bench.catalog.governing("shop", Known::Has(&Labels::new())).len(), 1);
+    bench.commit(vec![(key("AccessPolicy"), None)]);
+    assert_eq!(told(&bench), [false; 0]);
 }
 
 #[test]

@@ -68,6 +68,7 @@ const KINDS: [Kind; 3] = [
             ("Address", ".spec.address"),
             ("Account", ".spec.serviceAccount"),
             ("Zone", ".spec.zone"),
+            ("Meshed", ".status.conditions[?(@.type==\"Meshed\")].status"),
             ACCEPTED,
         ],
         words: words::WORKLOAD,

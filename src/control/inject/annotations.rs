@@ -87,7 +87,7 @@ pub(super) fn read(
         rewrite_probes: reader.truth("rewrite-probes").unwrap_or(true),
         drain_minimum,
         drain_deadline,
-        environment: environment(&mut reader),
+        environment: environment(&mut reader, metadata),
     }
 }
 
@@ -104,7 +104,7 @@ fn unknown(annotations: &Map<String, Value>, refusals: &mut Vec<Refusal>) {
     }
 }
 
-fn environment(reader: &mut Reader<'_>) -> Vec<(&'static str, String)> {
+fn environment(reader: &mut Reader<'_>, metadata: &Value) -> Vec<(&'static str, String)> {
     let levels = &["error", "warn", "info", "debug", "trace"];
     let level = reader.word("log-level", levels).map(str::to_owned);
     let format = reader.word("access-log", &["json", "text", "off"]).map(str::to_owned);
@@ -112,12 +112,26 @@ fn environment(reader: &mut Reader<'_>) -> Vec<(&'static str, String)> {
         text.parse::<u16>().ok().filter(|count| (1..=256).contains(count))
     });
     let workers = workers.map(|count| count.to_string());
+    const URL: &str = "a URL such as http://collector.observability:4317";
+    let collector = reader.read("otlp-endpoint", URL, values::url);
+    let ratio = reader.read("sample-ratio", "a number from 0.0 to 1.0, in quotes", values::ratio);
+    let service = collector.as_ref().and_then(|_| service(metadata));
     let all = [
         ("OUTRIGGER_LOG__LEVEL", level),
         ("OUTRIGGER_TELEMETRY__ACCESS_LOG__FORMAT", format),
+        ("OUTRIGGER_TELEMETRY__TRACES__OTLP_ENDPOINT", collector),
+        ("OUTRIGGER_TELEMETRY__TRACES__SERVICE_NAME", service),
+        ("OUTRIGGER_TELEMETRY__TRACES__SAMPLE_RATIO", ratio),
         ("OUTRIGGER_WORKERS", workers),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// What the instances of a pod's app have in common: its own name differs from one to the next.
+fn service(metadata: &Value) -> Option<String> {
+    let labels = at(metadata, "labels")?;
+    let said = ["app.kubernetes.io/name", "app"].map(|name| at(labels, name)?.as_str());
+    said.into_iter().flatten().find(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn lists(reader: &mut Reader<'_>) -> Vec<(&'static str, String)> {

@@ -58,7 +58,9 @@ pub fn inject(
     remarks.extend(other_names(pod, settings));
     let mut injected = rewritten.pod;
     let ends_with_app = sidecar::ends_with_app(&pod["spec"], &wishes);
-    let proxy = sidecar::container(&wishes, &rewritten.targets, settings, ends_with_app);
+    let containers = pod["spec"]["containers"].as_array().map_or(0, Vec::len);
+    let ends_with = ends_with_app.then_some(containers);
+    let proxy = sidecar::container(&wishes, &rewritten.targets, settings, ends_with);
     mark(&mut injected, &wishes);
     if let Some(spec) = injected.get_mut("spec").and_then(Value::as_object_mut) {
         add(spec, proxy, &wishes, ends_with_app);

@@ -28,20 +28,21 @@ pub(super) fn ends_with_app(spec: &Value, wishes: &Wishes) -> bool {
     !wishes.native && spec["restartPolicy"] == "Never"
 }
 
+/// `ends_with`: so many other containers it has to see the end of.
 pub(super) fn container(
     wishes: &Wishes,
     targets: &[Value],
     settings: &Settings,
-    ends_with_app: bool,
+    ends_with: Option<usize>,
 ) -> Value {
     let mut container = json!({"name": SIDECAR, "image": wishes.image});
     if wishes.native {
         container["restartPolicy"] = json!("Always");
         container["args"] = json!(["run"]);
     } else {
-        container["args"] = match ends_with_app {
-            true => json!(["run", "--exit-with-app"]),
-            false => json!(["run"]),
+        container["args"] = match ends_with {
+            Some(containers) => json!(["run", format!("--exit-with-app={containers}")]),
+            None => json!(["run"]),
         };
         // Containers start one after the other, each when the hook before it has returned.
         let wait = json!(["outrigger-proxy", "wait", "--for", "120s"]);

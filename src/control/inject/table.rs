@@ -27,6 +27,13 @@ const TABLE: &[[&str; 4]] = &[
     ],
     ["log-level", "`error` to `trace`", "`info`", "the sidecar's own log"],
     ["access-log", "`json`, `text`, `off`", "`json`", "the form of the access log"],
+    [
+        "otlp-endpoint",
+        "a URL",
+        "none",
+        "where spans go, such as `http://collector.observability:4317`; their service is the pod's label `app.kubernetes.io/name` or `app`",
+    ],
+    ["sample-ratio", "0.0 to 1.0", "`0.01`", "of the traces that nobody has decided on"],
     ["workers", "1 to 256", "by the CPU limit; 1 without", "data-plane threads"],
     [
         "cpu-request",

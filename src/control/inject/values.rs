@@ -66,6 +66,22 @@ pub(super) fn interfaces(text: &str) -> Option<String> {
     })
 }
 
+/// An address of the web: scheme, host and port, and a path if there is one.
+pub(super) fn url(text: &str) -> Option<String> {
+    let uri = text.parse::<http::Uri>().ok()?;
+    let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let names_host = uri.host().is_some_and(|host| !host.is_empty());
+    let has_key = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    let is_reachable = uri.port_u16() != Some(0);
+    (is_known && names_host && is_reachable && !has_key).then(|| text.to_owned())
+}
+
+/// A share of something.
+pub(super) fn ratio(text: &str) -> Option<String> {
+    let ratio = text.parse::<f64>().ok()?;
+    (0.0..=1.0).contains(&ratio).then(|| format!("{ratio:?}"))
+}
+
 /// An image's name; what it must look like is for the registry to say.
 pub(super) fn image(text: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_graphic() && b != b'$';

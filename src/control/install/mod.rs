@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::crd;
 use super::inject::{INJECT, SIDECAR};
+use super::replicas::LABELS;
 use crate::model::{CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, Mtls, TrustDomain};
 
 /// The control plane's name, wherever an object of it has one: its account, its service.
@@ -69,9 +70,9 @@ impl Default for Settings {
             cert_lifetime: Duration::from_secs(24 * 60 * 60),
             failure_policy: FailurePolicy::Fail,
             log_level: "info".into(),
-            cpu_request: "50m".into(),
-            memory_request: "64Mi".into(),
-            memory_limit: "512Mi".into(),
+            cpu_request: "100m".into(),
+            memory_request: "128Mi".into(),
+            memory_limit: "1Gi".into(),
         }
     }
 }
@@ -192,9 +193,9 @@ fn labels() -> Value {
     })
 }
 
-/// What finds the control plane's pods; a Deployment's selector can never be changed.
+/// What finds the control plane's pods.
 fn selector() -> Value {
-    json!({"app.kubernetes.io/name": "outrigger", "app.kubernetes.io/component": "control-plane"})
+    LABELS.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect()
 }
 
 /// Of an object in the control plane's namespace.

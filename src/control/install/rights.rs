@@ -14,13 +14,20 @@ use crate::model::CONTROL_PLANE_NAMESPACE;
 /// Keys, tokens and the operators' token; and what was registered from outside the cluster.
 const SECRETS: [&str; 2] = [authority::SECRET, state::SECRET];
 
+/// To have them all, and follow them.
+const FOLLOW: [&str; 2] = ["list", "watch"];
+
+/// And read one again, when its status was written by somebody else meanwhile.
 const READ: [&str; 3] = ["get", "list", "watch"];
 
 /// A name limits `list` and `watch` too, when they ask for that one name only.
-const PATCH: [&str; 4] = ["get", "list", "watch", "patch"];
+const PATCH: [&str; 3] = ["list", "watch", "patch"];
 
 /// With the version that was read as a precondition, which a patch need not have.
 const UPDATE: [&str; 4] = ["get", "list", "watch", "update"];
+
+/// The same of what is asked for again and again, and not followed.
+const RENEW: [&str; 2] = ["get", "update"];
 
 pub(super) fn objects() -> Vec<Value> {
     let account =
@@ -66,8 +73,8 @@ fn everywhere() -> Vec<Value> {
     vec![
         // Names, ports and addresses; who runs where, under which account, and with which labels;
         // which namespaces want sidecars and the trust bundle; the zone of a node.
-        rule("", &["services", "pods", "namespaces", "nodes"], &READ),
-        rule("discovery.k8s.io", &["endpointslices"], &READ),
+        rule("", &["services", "pods", "namespaces", "nodes"], &FOLLOW),
+        rule("discovery.k8s.io", &["endpointslices"], &FOLLOW),
         rule("gateway.networking.k8s.io", &["httproutes", "grpcroutes"], &READ),
         // Whether a route was accepted; what it says is never written.
         rule("gateway.networking.k8s.io", &["httproutes/status", "grpcroutes/status"], &["patch"]),
@@ -100,7 +107,7 @@ fn at_home() -> Vec<Value> {
         named("", "secrets", &SECRETS, &UPDATE),
         // Which replica writes; to create one can't be limited to a name.
         rule("coordination.k8s.io", &["leases"], &["create"]),
-        named("coordination.k8s.io", "leases", &[lease::LEASE], &UPDATE),
+        named("coordination.k8s.io", "leases", &[lease::LEASE], &RENEW),
     ]
 }
 

@@ -145,6 +145,45 @@ fn nothing_is_granted_that_could_take_over_a_cluster() {
     }
 }
 
+/// A right that nobody uses is one that a thief may: each verb has its caller here.
+#[test]
+fn no_verb_is_granted_that_nobody_uses() {
+    let expected: &[(&str, &[&str])] = &[
+        // Followed by the watches; nobody asks for one of them.
+        ("services pods namespaces nodes", &["list", "watch"]),
+        ("endpointslices", &["list", "watch"]),
+        // Read once more when somebody else wrote the status first.
+        ("httproutes grpcroutes", &["get", "list", "watch"]),
+        ("httproutes/status grpcroutes/status", &["patch"]),
+        ("accesspolicies trafficpolicies workloads", &["get", "list", "watch"]),
+        ("accesspolicies/status trafficpolicies/status workloads/status", &["patch"]),
+        ("tokenreviews", &["create"]),
+        ("configmaps", &["create"]),
+        ("configmaps", &["list", "watch", "patch"]),
+        ("mutatingwebhookconfigurations", &["list", "watch", "patch"]),
+        ("secrets", &["create"]),
+        ("secrets", &["get", "list", "watch", "update"]),
+        ("leases", &["create"]),
+        // Asked for at each renewal, and not followed.
+        ("leases", &["get", "update"]),
+    ];
+    let words = |list: &Value| -> Vec<String> {
+        let items = list.as_array().expect("a list").iter();
+        items.map(|of| of.as_str().expect("text").to_owned()).collect()
+    };
+    let granted: Vec<(String, Vec<String>)> = all()
+        .iter()
+        .filter_map(|of| of["rules"].as_array())
+        .flatten()
+        .map(|rule| (words(&rule["resources"]).join(" "), words(&rule["verbs"])))
+        .collect();
+    let expected: Vec<(String, Vec<String>)> = expected
+        .iter()
+        .map(|(of, verbs)| ((*of).to_owned(), verbs.iter().map(|v| (*v).to_owned()).collect()))
+        .collect();
+    assert_eq!(granted, expected);
+}
+
 /// The Pod Security Standards' `restricted`, which the namespace asks for.
 #[test]
 fn the_pod_is_restricted() {

@@ -28,7 +28,7 @@ pub mod trust;
 mod watch;
 pub mod webhook;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,13 +41,14 @@ use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigEr
 use kube::{Client, Config};
 use tokio::sync::mpsc;
 
-pub use health::Health;
+pub use health::{Health, Watch};
 pub use namespaces::NamespaceLabels;
 pub use review::Reviewer;
 pub use subjects::Subjects;
 
+pub use super::membership::{Bearer, Review, ReviewError};
+
 use super::catalog::Catalog;
-use health::Watch;
 use tellers::{Namespaces, Pods, Services, Slices, Written, Zones};
 use watch::{Follower, Teller, Watchable};
 
@@ -129,11 +130,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Begins to watch, and tells `catalog` from now on.
-    pub fn follow(client: &Client, catalog: &Arc<Catalog>) -> Self {
+    /// Begins to watch, and tells `catalog` from now on. `state` is what others watch, to be shown
+    /// beside it.
+    pub fn follow(client: &Client, catalog: &Arc<Catalog>, state: Option<Arc<Watch>>) -> Self {
         let (told, heard) = mpsc::channel(gather::QUEUE);
         let (subjects, namespaces) = (Subjects::default(), NamespaceLabels::default());
-        let mut begun = Vec::new();
+        let mut begun = Vec::from_iter(state);
         let mut begin = |watch: Arc<Watch>| {
             begun.push(Arc::clone(&watch));
             (watch, told.clone())
@@ -154,7 +156,7 @@ impl Cluster {
             let gvk = GroupVersionKind::gvk(group, version, kind);
             let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
             let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
-            let (subjects, in_force) = (subjects.clone(), HashSet::new());
+            let (subjects, in_force) = (subjects.clone(), HashMap::new());
             let teller = Written { api_version, kind, subjects, in_force };
             spawn(api, begin(Watch::new(plural)), teller);
         }

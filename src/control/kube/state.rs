@@ -12,9 +12,7 @@ mod document;
 mod tests;
 mod writer;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::{mpsc, oneshot};
@@ -22,11 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 use self::document::{Document, Fault};
 use self::writer::{Asked, Writer};
 use super::asking::Error;
+use super::health::Watch;
 use super::secret::Place;
 use crate::control::store::{
     Commit, CommitError, Committed, Expect, ReadError, Record, Shelf, Sink, Store, Write,
 };
-use crate::runtime::clock;
 
 /// The Secret's name.
 pub const SECRET: &str = "outrigger-state";
@@ -83,10 +81,9 @@ impl State {
         Ok(Self { picture, jobs })
     }
 
-    /// How long ago it was last certain that nothing newer stands there.
-    pub fn age(&self) -> Duration {
-        let heard_us = self.picture.heard_us.load(Ordering::Relaxed);
-        Duration::from_micros(clock::now_us().saturating_sub(heard_us))
+    /// Since when it is certain what stands there, for whoever shows how old everything is.
+    pub fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.picture.watch)
     }
 
     async fn ask(&self, writes: Vec<Write>) -> Result<u64, CommitError> {
@@ -120,7 +117,7 @@ impl Store for State {
 struct Picture {
     inner: Mutex<Inner>,
     /// When the API server last said what stands there.
-    heard_us: AtomicU64,
+    watch: Arc<Watch>,
 }
 
 struct Inner {
@@ -130,12 +127,16 @@ struct Inner {
 
 impl Picture {
     fn of(document: Document) -> Self {
-        let inner = Mutex::new(Inner { document, sink: None });
-        Self { inner, heard_us: AtomicU64::new(clock::now_us()) }
+        let watch = Watch::new(SECRET);
+        watch.listed();
+        watch.holds(document.values.len());
+        watch.heard();
+        watch.completed();
+        Self { inner: Mutex::new(Inner { document, sink: None }), watch }
     }
 
     fn heard(&self) {
-        self.heard_us.store(clock::now_us(), Ordering::Relaxed);
+        self.watch.heard();
     }
 
     fn follow(&self, sink: Sink) -> (u64, Vec<Record>) {
@@ -153,6 +154,7 @@ impl Picture {
         use std::panic::{AssertUnwindSafe, catch_unwind};
         let mut inner = self.lock();
         inner.document = document;
+        self.watch.holds(inner.document.values.len());
         let Some(sink) = &inner.sink else { return };
         for commit in commits {
             // It must not end the one task that writes.

@@ -1,4 +1,4 @@
-//! How routes and policies fare, written into their status for those who look with kubectl.
+//! How routes, policies and workloads fare, written into their status for those who look with kubectl.
 //!
 //! The reading side says what there is ([`Picture`]): each object as the watch saw it last, and how
 //! all of them stand together. What its status should say follows from that alone (`due`), so that
@@ -31,15 +31,17 @@ pub enum Kind {
     TrafficPolicy,
     AccessPolicy,
     RateLimitPolicy,
+    Workload,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 6] = [
         Kind::HttpRoute,
         Kind::GrpcRoute,
         Kind::TrafficPolicy,
         Kind::AccessPolicy,
         Kind::RateLimitPolicy,
+        Kind::Workload,
     ];
 
     /// By its name; `None` for kinds without a status.
@@ -54,10 +56,11 @@ impl Kind {
             Kind::TrafficPolicy => "TrafficPolicy",
             Kind::AccessPolicy => "AccessPolicy",
             Kind::RateLimitPolicy => "RateLimitPolicy",
+            Kind::Workload => "Workload",
         }
     }
 
-    /// Routes say for each parent how they fare with it; policies say it once.
+    /// Routes say for each parent how they fare with it; the others say it once.
     pub fn is_route(self) -> bool {
         matches!(self, Kind::HttpRoute | Kind::GrpcRoute)
     }
@@ -69,6 +72,7 @@ impl Kind {
             Kind::TrafficPolicy => ("outrigger.dev", "v1alpha1", "trafficpolicies"),
             Kind::AccessPolicy => ("outrigger.dev", "v1alpha1", "accesspolicies"),
             Kind::RateLimitPolicy => ("outrigger.dev", "v1alpha1", "ratelimitpolicies"),
+            Kind::Workload => ("outrigger.dev", "v1alpha1", "workloads"),
         };
         let gvk = GroupVersionKind::gvk(group, version, self.as_str());
         ApiResource::from_gvk_with_plural(&gvk, plural)
@@ -106,9 +110,18 @@ pub enum Reading {
     Faulty {
         /// Each with its field, cause and cure.
         faults: Vec<String>,
-        /// What it said before is still in use.
-        fell_back: bool,
+        instead: Instead,
     },
+}
+
+/// What counts in place of an object that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instead {
+    Nothing,
+    /// What it said before.
+    Before,
+    /// `mtls: strict`, for these.
+    Strict(String),
 }
 
 impl Subject {

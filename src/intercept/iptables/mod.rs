@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::process::{Command, Output, Stdio};
 
+use super::nft;
 use super::plan::Plan;
 
 mod restore;
@@ -62,6 +63,57 @@ pub(super) fn install(plan: &Plan, has_v6: bool) -> Result<(), Error> {
         tool.restore(&restore(Some(plan), tool.is_v4, &tool.save()?))?;
     }
     Ok(())
+}
+
+/// The same for IPv6 alone, where it is known and not spoken yet: an address may still come.
+///
+/// # Errors
+/// As for [`install`].
+pub(super) fn install_v6(plan: &Plan) -> Result<(), Error> {
+    let tool = Tool::choose(false)?;
+    tool.restore(&restore(Some(plan), false, &tool.save()?))
+}
+
+/// What an earlier run made, for [`put_back`].
+pub(super) struct Kept(Vec<(Tool, String)>);
+
+impl Kept {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Reads what an earlier run made, by programs of both kinds.
+///
+/// # Errors
+/// A program refuses.
+pub(super) fn kept() -> Result<Kept, Error> {
+    let mut kept = Vec::new();
+    for is_v4 in [false, true] {
+        for kind in [Kind::Nft, Kind::Legacy] {
+            match Tool::find(kind, is_v4) {
+                Err(Error::Missing(_)) => {}
+                Err(error) => return Err(error),
+                Ok(tool) => {
+                    let saved = tool.kept()?;
+                    if restore::has_ours(&saved) {
+                        kept.push((tool, saved));
+                    }
+                }
+            }
+        }
+    }
+    Ok(Kept(kept))
+}
+
+/// Puts that in place of what came after it.
+///
+/// # Errors
+/// A program refuses.
+pub(super) fn put_back(kept: &Kept) -> Result<(), Error> {
+    kept.0
+        .iter()
+        .try_for_each(|(tool, saved)| tool.restore(&restore::put_back(saved, &tool.kept()?)))
 }
 
 /// Takes away what any earlier run made, by programs of both kinds. Where a program is missing it
@@ -128,7 +180,8 @@ impl Tool {
         Ok(Tool { name, kind, is_v4 })
     }
 
-    /// The kind whose rules are there, or else the one without a surname.
+    /// The kind whose rules are there, or else the one without a surname, if the kernel has its
+    /// tables.
     fn choose(is_v4: bool) -> Result<Tool, Error> {
         let [nft, legacy] = [Kind::Nft, Kind::Legacy].map(|kind| Tool::find(kind, is_v4));
         let has_rules = |tool: &Tool| tool.kept().map(|saved| restore::has_rules(&saved));
@@ -140,16 +193,21 @@ impl Tool {
             (true, true) => Err(Error::Mixed),
             (true, false) => nft,
             (false, true) => legacy,
-            (false, false) => Tool::plain(is_v4),
+            (false, false) => match Tool::plain(is_v4) {
+                Ok(Tool { kind: Kind::Nft, .. }) if !nft::is_there() => legacy,
+                plain => plain,
+            },
         }
     }
 
-    /// The rules there are. The legacy kind would make the tables by being asked for them.
+    /// The rules there are. The legacy kind would make the tables by being asked for them, and the
+    /// other fails where the kernel can have none.
     fn kept(&self) -> Result<String, Error> {
-        if self.kind == Kind::Legacy && !has_legacy_tables(self.is_v4) {
-            return Ok(String::new());
-        }
-        self.save()
+        let may_have_rules = match self.kind {
+            Kind::Legacy => has_legacy_tables(self.is_v4),
+            Kind::Nft => nft::is_there(),
+        };
+        if may_have_rules { self.save() } else { Ok(String::new()) }
     }
 
     fn save(&self) -> Result<String, Error> {

@@ -47,6 +47,36 @@ pub fn restore(plan: Option<&Plan>, is_v4: bool, saved: &str) -> String {
     text
 }
 
+/// What of ours `saved` has, as input that puts it in place of what `now` has. Empty where there is
+/// nothing of ours.
+pub(super) fn put_back(saved: &str, now: &str) -> String {
+    let mut text = restore(None, true, now);
+    for table in TABLES {
+        let earlier = Earlier::of(table, saved);
+        if earlier.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "*{}", name(table));
+        for name in &earlier.chains {
+            let _ = writeln!(text, ":{name} - [0:0]");
+        }
+        let is_own = |line: &&str| line.starts_with(&format!("-A {PREFIX}"));
+        for line in section(table, saved).filter(is_own) {
+            let _ = writeln!(text, "{line}");
+        }
+        for line in &earlier.entries {
+            let _ = writeln!(text, "-A {line}");
+        }
+        text.push_str("COMMIT\n");
+    }
+    text
+}
+
+/// Whether anything there is of ours.
+pub(super) fn has_ours(saved: &str) -> bool {
+    TABLES.iter().any(|table| !Earlier::of(*table, saved).is_empty())
+}
+
 /// How many rules of each of our chains `saved` has and the plan has, where they differ.
 ///
 /// # Errors

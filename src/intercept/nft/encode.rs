@@ -34,6 +34,11 @@ const ROUTE_LOCAL: u32 = libc::RTN_LOCAL as u32;
 #[derive(Default)]
 struct Steps(Attributes);
 
+/// What a chain is made of: table, name, hook, policy, type.
+pub(super) const OF_CHAINS: [u16; 5] = [1, 3, 4, 5, 7];
+/// What a rule is made of: table, chain, steps.
+pub(super) const OF_RULES: [u16; 3] = [1, 2, 4];
+
 /// The attributes that name our table.
 pub(super) fn table() -> Attributes {
     Attributes::default().text(1, TABLE)

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::netlink::{Answer, Attributes, Netlink, Refusal, Request, holds};
+use super::netlink::{Answer, Attributes, Netlink, Refusal, Request, attributes, holds};
 use super::plan::{Hook, Plan, Table};
 
 mod encode;
@@ -20,6 +20,9 @@ const TABLE: &str = "outrigger";
 /// Where translation of destinations is customary, and what comes before.
 const PRIORITY_NAT: i16 = -100;
 const PRIORITY_MANGLE: i16 = -150;
+
+/// What may stand beside an attribute's kind.
+const FLAGS: u16 = (libc::NLA_F_NESTED | libc::NLA_F_NET_BYTEORDER) as u16;
 
 /// Bytes of `struct nfgenmsg`, which every answer begins with.
 const HEAD: usize = 4;
@@ -55,6 +58,46 @@ pub(super) fn remove() -> Result<(), Refusal> {
     }
 }
 
+/// What the kernel has of ours, as it could be sent again; empty where there is nothing.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(super) fn kept() -> Result<Vec<Request>, Refusal> {
+    let kept = match read_back() {
+        Err(refusal) if is_absent(&refusal) => return Ok(Vec::new()),
+        kept => kept?,
+    };
+    Ok(kept.iter().map(again).collect())
+}
+
+/// Whether the kernel has nf_tables; what is in doubt counts as there.
+pub(super) fn is_there() -> bool {
+    let is_unknown_table = |refusal: &Refusal| refusal.error.raw_os_error() == Some(libc::ENOENT);
+    read_back().map_or_else(|refusal| is_unknown_table(&refusal) || !is_absent(&refusal), |_| true)
+}
+
+/// Puts what [`kept`] found in place of what came after it.
+///
+/// # Errors
+/// The kernel refuses a part of it, and nothing is changed.
+pub(super) fn put_back(kept: &[Request]) -> Result<(), Refusal> {
+    let mut requests = vec![new_table(), delete_table(), new_table()];
+    requests.extend_from_slice(kept);
+    transact(requests)
+}
+
+/// The request that makes what an answer tells of, without what the kernel gave it: numbers and
+/// counts.
+fn again(answer: &Answer) -> Request {
+    let is_chain = answer.kind == message(libc::NFT_MSG_NEWCHAIN);
+    let ours = if is_chain { &encode::OF_CHAINS[..] } else { &encode::OF_RULES };
+    let told = attributes(&answer.payload[HEAD..]);
+    let told = told.filter(|(kind, _)| ours.contains(&(kind & !FLAGS)));
+    let sent = told.fold(Attributes::default(), |sent, (kind, value)| sent.bytes(kind, value));
+    let about = "what an earlier run made".to_owned();
+    Object { kind: answer.kind, attributes: sent, about }.request()
+}
+
 /// The kernel knows no such table, or no tables at all.
 fn has_none(refusal: &Refusal) -> bool {
     let code = refusal.error.raw_os_error();
@@ -64,10 +107,23 @@ fn has_none(refusal: &Refusal) -> bool {
     )
 }
 
-/// The kernel has no nf_tables, or none with what the plan needs.
+/// The kernel has no nf_tables, or none with what the request needs. Where netfilter's other parts
+/// are there and this one is not, it says no more than EINVAL; what is listed says nothing of it.
 pub(super) fn is_absent(refusal: &Refusal) -> bool {
     let code = refusal.error.raw_os_error();
-    !matches!(code, Some(libc::EPERM | libc::EACCES | libc::ENOMEM | libc::ENOBUFS))
+    !matches!(
+        code,
+        Some(
+            libc::EPERM
+                | libc::EACCES
+                | libc::ENOMEM
+                | libc::ENOBUFS
+                | libc::EAGAIN
+                | libc::EINTR
+                | libc::EMFILE
+                | libc::ENFILE
+        )
+    )
 }
 
 /// Reads back what the kernel has, and compares it with the plan.
@@ -75,25 +131,7 @@ pub(super) fn is_absent(refusal: &Refusal) -> bool {
 /// # Errors
 /// The first thing that differs, in words.
 pub(super) fn compare(plan: &Plan) -> Result<(), String> {
-    let socket = Netlink::open(libc::NETLINK_NETFILTER).map_err(|error| error.to_string())?;
-    let mut kept = Vec::new();
-    for (kind, answered) in [
-        (libc::NFT_MSG_GETCHAIN, libc::NFT_MSG_NEWCHAIN),
-        (libc::NFT_MSG_GETRULE, libc::NFT_MSG_NEWRULE),
-    ] {
-        let about = "reading the rules back".to_owned();
-        let flags = libc::NLM_F_DUMP;
-        let request = Request {
-            kind: message(kind),
-            flags,
-            head: head(0),
-            attributes: encode::table(),
-            about,
-        };
-        let answers = socket.call(&[request]).map_err(|refusal| refusal.to_string())?;
-        let ours = |answer: &Answer| answer.kind == message(answered) && in_our_table(answer);
-        kept.extend(answers.into_iter().filter(ours));
-    }
+    let kept = read_back().map_err(|refusal| refusal.to_string())?;
     let sent = objects(plan);
     let mut rest = kept.len();
     let mut kept = kept.into_iter();
@@ -107,6 +145,25 @@ pub(super) fn compare(plan: &Plan) -> Result<(), String> {
         }
     }
     if rest > 0 { Err(format!("the kernel has {rest} rules more than were sent")) } else { Ok(()) }
+}
+
+/// Our chains, then our rules, each in their order.
+fn read_back() -> Result<Vec<Answer>, Refusal> {
+    let about = "reading the rules back";
+    let failed = |error: io::Error| Refusal { about: about.into(), error, sentence: None };
+    let socket = Netlink::open(libc::NETLINK_NETFILTER).map_err(failed)?;
+    let mut kept = Vec::new();
+    for (kind, answered) in [
+        (libc::NFT_MSG_GETCHAIN, libc::NFT_MSG_NEWCHAIN),
+        (libc::NFT_MSG_GETRULE, libc::NFT_MSG_NEWRULE),
+    ] {
+        let (kind, flags) = (message(kind), libc::NLM_F_DUMP);
+        let attributes = encode::table();
+        let request = Request { kind, flags, head: head(0), attributes, about: about.into() };
+        let ours = |answer: &Answer| answer.kind == message(answered) && in_our_table(answer);
+        kept.extend(socket.call(&[request])?.into_iter().filter(ours));
+    }
+    Ok(kept)
 }
 
 fn in_our_table(answer: &Answer) -> bool {

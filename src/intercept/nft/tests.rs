@@ -1,8 +1,8 @@
 //! The plan as `nft` reads it, and as the kernel does. That the two are the same is shown where
 //! there is a kernel to ask, by the scenarios in network namespaces.
 
-use super::{encode, objects, script};
-use crate::intercept::netlink::attributes;
+use super::{encode, is_absent, objects, script};
+use crate::intercept::netlink::{Attributes, Netlink, Request, attributes};
 use crate::intercept::plan::{Action, Match, Plan, Rule};
 use crate::intercept::settings::{Mode, Settings, network};
 
@@ -182,4 +182,19 @@ fn what_is_sent_is_named_for_whoever_reads_a_refusal() {
     let abouts: Vec<&str> = sent.iter().map(|object| object.about.as_str()).collect();
     assert!(abouts.contains(&"chain sidecar"), "{abouts:?}");
     assert!(abouts.contains(&"inbound: tcp dport 15020 return"), "{abouts:?}");
+}
+
+#[test]
+fn a_kernel_without_this_part_of_netfilter_is_known_by_its_answer() {
+    // Of a part that no kernel has, as of one that this kernel might lack.
+    let kind = 0xff << 8 | u16::try_from(libc::NFT_MSG_GETCHAIN).expect("a small number");
+    let head = super::head(0);
+    let (flags, attributes) = (libc::NLM_F_DUMP, Attributes::default());
+    let request = Request { kind, flags, head, attributes, about: "the chains".into() };
+    let socket = Netlink::open(libc::NETLINK_NETFILTER).expect("this kernel has netfilter");
+    let refusal = socket.call(&[request]).expect_err("there is no such part");
+    match refusal.error.raw_os_error() {
+        Some(libc::EPERM) => assert!(!is_absent(&refusal), "it needs NET_ADMIN to be asked"),
+        code => assert_eq!((code, is_absent(&refusal)), (Some(libc::EINVAL), true)),
+    }
 }

@@ -1,9 +1,11 @@
 //! `AccessPolicy`: who may call a workload.
 //!
 //! Read and printed here; `level` says which of several counts. What this version would not act on
-//! is refused, never passed over: a rule that nobody keeps would let somebody in.
+//! is refused, never passed over: a rule that nobody keeps would let somebody in. `unread` says what
+//! counts meanwhile.
 
 pub mod level;
+mod unread;
 
 #[cfg(test)]
 mod tests;
@@ -128,6 +130,17 @@ impl AccessPolicy {
         }
         let labels: Vec<String> = self.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
         format!("workloads with {} of namespace {namespace}", labels.join(","))
+    }
+
+    /// The same with the ports, if it names any.
+    pub fn scope(&self) -> String {
+        let subject = self.subject();
+        let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
+        match ports.as_slice() {
+            [] => subject,
+            [port] => format!("port {port} of {subject}"),
+            ports => format!("ports {} of {subject}", ports.join(", ")),
+        }
     }
 
     /// `namespace/name`, as pages and metrics name it.

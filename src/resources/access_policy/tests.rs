@@ -65,6 +65,61 @@ fn what_can_not_be_kept_is_refused_with_its_cure() {
     assert!(faults.expect_err("too many")[0].contains("may have 100"));
 }
 
+fn in_place_of(spec: &str) -> AccessPolicy {
+    let metadata = policy("name: api, labels: {a: b}", "{}").metadata;
+    AccessPolicy::in_place_of(&format!("{{spec: {spec}}}"), metadata)
+}
+
+#[test]
+fn one_that_can_not_be_read_counts_as_strict_for_what_can_be_read_of_it() {
+    let all = "namespace shop";
+    let of_app = "workloads with app=api of namespace shop";
+    let rows = [
+        ("{mtls: permissive, mode: observe}", all),
+        ("{selector: {matchLabels: {app: api}}, mtsl: permissive}", of_app),
+        ("{selector: {matchLabels: {app: api}, matchExpressions: []}}", of_app),
+        ("{selector: {matchLabels: {app: api, b: 1, '-': x}}}", of_app),
+        ("{selector: {matchLabels: [app]}}", all),
+        ("{selector: {app: api}}", all),
+        ("{ports: [81, 80, 80], jwt: []}", "ports 80, 81 of namespace shop"),
+        (
+            "{ports: [80], selector: {matchLabels: {app: api}}, x: y}",
+            "port 80 of workloads with app=api of namespace shop",
+        ),
+        ("{ports: [80, http]}", all),
+        ("{ports: [80, 0]}", all),
+        ("{ports: 80}", all),
+        ("[]", all),
+        ("strict", all),
+    ];
+    for (spec, scope) in rows {
+        let counts = in_place_of(spec);
+        assert_eq!((counts.scope().as_str(), counts.mtls), (scope, Some(Mtls::Strict)), "{spec}");
+    }
+    let metadata = policy("name: api", "{}").metadata;
+    let counts = AccessPolicy::in_place_of("{spec: [", metadata);
+    assert_eq!((counts.scope().as_str(), counts.mtls), (all, Some(Mtls::Strict)));
+}
+
+proptest! {
+    /// Sidecars read it like any other: one that they could not take would leave them without.
+    #[test]
+    fn what_counts_in_its_place_can_be_read(
+        labels in proptest::collection::vec(("[a-z./-]{1,6}", "[a-z0-9.:-]{0,6}"), 0..4),
+        ports in proptest::collection::vec(-1..70_000i64, 0..130),
+        are_ports_read in any::<bool>(),
+    ) {
+        let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k:?}: {v:?}")).collect();
+        let ports = if are_ports_read { format!("{ports:?}") } else { "{}".to_owned() };
+        let labels = labels.join(", ");
+        let counts =
+            in_place_of(&format!("{{selector: {{matchLabels: {{{labels}}}}}, ports: {ports}}}"));
+        let written = manifest::of(&Resource::AccessPolicy(counts.clone().into())).to_string();
+        let again = parse_documents(&written, &Origin::file("again"), "other");
+        prop_assert_eq!(again, Ok(vec![Resource::AccessPolicy(counts.into())]));
+    }
+}
+
 #[test]
 fn a_policy_is_about_those_that_it_selects() {
     let labels = |text: &str| -> Labels {

@@ -1,10 +1,12 @@
 //! The two text formats of `/metrics`: Prometheus 0.0.4 and OpenMetrics 1.0.0. They differ in the
 //! names of counters (OpenMetrics leaves `_total` to the sample), in help escaping, in how bounds
-//! are written and in the closing `# EOF`. Each family is one block: HELP, TYPE, samples.
+//! are written, in exemplars, which only OpenMetrics has, and in its closing `# EOF`. Each family is
+//! one block: HELP, TYPE, samples.
 //! `admin` asks [`Format::from_accept`] and serves what `Registry::render` returns.
 
 use std::fmt::Write;
 
+use super::exemplar::{Exemplar, Sampled};
 use super::family::Snapshot;
 use super::handles::{BOUNDS, Kind, Reading};
 
@@ -73,10 +75,10 @@ impl Page {
         self.head(snapshot);
         for (labels, reading) in &snapshot.rows {
             match reading {
-                Reading::Histogram { counts, micros } => {
-                    self.histogram(snapshot.desc.name, labels, counts, *micros);
+                Reading::Histogram { counts, micros, exemplars } => {
+                    self.histogram(snapshot.desc.name, labels, counts, *micros, exemplars);
                 }
-                plain => self.sample(snapshot.desc.name, "", &[labels], *plain),
+                plain => self.sample(snapshot.desc.name, "", &[labels], plain),
             }
         }
     }
@@ -102,15 +104,37 @@ impl Page {
         self.put(format_args!("\n# TYPE {name} {kind}\n"));
     }
 
-    fn histogram(&mut self, name: &str, labels: &str, counts: &[u64], micros: u64) {
+    fn histogram(
+        &mut self,
+        name: &str,
+        labels: &str,
+        counts: &[u64],
+        micros: u64,
+        exemplars: &Option<Box<Sampled>>,
+    ) {
         let mut total = 0;
         for (at, count) in counts.iter().enumerate() {
             total += count;
             let bound = self.bound(at);
-            self.sample(name, "_bucket", &[labels, &bound], Reading::Unsigned(total));
+            self.series(name, "_bucket", &[labels, &bound]);
+            self.put(format_args!("{total}"));
+            if let Some(exemplar) = exemplars.as_ref().and_then(|all| all[at]) {
+                self.exemplar(exemplar);
+            }
+            self.out.push('\n');
         }
-        self.sample(name, "_sum", &[labels], Reading::Float(micros as f64 / 1e6));
-        self.sample(name, "_count", &[labels], Reading::Unsigned(total));
+        self.sample(name, "_sum", &[labels], &Reading::Float(micros as f64 / 1e6));
+        self.sample(name, "_count", &[labels], &Reading::Unsigned(total));
+    }
+
+    /// The older format takes nothing behind a value.
+    fn exemplar(&mut self, Exemplar { trace_id, nanos, at_ms }: Exemplar) {
+        if self.format == Format::OpenMetrics {
+            let (value, second, rest) = (nanos as f64 / 1e9, at_ms / 1_000, at_ms % 1_000);
+            self.put(format_args!(
+                r##" # {{trace_id="{trace_id:032x}"}} {value} {second}.{rest:03}"##
+            ));
+        }
     }
 
     /// OpenMetrics asks for `1.0` where Prometheus writes `1`.
@@ -123,7 +147,20 @@ impl Page {
         }
     }
 
-    fn sample(&mut self, name: &str, suffix: &str, labels: &[&str], reading: Reading) {
+    fn sample(&mut self, name: &str, suffix: &str, labels: &[&str], reading: &Reading) {
+        self.series(name, suffix, labels);
+        match *reading {
+            Reading::Unsigned(value) => self.put(format_args!("{value}\n")),
+            Reading::Signed(value) => self.put(format_args!("{value}\n")),
+            Reading::Float(f64::INFINITY) => self.out.push_str("+Inf\n"),
+            Reading::Float(f64::NEG_INFINITY) => self.out.push_str("-Inf\n"),
+            Reading::Float(value) => self.put(format_args!("{value}\n")),
+            Reading::Histogram { .. } => unreachable!("a histogram is written as its samples"),
+        }
+    }
+
+    /// The name and labels of a sample, and the space before its value.
+    fn series(&mut self, name: &str, suffix: &str, labels: &[&str]) {
         self.out.push_str(name);
         self.out.push_str(suffix);
         let mut open = false;
@@ -133,14 +170,6 @@ impl Page {
             open = true;
         }
         self.out.push_str(if open { "} " } else { " " });
-        match reading {
-            Reading::Unsigned(value) => self.put(format_args!("{value}\n")),
-            Reading::Signed(value) => self.put(format_args!("{value}\n")),
-            Reading::Float(f64::INFINITY) => self.out.push_str("+Inf\n"),
-            Reading::Float(f64::NEG_INFINITY) => self.out.push_str("-Inf\n"),
-            Reading::Float(value) => self.put(format_args!("{value}\n")),
-            Reading::Histogram { .. } => unreachable!("a histogram is written as its samples"),
-        }
     }
 
     fn put(&mut self, text: std::fmt::Arguments<'_>) {

@@ -13,6 +13,9 @@ use super::{Counter, Gauge, GaugeF64, Histogram, Metric, exposition, lock};
 /// Each label's value in the series that takes what exceeds the bound.
 const OTHER: &str = "other";
 
+/// The label values of one series, in the order of the labels.
+pub type Values = Arc<[Box<str>]>;
+
 /// What a family is called and how large it may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Desc {
@@ -68,7 +71,7 @@ struct Table<M> {
 
 #[derive(Debug)]
 struct Series<M> {
-    values: Box<[Box<str>]>,
+    values: Values,
     /// `a="x",b="y"`, escaped.
     text: Arc<str>,
     metric: M,
@@ -120,6 +123,19 @@ impl<M: Metric> Family<M> {
     /// still held go on counting, unseen; `other` stays.
     pub fn remove_where(&self, gone: impl Fn(&[Box<str>]) -> bool) {
         lock(&self.0.table).series.retain(|series| !gone(&series.values));
+    }
+
+    /// Every series as it is now, in the order of the label values; `other` is the last.
+    pub fn read(&self) -> Vec<(Values, Reading)> {
+        let table = lock(&self.0.table);
+        let mut all: Vec<(Values, M)> =
+            table.series.iter().map(|it| (Arc::clone(&it.values), it.metric.clone())).collect();
+        if let Some(other) = &table.other {
+            let values = vec![Box::from(OTHER); self.0.desc.labels.len()];
+            all.push((values.into(), other.clone()));
+        }
+        drop(table);
+        all.into_iter().map(|(values, metric)| (values, metric.read())).collect()
     }
 
     /// Copies handles under the lock and reads them after it: a worker that needs a new series

@@ -1,11 +1,13 @@
 //! The handles that rooms keep: a clone shares its value, recording is atomics only.
-//! All orderings are relaxed: a scrape is a sample, and no handle guards other memory.
+//! All orderings are relaxed: a scrape is a sample, and no handle guards other memory. (Exemplars
+//! are several words, and see to it themselves.)
 //! A histogram's count is the sum of its buckets, so the two never disagree within a scrape.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::exemplar::{Exemplar, Exemplars, Sampled};
 use super::family::{AnyFamily, Family};
 
 /// Upper bounds of the histogram buckets, in nanoseconds: 0.5 ms to 60 s in steps of about 2.5,
@@ -29,6 +31,9 @@ pub const BOUNDS: [u64; 16] = [
     60_000_000_000,
 ];
 
+/// One for each bound, and one for what is beyond the last.
+pub(super) const BUCKETS: usize = BOUNDS.len() + 1;
+
 /// What the `# TYPE` line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -41,12 +46,12 @@ pub enum Kind {
 }
 
 /// The value of one series at a scrape.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
     Unsigned(u64),
     Signed(i64),
     Float(f64),
-    Histogram { counts: [u64; BOUNDS.len() + 1], micros: u64 },
+    Histogram { counts: [u64; BUCKETS], micros: u64, exemplars: Option<Box<Sampled>> },
 }
 
 /// A handle that a family can hold: [`Counter`], [`Gauge`], [`GaugeF64`] or [`Histogram`].
@@ -159,24 +164,45 @@ pub struct Histogram(Arc<Buckets>);
 
 #[derive(Debug, Default)]
 struct Buckets {
-    counts: [AtomicU64; BOUNDS.len() + 1],
+    counts: [AtomicU64; BUCKETS],
     /// Microseconds: nanoseconds would wrap within weeks where thousands of streams live for days.
     micros: AtomicU64,
+    exemplars: Exemplars,
 }
 
 impl Histogram {
     /// Counts one duration: two atomic additions.
     pub fn observe(&self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.count(nanos(duration));
+    }
+
+    /// Counts the duration of a sampled request, and remembers it as its bucket's newest. The first
+    /// one of a histogram makes room for them.
+    pub fn observe_with(&self, duration: Duration, trace_id: u128) {
+        let nanos = nanos(duration);
+        let bucket = self.count(nanos);
+        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
+        self.0.exemplars.note(bucket, Exemplar { trace_id, nanos, at_ms });
+    }
+
+    /// The bucket that it fell into.
+    fn count(&self, nanos: u64) -> usize {
         let bucket = BOUNDS.partition_point(|bound| *bound < nanos);
         self.0.counts[bucket].fetch_add(1, Relaxed);
         self.0.micros.fetch_add(nanos / 1_000, Relaxed);
+        bucket
     }
 
     fn reading(&self) -> Reading {
         Reading::Histogram {
             counts: std::array::from_fn(|at| self.0.counts[at].load(Relaxed)),
             micros: self.0.micros.load(Relaxed),
+            exemplars: self.0.exemplars.read(),
         }
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

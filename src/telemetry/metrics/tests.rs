@@ -101,6 +101,31 @@ fn histogram_golden() {
 }
 
 #[test]
+fn exemplars_golden() {
+    let registry = Registry::default();
+    let took = registry.histogram_family("t_seconds", "Time.", 2, &["to"]).with(&["a"]);
+    took.observe(Duration::from_micros(700));
+    took.observe_with(Duration::from_micros(1_200), 0xabc);
+    took.observe_with(Duration::from_micros(1_300), 0x4bf92f3577b34da6a3ce929d0e0e4736);
+    took.observe_with(Duration::from_secs(61), 1);
+    let page = registry.render(Format::OpenMetrics);
+    let line = |bound: &str| {
+        let start = format!("t_seconds_bucket{{to=\"a\",le=\"{bound}\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&start)).expect("a bucket").to_owned()
+    };
+    assert_eq!(line("0.001"), "1");
+    let (newest, at) =
+        line("0.0025").rsplit_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).expect("words");
+    assert_eq!(newest, r##"3 # {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 0.0013"##);
+    let (second, rest) = at.split_once('.').expect("milliseconds");
+    assert!(second.parse::<u64>().is_ok_and(|at| at > 1_700_000_000) && rest.len() == 3, "{at}");
+    let beyond = line("+Inf");
+    assert!(beyond.starts_with(&format!(r##"4 # {{trace_id="{:032x}"}} 61 "##, 1)), "{beyond}");
+    let plain = registry.render(Format::Prometheus);
+    assert!(!plain.contains("trace_id"), "{plain}");
+}
+
+#[test]
 fn label_values_are_escaped() {
     let table = [
         ("plain", "plain"),

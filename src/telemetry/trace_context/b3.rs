@@ -5,8 +5,9 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{TraceContext, only, value};
+use super::{TraceContext, only};
 use crate::telemetry::hex;
+use crate::telemetry::values::Values;
 
 static B3: HeaderName = HeaderName::from_static("b3");
 static TRACE_ID: HeaderName = HeaderName::from_static("x-b3-traceid");
@@ -112,7 +113,7 @@ fn state_multi(headers: &HeaderMap) -> Option<State> {
     }
 }
 
-pub(super) fn write_single(context: &TraceContext, headers: &mut HeaderMap) {
+pub(super) fn write_single(context: &TraceContext, headers: &mut HeaderMap, values: &mut Values) {
     let mut text = [b'-'; 51];
     hex::write(&mut text[0..32], context.trace_id);
     hex::write(&mut text[33..49], context.span_id.into());
@@ -124,15 +125,15 @@ pub(super) fn write_single(context: &TraceContext, headers: &mut HeaderMap) {
     };
     text[50] = state.unwrap_or(b'-');
     let length = if state.is_some() { 51 } else { 49 };
-    headers.insert(&B3, value(&text[..length]));
+    headers.insert(&B3, values.value(&text[..length]));
 }
 
-pub(super) fn write_multi(context: &TraceContext, headers: &mut HeaderMap) {
+pub(super) fn write_multi(context: &TraceContext, headers: &mut HeaderMap, values: &mut Values) {
     let mut text = [0; 32];
     hex::write(&mut text, context.trace_id);
-    headers.insert(&TRACE_ID, value(&text));
+    headers.insert(&TRACE_ID, values.value(&text));
     hex::write(&mut text[..16], context.span_id.into());
-    headers.insert(&SPAN_ID, value(&text[..16]));
+    headers.insert(&SPAN_ID, values.value(&text[..16]));
     for stale in [&PARENT_SPAN_ID, &SAMPLED, &FLAGS] {
         headers.remove(stale);
     }

@@ -3,9 +3,10 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::tracestate::TRACESTATE;
-use super::{TraceContext, only, value};
+use super::tracestate::{TRACESTATE, attempt, set_attempt};
+use super::{TraceContext, only};
 use crate::telemetry::hex;
+use crate::telemetry::values::Values;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -40,18 +41,27 @@ fn parse(text: &[u8]) -> Option<TraceContext> {
     })
 }
 
-pub(super) fn write(context: &TraceContext, headers: &mut HeaderMap) {
+pub(super) fn write(context: &TraceContext, headers: &mut HeaderMap, values: &mut Values) {
     if headers.contains_key(&TRACESTATE)
         && read(headers).is_none_or(|caller| caller.trace_id != context.trace_id)
     {
+        // That a caller repeats itself is true in any trace.
+        let repeated = attempt(headers);
         headers.remove(&TRACESTATE);
+        if let Some(n) = repeated {
+            set_attempt(headers, n);
+        }
     }
-    let sampled = context.debug || context.sampled == Some(true);
+    // It has no word for a decision that is left open, and no flag would be taken for a no.
+    let Some(sampled) = context.sampled.or(context.debug.then_some(true)) else {
+        headers.remove(&TRACEPARENT);
+        return;
+    };
     let flags = (u8::from(sampled) * SAMPLED) | (u8::from(context.random) * RANDOM);
     let mut text = [b'-'; LENGTH];
     hex::write(&mut text[0..2], 0);
     hex::write(&mut text[3..35], context.trace_id);
     hex::write(&mut text[36..52], context.span_id.into());
     hex::write(&mut text[53..55], flags.into());
-    headers.insert(&TRACEPARENT, value(&text));
+    headers.insert(&TRACEPARENT, values.value(&text));
 }

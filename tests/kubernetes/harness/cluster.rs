@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::{Folder, Process, ask, assets, eventually, free_address, network};
+use super::{Folder, Process, ask, assets, eventually, free_address, network, running};
 
 /// The administrator's.
 const TOKEN: &str = "administrator-of-a-cluster-that-nobody-else-sees";
@@ -249,12 +249,7 @@ impl Cluster {
         let path = format!("/api/v1/namespaces/{namespace}/pods");
         let made = self.create(&path, pod);
         let name = made["metadata"]["name"].as_str().expect("a name");
-        let ips: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
-        let started = json!({"name": "outrigger-proxy", "image": "i", "imageID": "i",
-            "ready": true, "started": true, "restartCount": 0});
-        let status = json!({"status": {"phase": "Running", "podIP": ips[0]["ip"], "podIPs": ips,
-            "initContainerStatuses": [started]}});
-        self.done("PATCH", &format!("{path}/{name}/status"), &status)
+        self.done("PATCH", &format!("{path}/{name}/status"), &running(ips))
     }
 
     /// A token of a service account for an audience, bound to a pod where one is given.

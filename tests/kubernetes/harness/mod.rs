@@ -19,7 +19,7 @@ pub use app::{Answer, App, ask};
 pub use cluster::Cluster;
 pub use folder::Folder;
 pub use network::{free_address, network};
-pub use objects::{crd, pod, service, slice};
+pub use objects::{crd, pod, running, service, slice};
 pub use plane::Plane;
 pub use process::Process;
 pub use sidecar::Sidecar;

@@ -15,6 +15,15 @@ pub fn pod(name: &str, account: &str) -> Value {
     })
 }
 
+/// What kubelet says of one that runs at these addresses.
+pub fn running(ips: &[&str]) -> Value {
+    let ips: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
+    let started = json!({"name": "outrigger-proxy", "image": "i", "imageID": "i",
+        "ready": true, "started": true, "restartCount": 0});
+    json!({"status": {"phase": "Running", "podIP": ips[0]["ip"], "podIPs": ips,
+        "initContainerStatuses": [started]}})
+}
+
 /// A service at port 80, whose members somebody lists.
 pub fn service(name: &str) -> Value {
     json!({

@@ -34,8 +34,13 @@ impl Plane {
 
     /// Starts one that reaches the cluster by this kubeconfig, with more arguments.
     pub fn with(kubeconfig: PathBuf, arguments: &[&str]) -> Self {
+        Self::at(kubeconfig, free_address(), arguments)
+    }
+
+    /// The same, listening there.
+    pub fn at(kubeconfig: PathBuf, address: SocketAddr, arguments: &[&str]) -> Self {
         let folder = Folder::new("plane");
-        let (address, admin) = (free_address(), free_address());
+        let admin = free_address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
         command
             .env_clear()

@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
 use outrigger::control::kube::status::{
-    CONTROLLER, Kind, Picture, Reading, Subject, Verdicts, write,
+    CONTROLLER, Instead, Kind, Picture, Reading, Subject, Verdicts, write,
 };
 use outrigger::resources::{Origin, parse_documents};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn service() -> String {
 }
 
 /// What the reading side would make of what there is, beside the Service.
-async fn picture(cluster: &Cluster, kinds: &[Kind]) -> Picture {
+pub async fn picture(cluster: &Cluster, kinds: &[Kind]) -> Picture {
     let (mut text, mut subjects) = (service(), Vec::new());
     for &kind in kinds {
         for object in objects(cluster, kind).list(&Default::default()).await.expect("listed") {
@@ -51,7 +51,7 @@ async fn picture(cluster: &Cluster, kinds: &[Kind]) -> Picture {
                 }
                 Err(faults) => Reading::Faulty {
                     faults: faults.iter().map(ToString::to_string).collect(),
-                    fell_back: false,
+                    instead: Instead::Nothing,
                 },
             };
             subjects.push(Arc::new(Subject::of(kind, &object, reading).expect("whole")));
@@ -62,19 +62,19 @@ async fn picture(cluster: &Cluster, kinds: &[Kind]) -> Picture {
     Picture { subjects, verdicts }
 }
 
-async fn make(cluster: &Cluster, kind: Kind, name: &str, spec: Value) {
+pub async fn make(cluster: &Cluster, kind: Kind, name: &str, spec: Value) {
     let mut object = DynamicObject::new(name, &kind.resource());
     object.data = json!({"spec": spec});
     objects(cluster, kind).create(&PostParams::default(), &object).await.expect("made");
 }
 
-async fn status(cluster: &Cluster, kind: Kind, name: &str) -> (String, Value) {
+pub async fn status(cluster: &Cluster, kind: Kind, name: &str) -> (String, Value) {
     let object = objects(cluster, kind).get(name).await.expect("there");
     let version = object.metadata.resource_version.expect("a version");
     (version, object.data["status"].clone())
 }
 
-fn route(port: u16, backend: &str) -> Value {
+pub fn route(port: u16, backend: &str) -> Value {
     json!({
         "parentRefs": [{"group": "", "kind": "Service", "name": "api", "port": port}],
         "rules": [{"backendRefs": [{"name": backend, "port": 80}]}],
@@ -82,7 +82,7 @@ fn route(port: u16, backend: &str) -> Value {
 }
 
 /// `type=status/reason` of each condition.
-fn words(conditions: &Value) -> Vec<String> {
+pub fn words(conditions: &Value) -> Vec<String> {
     let word = |c: &Value, of: &str| c[of].as_str().unwrap_or_default().to_owned();
     let line =
         |c: &Value| format!("{}={}/{}", word(c, "type"), word(c, "status"), word(c, "reason"));

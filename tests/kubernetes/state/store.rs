@@ -266,9 +266,13 @@ async fn a_damaged_secret_is_said_and_what_is_known_stays() {
             panic!("{said}: it was opened");
         };
         assert!(source.to_string().contains(said), "{said}: {source}");
-        let refused = replica.store.commit(vec![put("b", Expect::Any, "2")]).await;
-        let Err(CommitError::Write(cause)) = refused else { panic!("{said}: {refused:?}") };
-        assert!(cause.to_string().contains(said), "{said}: {cause}");
+        // Until its watch has told, it refuses for what was wrong before.
+        eventually(said, || async {
+            let refused = replica.store.commit(vec![put("b", Expect::Any, "2")]).await;
+            let Err(CommitError::Write(cause)) = refused else { panic!("{said}: {refused:?}") };
+            cause.to_string().contains(said)
+        })
+        .await;
         assert_eq!(replica.told().1.len(), 1);
     }
     // Put right, it goes on; removed, too.

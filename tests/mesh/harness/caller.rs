@@ -168,6 +168,18 @@ impl Caller {
         self.converse("asker-1", vec![Say::Subscribe(subscription)], full)
     }
 
+    /// Says what became of a workload's traffic, and waits until it was heard.
+    ///
+    /// # Errors
+    /// What the session is refused with.
+    pub fn report(&self, workload: &str, traffic: v1::Traffic) -> Result<(), Status> {
+        let more = vec![Say::Traffic(traffic), Say::Heartbeat(v1::Heartbeat {})];
+        self.converse(workload, more, |heard| match heard {
+            Heard::Heartbeat(v1::Heartbeat {}) => Some(()),
+            _ => None,
+        })
+    }
+
     /// Stays in a session until it is ended, and never renews.
     pub fn outstay(&self, workload: &str) -> Status {
         let never = |_| None::<()>;

@@ -281,7 +281,7 @@ impl Drop for ControlPlane {
     }
 }
 
-fn die_with_us() -> io::Result<()> {
+pub(super) fn die_with_us() -> io::Result<()> {
     // SAFETY: a plain system call with valid arguments.
     match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
         0 => Ok(()),

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -26,7 +28,11 @@ pub struct Reply {
 
 impl H2Client {
     pub async fn connect(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect(to).await.expect("the sidecar listens");
+        Self::over(TcpStream::connect(to).await.expect("the sidecar listens")).await
+    }
+
+    /// The same on a stream that is there already.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         let (send, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
         tokio::spawn(async move {
             let _ = connection.await;
@@ -42,6 +48,23 @@ impl H2Client {
     ) -> (ResponseFuture, SendStream<Bytes>) {
         let mut send = self.0.clone().ready().await.expect("the connection is open");
         send.send_request(request, end).expect("a request that may be sent")
+    }
+
+    /// Opens a WebSocket, by extended CONNECT (RFC 8441).
+    pub async fn websocket(&self, uri: &str) -> (RecvStream, SendStream<Bytes>) {
+        let enabled = || self.0.is_extended_connect_protocol_enabled();
+        soon("SETTINGS_ENABLE_CONNECT_PROTOCOL", enabled).await;
+        let mut request = Request::builder()
+            .method(Method::CONNECT)
+            .uri(uri)
+            .header("sec-websocket-version", "13")
+            .body(())
+            .expect("a request");
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+        let (answer, send) = self.open(request, false).await;
+        let response = head(answer).await;
+        assert_eq!(response.status(), 200);
+        (response.into_body(), send)
     }
 
     /// One request with its whole body.
@@ -141,6 +164,15 @@ pub async fn next(body: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
         let _ = body.flow_control().release_capacity(data.len());
     }
     Some(data)
+}
+
+/// The next bytes of a body, at least so many.
+pub async fn take(body: &mut RecvStream, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < len {
+        bytes.extend_from_slice(&next(body).await.expect("bytes").expect("no error"));
+    }
+    bytes
 }
 
 /// The whole body as far as it came, and how it ended.

@@ -23,6 +23,7 @@ mod sidecar;
 mod table;
 mod wire;
 
+pub mod browser;
 pub mod caller;
 pub mod grpc;
 pub mod h2_app;

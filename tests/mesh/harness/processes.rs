@@ -39,6 +39,30 @@ impl Pod {
         ))
     }
 
+    /// A pod of two containers: `web`, which is restarted, and `late`, which starts when somebody
+    /// writes to its folder's pipe `image`. Each runs until the folder has the file `gone`, with its
+    /// number after it, and has what kubelet mounts into each.
+    pub fn of_two() -> Option<Pod> {
+        Self::of(&format!(
+            "{UNPRIVILEGED} ./proxy run --exit-with-app=2 --config config.yaml >access.log 2>log &\n\
+             sidecar=$!\n\
+             : >words\n\
+             mkfifo image\n\
+             run() {{\n\
+             mkdir -p pods/uid/containers/$1\n\
+             : >pods/uid/containers/$1/$2\n\
+             unshare --mount -- sh -c \"mount --bind pods/uid/containers/$1/$2 words\n\
+             : >runs$2\n\
+             until [ -e gone$2 ]; do sleep 0.05; done\"\n\
+             }}\n\
+             run web 1\n\
+             run web 2\n\
+             read -r _ <image\n\
+             run late 3\n\
+             wait $sidecar\n"
+        ))
+    }
+
     /// The sidecar alone in its process namespace.
     pub fn unshared() -> Option<Pod> {
         Self::of(&format!(

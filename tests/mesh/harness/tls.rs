@@ -37,6 +37,18 @@ pub fn client(issued: Option<&Issued>, alpn: &[&str]) -> ClientConfig {
     config
 }
 
+/// Says hello, and then nothing more.
+///
+/// # Errors
+/// The connection's.
+pub fn stall(to: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<TcpStream> {
+    let name = ServerName::try_from("sidecar.invalid").expect("a name");
+    let mut connection =
+        ClientConnection::new(Arc::clone(config), name).expect("a config that makes connections");
+    let mut stream = Wire::connect(to).stream;
+    connection.write_tls(&mut stream).map(|_| stream)
+}
+
 /// Shakes hands. In TLS 1.3 that succeeds before the server has judged the client's certificate.
 ///
 /// # Errors
@@ -132,7 +144,7 @@ fn accept(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<ServerEnd>
     Ok(end)
 }
 
-pub(super) fn server(issued: &Issued, alpn: &[&str]) -> ServerConfig {
+pub fn server(issued: &Issued, alpn: &[&str]) -> ServerConfig {
     let (chain, key) = parts(issued);
     let mut config = ServerConfig::builder()
         .with_client_cert_verifier(Arc::new(Gullible))

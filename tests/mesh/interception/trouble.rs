@@ -1,6 +1,9 @@
 //! What `outrigger-proxy init` says when it can't do its work, and what it leaves behind.
 
-use super::pod::{OUTSIDE, Pod, Voice, has};
+use std::io;
+use std::os::unix::process::CommandExt;
+
+use super::pod::{APP, Caller, NOWHERE, OUTSIDE, POD, Pod, Voice, at, has};
 use crate::harness::host::Host;
 
 /// Runs it, and returns what it says with the code that it leaves with.
@@ -36,6 +39,69 @@ fn rules_that_do_not_work_are_removed_and_the_cause_is_told() {
             assert!(!after.to_lowercase().contains("outrigger"), "{after}");
             assert!(backend == "iptables" || after == before, "{after}");
         }
+    }
+}
+
+/// What is in force, chain by chain in any order, but for those that iptables makes by being asked
+/// and leaves empty.
+fn rules(pod: &Pod) -> Vec<String> {
+    let state = pod.state();
+    let is_needless = |table: &&str| {
+        let of_iptables = table.starts_with("table ip ") || table.starts_with("table ip6 ");
+        of_iptables && !table.contains("OUTRIGGER")
+    };
+    let tables = state.split("\n}\n").filter(|table| !is_needless(table));
+    let chains = tables.flat_map(|table| table.split("\tchain "));
+    let mut chains: Vec<_> = chains.map(|chain| chain.trim_matches(['\n', '\t', '}'])).collect();
+    chains.sort_unstable();
+    chains.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn rules_of_an_earlier_run_outlive_one_that_fails() {
+    let Some(pod) = Pod::new().filter(|_| has("nft")) else { return };
+    let other = "table inet other {\nchain first { type filter hook output priority -300; \
+                 tcp dport 80 reject with tcp reset; }\n}";
+    pod.host.folder.write("other", other);
+    let rows = [
+        ("nft", "redirect", "nft"),
+        ("nft", "tproxy", "nft"),
+        ("nft", "redirect", "iptables"),
+        ("iptables", "tproxy", "nft"),
+        ("iptables", "redirect", "iptables"),
+    ];
+    for (first, mode, second) in rows {
+        let said = init(&pod.host, "", &format!("--mode {mode} --backend {first}"));
+        assert!(!said.contains("left with"), "{said}");
+        let before = rules(&pod);
+        pod.host.shell("nft -f other");
+        let said =
+            init(&pod.host, "", &format!("--backend {second} --exclude-outbound-ports 9999"));
+        assert_says(&said, &["left with 1", "don't work", "in force again"]);
+        pod.host.shell("nft delete table inet other");
+        assert_eq!(rules(&pod), before, "{first} {mode} {second}");
+        init(&pod.host, "", "--undo");
+    }
+}
+
+#[test]
+fn an_address_of_ipv6_may_come_later() {
+    for backend in ["nft", "iptables"] {
+        let Some(pod) = Pod::new() else { return };
+        pod.host.shell("ip -6 address flush dev mesh0");
+        let said = init(&pod.host, "", &format!("--backend {backend}"));
+        assert_eq!(said.matches("proved: a connection to").count(), 2, "{said}");
+        assert!(!said.contains("left with") && !said.contains("would not be caught"), "{said}");
+        pod.host.shell(&format!(
+            "ip -6 address add {}/64 dev mesh0 nodad\n\
+             ip -6 route replace default via {} dev mesh0 onlink",
+            POD[1], OUTSIDE[1]
+        ));
+        let sidecar = Voice::new(&pod.host, 15001, "sidecar", false);
+        let app = Caller { uid: APP, ..Caller::default() };
+        let heard = app.call(&pod.host, at(NOWHERE[1], 80));
+        assert!(heard.starts_with("sidecar"), "{backend}: {heard}");
+        drop(sidecar);
     }
 }
 
@@ -109,6 +175,69 @@ fn a_missing_program_is_named() {
     assert_says(&said, &["intercepted by nf_tables", "proved"]);
     assert!(!said.contains("warning"), "no program is needed: {said}");
     assert_says(&init(&pod.host, nothing, "--undo"), &["nothing is intercepted"]);
+}
+
+/// From the next program on, this process finds a kernel without nf_tables: there is no socket for
+/// it, neither ours nor that of iptables.
+fn without_nf_tables() -> io::Result<()> {
+    let [nr, domain, protocol] = [0, 16, 32];
+    // Whatever is not the number looked for jumps to the end, where everything is allowed.
+    let is = |number: libc::c_int, rest: u8| {
+        let code = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+        libc::sock_filter { code, jt: 0, jf: rest, k: number as u32 }
+    };
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let load = |at: u32| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at);
+    let end = |verdict: u32| statement(libc::BPF_RET | libc::BPF_K, verdict);
+    let mut filter = [
+        load(nr),
+        is(libc::SYS_socket as libc::c_int, 5),
+        load(domain),
+        is(libc::AF_NETLINK, 3),
+        load(protocol),
+        is(libc::NETLINK_NETFILTER, 1),
+        end(libc::SECCOMP_RET_ERRNO | libc::EPROTONOSUPPORT as u32),
+        end(libc::SECCOMP_RET_ALLOW),
+    ];
+    let len = filter.len() as libc::c_ushort;
+    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+    // SAFETY: the program outlives the call, which copies it.
+    match unsafe {
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+    } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[test]
+fn a_kernel_without_nf_tables_gets_the_rules_of_the_legacy_iptables() {
+    let Some(pod) = Pod::new().filter(|_| has("iptables-legacy-restore")) else { return };
+    let init = |arguments: &str| {
+        let mut command = pod.host.command(env!("CARGO_BIN_EXE_outrigger-proxy"));
+        command.arg("init").args(arguments.split_whitespace());
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        // SAFETY: it is one system call, and touches nothing of ours.
+        unsafe { command.pre_exec(without_nf_tables) };
+        let output = command.output().expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let listed = || {
+        pod.host.shell("iptables-legacy-save; ip6tables-legacy-save").matches("OUTRIGGER").count()
+    };
+    // `iptables` is the other kind on most systems.
+    for arguments in ["", "--backend iptables", "--backend auto --mode tproxy"] {
+        let (code, said) = init(arguments);
+        assert_eq!(code, Some(0), "{arguments}: {said}");
+        assert_says(&said, &["intercepted by iptables", "proved: a connection to"]);
+        assert!(listed() > 0, "{arguments}: {said}");
+    }
+    let (code, said) = init("--backend nft");
+    assert_eq!(code, Some(1), "{said}");
+    assert_says(&said, &["does not take rules of nf_tables", "in force again"]);
+    assert!(listed() > 0, "what there was stays: {said}");
+    let (code, said) = init("--undo");
+    assert_eq!((code, listed()), (Some(0), 0), "{said}");
 }
 
 #[test]

@@ -68,6 +68,32 @@ fn the_app_sees_each_client() {
 }
 
 #[test]
+fn a_client_keeps_its_ports_to_itself() {
+    for family in Family::BOTH {
+        let Some(pods) = Pods::new(family) else { return };
+        let server = pods.pod("web-1").tproxy().start();
+        let _app = server.app(9000, |at| {
+            App::raw_at(at, |mut wire| {
+                let from = wire.stream.peer_addr().expect("it is connected").port();
+                let _ = wire.try_send(from.to_be_bytes());
+                let _ = wire.try_take(1);
+            })
+        });
+        let client = pods.pod("client-1").start();
+        let mut wires: Vec<_> = (0..5).map(|_| client.connect(server.at(9000))).collect();
+        let mut seen: Vec<u16> = wires
+            .iter_mut()
+            .map(|wire| u16::from_be_bytes(wire.take(2).try_into().expect("two bytes")))
+            .collect();
+        // Where no kernel chooses a port for a client, unless it is told to.
+        assert!(seen.iter().all(|port| (1024..32768).contains(port)), "{seen:?}");
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 5, "{seen:?}");
+    }
+}
+
+#[test]
 fn without_the_capability_it_says_what_is_missing() {
     let Some(pods) = Pods::new(Family::V4) else { return };
     let pod = pods.unmeshed("web-1");

@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::outbound::explain::{Chosen, Considered, Explained, Outcome, Sent, Took, considered};
 use crate::outbound::{Backend, Rule, Snapshot, Target};
+use crate::resources::nearest;
 
 /// The outcome of a request for a service that the picture does not have.
 pub fn missing(service: &ServiceName, known: bool) -> Value {
@@ -26,26 +27,38 @@ pub fn missing(service: &ServiceName, known: bool) -> Value {
 }
 
 pub fn unknown(snapshot: &Snapshot, service: &ServiceName, known: bool) -> Vec<String> {
+    let mut why = Vec::new();
     if !known {
-        return vec![
-            format!("this sidecar was not told of {service}"),
+        why.push(format!("this sidecar was not told of {service}"));
+        why.push(
             "the control plane will be asked on first use, and the request waits for its answer"
                 .to_owned(),
-        ];
+        );
+        why.extend(meant(snapshot, service));
+        return why;
     }
-    let mut why = vec![format!("this sidecar was told that there is no service {service}")];
+    why.push(format!("this sidecar was told that there is no service {service}"));
     let near = |other: &&ServiceName| other.name == service.name;
     let mut others: Vec<String> =
         snapshot.targets.keys().filter(near).map(ToString::to_string).collect();
     others.sort();
     if !others.is_empty() {
         why.push(format!("there is {}", others.join(" and ")));
+    } else {
+        why.extend(meant(snapshot, service));
     }
     why.push(
         "a request that is sent to an address which no service has follows `outbound.unknown`"
             .to_owned(),
     );
     why
+}
+
+/// The service that a slip of the finger may have missed.
+fn meant(snapshot: &Snapshot, service: &ServiceName) -> Option<String> {
+    let known: Vec<String> = snapshot.targets.keys().map(ToString::to_string).collect();
+    let near = nearest(&service.to_string(), known.iter().map(String::as_str))?;
+    Some(format!("did you mean {near}?"))
 }
 
 /// All about a request for a service that there is.

@@ -5,7 +5,7 @@
 //! is under the same policies to its end.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use tonic::Status;
 use tracing::warn;
@@ -14,17 +14,28 @@ use super::Session;
 use super::judged::quoted;
 use crate::control::api::convert;
 use crate::control::catalog::Known;
+use crate::model::ServiceName;
 use crate::resources::Labels;
+use crate::telemetry::log::Repeats;
 use crate::wire::v1;
 use crate::wire::v1::to_sidecar::Message as Tell;
 
-/// What one sidecar was told of its callers.
-#[derive(Default)]
+/// How often the log says that a sidecar's reports can't be used.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// What one sidecar was told of its callers, and what was wrong with what it said of them.
 pub struct Governed {
     /// The manifests; `None`: nothing yet.
     told: Option<Vec<Arc<str>>>,
     /// The workload's, since it was known.
     labels: Option<Labels>,
+    refused: Repeats,
+}
+
+impl Default for Governed {
+    fn default() -> Self {
+        Self { told: None, labels: None, refused: Repeats::every(SELDOM) }
+    }
 }
 
 impl Session {
@@ -79,11 +90,36 @@ impl Session {
     }
 
     /// What the sidecar saw.
-    pub(super) fn reported(&self, report: v1::Report) {
+    pub(super) fn reported(&mut self, report: v1::Report) {
         let workload = (self.peer.id.namespace(), self.workload.as_str());
         match convert::report(report) {
             Ok(report) => self.desk.plaintext.take(workload, report, SystemTime::now()),
-            Err(error) => warn!(workload = self.workload, "a report can't be used: {error}"),
+            Err(error) => {
+                if let Some(left_out) = self.governed.refused.note("report", Instant::now()) {
+                    let workload = &self.workload;
+                    warn!(workload, left_out, "a report can't be used: {error}");
+                }
+            }
+        }
+    }
+
+    /// What became of its traffic. Who has no turn is not even read.
+    pub(super) fn traffic(&mut self, traffic: v1::Traffic) {
+        let Some(turn) = self.source.admit(SystemTime::now()) else { return };
+        match convert::traffic(traffic) {
+            Ok(mut report) => {
+                let follows = |of: &str| {
+                    ServiceName::parse(of, "").is_ok_and(|name| self.subscriptions.follows(&name))
+                };
+                report.endpoints.retain(|of| !of.is_used || follows(&of.service));
+                turn.take(report, &self.desk.catalog);
+            }
+            Err(error) => {
+                if let Some(left_out) = self.governed.refused.note("traffic", Instant::now()) {
+                    let workload = &self.workload;
+                    warn!(workload, left_out, "what it says of its traffic can't be used: {error}");
+                }
+            }
         }
     }
 }

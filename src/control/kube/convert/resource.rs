@@ -1,15 +1,18 @@
 //! Routes, policies and workloads: read by the same strict decoder as a file.
 //!
 //! The API server's schema has let them in, but it can't say everything that must hold; what it let
-//! in and the mesh can't act on is a fault, said in the object's status. Of a route only those
-//! parents count that are Services: the others are a gateway's.
+//! in and the mesh can't act on is a fault, said in the object's status; of an access policy the
+//! strict one that then counts comes with it. Of a route only those parents count that are Services:
+//! the others are a gateway's.
 
-use kube::api::DynamicObject;
+use std::sync::Arc;
+
+use kube::api::{DynamicObject, ObjectMeta};
 use serde_json::{Value, json};
 
-use super::{created_ms, version};
+use super::{created_ms, metadata, version};
 use crate::control::catalog::Held;
-use crate::resources::{Fault, Origin, parse_documents};
+use crate::resources::{AccessPolicy, Fault, Origin, Resource, parse_documents};
 
 /// What became of an object.
 #[derive(Debug)]
@@ -17,7 +20,11 @@ pub enum Judged {
     /// It is not for the mesh.
     Foreign,
     Sound(Held),
-    Faulty(Vec<Fault>),
+    Faulty {
+        faults: Vec<Fault>,
+        /// What counts for an access policy of which no good form is known.
+        strict: Option<Held>,
+    },
 }
 
 /// Reads an object of a kind that may be written in a file.
@@ -46,15 +53,21 @@ pub fn judge(api_version: &str, kind: &str, object: DynamicObject) -> Judged {
     });
     let origin = Origin::file(format!("{kind} {name}"));
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    match parse_documents(&document.to_string(), &origin, namespace).map(|mut all| all.pop()) {
-        Ok(Some(resource)) => Judged::Sound(Held {
-            resource: resource.into(),
-            version: version(&meta),
-            created_ms: created_ms(&meta),
-        }),
+    let manifest = document.to_string();
+    match parse_documents(&manifest, &origin, namespace).map(|mut all| all.pop()) {
+        Ok(Some(resource)) => Judged::Sound(held(resource, &meta)),
         Ok(None) => Judged::Foreign,
-        Err(faults) => Judged::Faulty(faults),
+        Err(faults) => {
+            let of_access = metadata(&meta).filter(|_| kind == "AccessPolicy");
+            let policy = of_access.map(|of| Arc::new(AccessPolicy::in_place_of(&manifest, of)));
+            let strict = policy.map(|policy| held(Resource::AccessPolicy(policy), &meta));
+            Judged::Faulty { faults, strict }
+        }
     }
+}
+
+fn held(resource: Resource, meta: &ObjectMeta) -> Held {
+    Held { resource: resource.into(), version: version(meta), created_ms: created_ms(meta) }
 }
 
 /// The API server fills in `group` and `kind`, which mean a Gateway unless somebody said otherwise.

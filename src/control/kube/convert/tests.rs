@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::control::catalog::Pod;
-use crate::model::Protocol;
+use crate::model::{Mtls, Protocol};
 use crate::resources::{Resource, TargetPort};
 
 /// What an API server adds to whatever somebody wrote.
@@ -285,8 +285,15 @@ fn what_the_mesh_cannot_act_on_is_a_fault_with_its_path() {
     let sound = judged("TrafficPolicy", ours, json!({"timeouts": {"request": "1s"}}));
     assert!(matches!(sound, Judged::Sound(_)), "{sound:?}");
     let faulty = judged("TrafficPolicy", ours, json!({"timeouts": {"request": "soon"}}));
-    let Judged::Faulty(faults) = faulty else { panic!("{faulty:?}") };
+    let Judged::Faulty { faults, strict: None } = faulty else { panic!("{faulty:?}") };
     assert_eq!(faults[0].path, "spec.timeouts.request");
+    let of_access = json!({"selector": {"matchLabels": {"app": "web"}}, "mtls": "permissive",
+        "mode": "observe"});
+    let faulty = judged("AccessPolicy", ours, of_access);
+    let Judged::Faulty { strict: Some(held), .. } = faulty else { panic!("{faulty:?}") };
+    let Resource::AccessPolicy(policy) = &*held.resource else { panic!("{held:?}") };
+    assert_eq!(policy.scope(), "workloads with app=web of namespace shop");
+    assert_eq!((policy.mtls, held.version), (Some(Mtls::Strict), 4711));
     let workload = judged("Workload", ours, json!({"address": "10.0.0.1"}));
     assert!(matches!(workload, Judged::Sound(_)), "{workload:?}");
 }

@@ -95,9 +95,12 @@ impl Writer {
         loop {
             tokio::select! {
                 _ = looks.tick() => {
-                    if let Err(failure) = self.look().await && !unheard {
+                    if let Err(failure) = self.look().await {
+                        let why = chain(&failure);
+                        if self.picture.watch.lost(why.clone()) && !unheard {
+                            warn!("what was read before stays: {why}");
+                        }
                         unheard = true;
-                        warn!("what was read before stays: {}", chain(&failure));
                     }
                 }
                 first = asked.recv() => {
@@ -111,6 +114,7 @@ impl Writer {
                 Some(event) = events.next() => match event {
                     Ok(seen) => {
                         unheard = false;
+                        self.picture.heard();
                         self.hear(seen).await;
                     }
                     Err(error) => {
@@ -123,6 +127,7 @@ impl Writer {
     }
 
     fn unheard(&self, error: &watcher::Error, again: bool) {
+        self.picture.watch.lost(chain(error));
         if !again {
             let (secret, error) = (self.place.shown(), chain(error));
             warn!("{secret} can't be followed; what was read before stays: {error}");

@@ -1,20 +1,21 @@
 //! What an object's status should say, and whether that is what it says: the core, pure.
 //!
 //! Routes as the Gateway API has it: an entry for each Service among the parents, under our name;
-//! what other controllers wrote stays. Policies as its GEP-713: `Accepted` with a reason. A time of
-//! transition stays as long as the condition's status does.
+//! what other controllers wrote stays. Policies as its GEP-713: `Accepted` with a reason; workloads
+//! likewise, and whether they are meshed. A time of transition stays as long as the condition's
+//! status does.
 
 use serde_json::{Map, Value, json};
 
 use super::verdict::{Verdict, Verdicts};
-use super::{CONTROLLER, Reading, Subject};
+use super::{CONTROLLER, Instead, Kind, Reading, Subject};
 use crate::resources::attach::Condition;
 
 /// What `kubectl describe` still shows in reasonable length; Kubernetes takes 32 KiB. Arbitrary.
 const LONGEST: usize = 4096;
 
 /// The types of condition that are ours to write into a policy.
-const OURS: [&str; 3] = ["Accepted", "Conflicted", "ResolvedRefs"];
+const OURS: [&str; 4] = ["Accepted", "Conflicted", "Meshed", "ResolvedRefs"];
 
 /// A condition without its times.
 struct Said {
@@ -30,7 +31,11 @@ pub fn due(subject: &Subject, verdicts: &Verdicts, now: &str) -> Option<Value> {
     // One that left us keeps nothing of ours.
     let is_foreign = subject.id.kind.is_route() && !subject.parent_refs.iter().any(is_service);
     let is_settled = verdict.is_some() || is_foreign;
-    if !is_settled && !matches!(subject.reading, Reading::Faulty { fell_back: false, .. }) {
+    let stands_alone = match &subject.reading {
+        Reading::Sound => false,
+        Reading::Faulty { instead, .. } => *instead != Instead::Before,
+    };
+    if !is_settled && !stands_alone {
         return None;
     }
     let (field, next) = if subject.id.kind.is_route() {
@@ -83,7 +88,7 @@ fn of_parent(subject: &Subject, verdict: Option<&Verdict>, at: usize) -> Vec<Sai
     let accepted = |status, reason, message| Said { of: "Accepted", status, reason, message };
     let (faults, fell_back) = match &subject.reading {
         Reading::Sound => (None, false),
-        Reading::Faulty { faults, fell_back } => (Some(listed(faults)), *fell_back),
+        Reading::Faulty { faults, instead } => (Some(listed(faults)), *instead == Instead::Before),
     };
     if let (Some(faults), false) = (&faults, fell_back) {
         return vec![accepted(false, "UnsupportedValue", faults.clone())];
@@ -117,12 +122,25 @@ fn of_parent(subject: &Subject, verdict: Option<&Verdict>, at: usize) -> Vec<Sai
 
 fn policy(subject: &Subject, verdict: Option<&Verdict>, now: &str) -> Value {
     let said = match (&subject.reading, verdict) {
-        (Reading::Faulty { faults, fell_back }, _) => {
-            let before = if *fell_back { "what it said before is in use: " } else { "" };
-            let message = format!("{before}{}", listed(faults));
+        (Reading::Faulty { faults, instead }, _) => {
+            let counts = match instead {
+                Instead::Nothing => String::new(),
+                Instead::Before => "what it said before is in use: ".to_owned(),
+                Instead::Strict(scope) => {
+                    format!("until it can be read it counts as `mtls: strict` for {scope}: ")
+                }
+            };
+            let message = format!("{counts}{}", listed(faults));
             vec![Said { of: "Accepted", status: false, reason: "Invalid", message }]
         }
-        (Reading::Sound, verdict) => of_policy(verdict.unwrap_or(&Verdict::default())),
+        (Reading::Sound, verdict) => {
+            let none = Verdict::default();
+            let verdict = verdict.unwrap_or(&none);
+            match subject.id.kind {
+                Kind::Workload => of_workload(verdict),
+                _ => of_policy(verdict),
+            }
+        }
     };
     merged(subject.status.get("conditions"), said, subject, now, true)
 }
@@ -151,6 +169,29 @@ fn of_policy(verdict: &Verdict) -> Vec<Said> {
         said.push(Said { of: "Conflicted", status: true, reason: "Conflicted", message });
     }
     said
+}
+
+fn of_workload(verdict: &Verdict) -> Vec<Said> {
+    let accepted = |message: &str| Said {
+        of: "Accepted",
+        status: true,
+        reason: "Accepted",
+        message: message.to_owned(),
+    };
+    let meshed = |status, reason, message| Said { of: "Meshed", status, reason, message };
+    let (reason, how) = match &verdict.account {
+        Some(account) => {
+            let how =
+                format!("callers take it only with the identity of service account {account}");
+            ("ServiceAccount", how)
+        }
+        None => {
+            let how = "it has no serviceAccount: callers reach it in plaintext".to_owned();
+            ("NoServiceAccount", how)
+        }
+    };
+    let is_meshed = verdict.account.is_some();
+    vec![accepted("services may select it"), meshed(is_meshed, reason, how)]
 }
 
 fn resolved(missing: &[String]) -> Said {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::due::due;
 use super::*;
 use crate::resources::attach::Condition;
+use crate::resources::{Origin, parse_documents};
 
 const NOW: &str = "2026-01-01T00:00:00Z";
 
@@ -29,7 +30,7 @@ fn verdicts(kind: Kind, on: &[Condition], missing: &[&str]) -> Verdicts {
     let on = on.iter().map(|how| ("Service web".to_owned(), how.clone())).collect();
     let missing = missing.iter().map(|what| what.to_string()).collect();
     let id = Id { kind, namespace: "shop".into(), name: "x".into() };
-    verdicts.put(id, Verdict { on, missing });
+    verdicts.put(id, Verdict { on, missing, account: None });
     verdicts
 }
 
@@ -37,8 +38,8 @@ fn not_found() -> Condition {
     Condition::TargetNotFound { what: "Service web".into() }
 }
 
-fn faulty(fell_back: bool) -> Reading {
-    Reading::Faulty { faults: vec!["spec.rules[0]: wrong".into()], fell_back }
+fn faulty(instead: Instead) -> Reading {
+    Reading::Faulty { faults: vec!["spec.rules[0]: wrong".into()], instead }
 }
 
 /// `type=status/reason` of each condition.
@@ -117,12 +118,12 @@ fn entries_of_others_stay_and_stale_ones_of_ours_go() {
 fn a_route_that_can_not_be_used_says_why() {
     let kind = Kind::HttpRoute;
     let mut subject = subject(kind, &[parent("web")], Value::Null);
-    subject.reading = faulty(false);
+    subject.reading = faulty(Instead::Nothing);
     let said = due(&subject, &Verdicts::default(), NOW).expect("new");
     let conditions = &said["parents"][0]["conditions"];
     assert_eq!(words(conditions), ["Accepted=False/UnsupportedValue"]);
     assert_eq!(conditions[0]["message"], "spec.rules[0]: wrong");
-    subject.reading = faulty(true);
+    subject.reading = faulty(Instead::Before);
     assert_eq!(due(&subject, &Verdicts::default(), NOW), None, "how it stands is not known yet");
     let said = due(&subject, &verdicts(kind, &[Condition::Accepted], &[]), NOW).expect("new");
     let conditions = &said["parents"][0]["conditions"];
@@ -168,9 +169,43 @@ fn a_policy_is_accepted_conflicted_or_without_target() {
         assert!(!text.contains("older") && text.contains("Theirs"), "{text}");
     }
     let mut subject = subject(kind, &[], Value::Null);
-    subject.reading = faulty(true);
+    subject.reading = faulty(Instead::Before);
     let said = due(&subject, &verdicts(kind, &[Condition::Accepted], &[]), NOW).expect("new");
     assert_eq!(words(&said["conditions"]), ["Accepted=False/Invalid"]);
+}
+
+#[test]
+fn a_workload_is_accepted_and_says_whether_it_is_meshed() {
+    let manifest = |spec: &str| {
+        let head = "apiVersion: outrigger.dev/v1alpha1\nkind: Workload\nmetadata: {name: x}\n";
+        let text = format!("{head}spec: {{address: 10.0.0.1{spec}}}\n");
+        parse_documents(&text, &Origin::file("x"), "shop").expect("sound")
+    };
+    let subject = subject(Kind::Workload, &[], Value::Null);
+    assert_eq!(due(&subject, &Verdicts::default(), NOW), None, "it is not in use yet");
+    for (spec, meshed, part) in [
+        (", serviceAccount: web", "Meshed=True/ServiceAccount", "service account web"),
+        ("", "Meshed=False/NoServiceAccount", "in plaintext"),
+    ] {
+        let said = due(&subject, &Verdicts::of(&manifest(spec)), NOW).expect("new");
+        assert_eq!(words(&said["conditions"]), ["Accepted=True/Accepted", meshed]);
+        let message = said["conditions"][1]["message"].as_str().expect("text");
+        assert!(message.contains(part), "{message}");
+    }
+    let mut faulty_one = subject.clone();
+    faulty_one.reading = faulty(Instead::Nothing);
+    let said = due(&faulty_one, &Verdicts::default(), NOW).expect("new");
+    assert_eq!(words(&said["conditions"]), ["Accepted=False/Invalid"]);
+}
+
+#[test]
+fn an_access_policy_that_can_not_be_read_says_that_it_counts_as_strict() {
+    let mut subject = subject(Kind::AccessPolicy, &[], Value::Null);
+    subject.reading = faulty(Instead::Strict("namespace shop".into()));
+    let said = due(&subject, &Verdicts::default(), NOW).expect("new");
+    assert_eq!(words(&said["conditions"]), ["Accepted=False/Invalid"]);
+    let message = said["conditions"][0]["message"].as_str().expect("text");
+    assert!(message.contains("counts as `mtls: strict` for namespace shop: spec"), "{message}");
 }
 
 /// Kubernetes takes 32 KiB, and nobody reads as much.
@@ -178,7 +213,7 @@ fn a_policy_is_accepted_conflicted_or_without_target() {
 fn a_long_message_is_cut_between_characters() {
     let mut subject = subject(Kind::AccessPolicy, &[], Value::Null);
     let faults = (0..2000).map(|n| format!("fäult {n}")).collect();
-    subject.reading = Reading::Faulty { faults, fell_back: false };
+    subject.reading = Reading::Faulty { faults, instead: Instead::Nothing };
     let said = due(&subject, &Verdicts::default(), NOW).expect("new");
     let message = said["conditions"][0]["message"].as_str().expect("text");
     assert!(message.len() < 5000 && message.ends_with('…'), "{}", message.len());

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::{Id, Kind};
 use crate::model::ServiceName;
-use crate::resources::Resource;
 use crate::resources::attach::{self, Condition, conditions};
+use crate::resources::{Metadata, Resource};
 
 /// Of all objects that are in use.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,11 +18,14 @@ pub struct Verdict {
     pub on: Vec<(String, Condition)>,
     /// What it sends requests to, and is not there.
     pub missing: Vec<String>,
+    /// Of a workload: the account whose identity it must prove, if it is meshed.
+    pub account: Option<String>,
 }
 
 impl Verdicts {
     /// With all that there is, Services included.
     pub fn of<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Self {
+        let resources: Vec<&Resource> = resources.into_iter().collect();
         let standing = |of: attach::Standing<'_>| {
             let metadata = of.resource.metadata();
             let kind = match of.resource {
@@ -34,9 +37,13 @@ impl Verdicts {
             };
             let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());
             let missing = of.missing.iter().map(shown).collect();
-            Some((Id { kind, namespace, name }, Verdict { on: of.on, missing }))
+            let verdict = Verdict { on: of.on, missing, account: None };
+            Some((Id { kind, namespace, name }, verdict))
         };
-        Self(conditions(resources).into_iter().filter_map(standing).collect())
+        let workloads = resources.iter().filter_map(|resource| workload(resource));
+        let mut all: HashMap<Id, Verdict> = workloads.collect();
+        all.extend(conditions(resources).into_iter().filter_map(standing));
+        Self(all)
     }
 
     /// Adds one, for kinds that nothing else stands against.
@@ -47,6 +54,15 @@ impl Verdicts {
     pub fn of_id(&self, id: &Id) -> Option<&Verdict> {
         self.0.get(id)
     }
+}
+
+/// Nothing else stands against one: it is in use as it is.
+fn workload(resource: &Resource) -> Option<(Id, Verdict)> {
+    let Resource::Workload(workload) = resource else { return None };
+    let Metadata { namespace, name, .. } = &workload.metadata;
+    let id = Id { kind: Kind::Workload, namespace: namespace.clone(), name: name.clone() };
+    let account = workload.service_account.clone();
+    Some((id, Verdict { account, ..Verdict::default() }))
 }
 
 fn shown(ServiceName { name, namespace, port }: &ServiceName) -> String {

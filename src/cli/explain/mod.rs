@@ -1,7 +1,10 @@
-//! `outrigger explain`: what a sidecar would do with a request, and why, for people to read.
+//! `outrigger explain`: what a sidecar would do with a request, and why, for people to read; or what
+//! a reason means.
 //!
 //! The sidecar decides and says so in sentences; this only writes its question, and lays out the
 //! answer. A question that can't be read leaves with 2, as wrong usage does.
+
+mod reason;
 
 use std::process::ExitCode;
 
@@ -9,17 +12,22 @@ use clap::Args;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::ask::{self, Error, Question, Target};
-use super::output::{self, Format};
-use super::rows::{text, words};
-use super::{FAILED, INVALID, chain, complain, emit};
+use crate::cli::ask::{self, Error, Question, Target};
+use crate::cli::output::{self, Format};
+use crate::cli::rows::{text, words};
+use crate::cli::{FAILED, INVALID, chain, complain, emit};
+use crate::model::Reason;
 
 /// A request that is not sent.
 #[derive(Args, Debug)]
-pub(super) struct Explain {
-    /// The service that is asked for, as name.namespace:port; a bare name is in the sidecar's own
-    /// namespace
-    service: String,
+pub(in crate::cli) struct Explain {
+    /// The service that is asked for, as name.namespace:port, where name:port is in the sidecar's
+    /// own namespace; or a reason, such as circuit-open
+    #[arg(value_name = "SERVICE|REASON", required_unless_present = "list")]
+    service: Option<String>,
+    /// List every reason
+    #[arg(long, conflicts_with = "service")]
+    list: bool,
     /// The request's method
     #[arg(long, default_value = "GET")]
     method: String,
@@ -40,8 +48,17 @@ pub(super) struct Explain {
 }
 
 impl Explain {
-    pub(super) fn run(self) -> ExitCode {
+    pub(in crate::cli) fn run(self) -> ExitCode {
         let Target { admin, output } = self.target;
+        let word = match &self.service {
+            Some(word) => word,
+            None => return reason::list(output.format),
+        };
+        if let Some(reason) = Reason::parse(word.as_bytes()) {
+            return reason::show(reason, output.format);
+        }
+        // Said where the sidecar would only say that the port is missing.
+        let meant = || (!word.contains(':')).then(|| reason::fault(word, admin));
         match ask::asked(admin, &Question::get(self.question(), None)) {
             Ok(body) => match serde_json::from_slice::<Value>(&body) {
                 Ok(answer) => emit(&show(&answer, output.format)),
@@ -51,10 +68,17 @@ impl Explain {
                 }
             },
             Err(Error::Refused { status: StatusCode::BAD_REQUEST, body, .. }) => {
-                body.lines().for_each(|fault| complain(&fault));
+                for fault in body.lines() {
+                    let said = if fault.starts_with("service:") { meant() } else { None };
+                    complain(&said.as_deref().unwrap_or(fault));
+                }
                 ExitCode::from(INVALID)
             }
             Err(error) => {
+                if let Some(meant) = meant() {
+                    complain(&meant);
+                    return ExitCode::from(INVALID);
+                }
                 complain(&format!("error: {}", chain(&error)));
                 ExitCode::from(FAILED)
             }
@@ -62,9 +86,9 @@ impl Explain {
     }
 
     fn question(&self) -> String {
-        let Self { service, method, path, header, host, source, target: _ } = self;
-        let required = [("service", service), ("method", method), ("path", path)];
-        let optional = [("host", host), ("source", source)];
+        let Self { service, list: _, method, path, header, host, source, target: _ } = self;
+        let required = [("method", method), ("path", path)];
+        let optional = [("service", service), ("host", host), ("source", source)];
         let optional = optional.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
         let headers = header.iter().map(|line| ("header", line));
         let pairs = required.into_iter().chain(optional).chain(headers);

@@ -1,0 +1,324 @@
+//! `outrigger stat`, `edges`, `top` and `traces`: what became of the mesh's traffic, as the control
+//! plane remembers it.
+//!
+//! `calls` asks and has the answers as JSON, in the words of the control plane's own `/api`; tables
+//! and the `waterfall` are made of that. What each answer is worth stands beside it: which replica
+//! gave it, and how many sidecars tell that one.
+
+mod calls;
+mod top;
+mod waterfall;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::super::duration;
+use super::super::output::{Format, Output, render};
+use super::error::Error;
+use super::place::Connection;
+use super::session::{Session, Target};
+use super::{Answer, conclude};
+pub(in crate::cli) use top::Top;
+
+/// What is asked about.
+#[derive(Args, Debug)]
+pub(super) struct About {
+    /// One service: its name, or name.namespace
+    service: Option<String>,
+    /// The namespace; of all unless said
+    #[arg(long, short = 'n')]
+    namespace: Option<String>,
+}
+
+impl About {
+    /// As calls write it: `name.namespace`, and the namespace; each may be empty.
+    fn asked(&self) -> (String, String) {
+        let namespace = self.namespace.as_deref();
+        match &self.service {
+            Some(name) if name.contains('.') => (name.clone(), String::new()),
+            Some(name) => match name.as_str() {
+                // What is outside is in no namespace.
+                "external" | "unmeshed" => (name.clone(), String::new()),
+                name => (format!("{name}.{}", namespace.unwrap_or("default")), String::new()),
+            },
+            None => (String::new(), namespace.unwrap_or_default().to_owned()),
+        }
+    }
+}
+
+/// How services fare.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Stat {
+    #[command(flatten)]
+    about: About,
+    /// The time that the numbers are about, from 10s to 30m
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = window)]
+    window: Duration,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Who calls whom.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Edges {
+    #[command(flatten)]
+    about: About,
+    /// The time that the numbers are about, from 10s to 30m
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = window)]
+    window: Duration,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Requests that were kept.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Traces {
+    /// One trace, by its id: all that was kept of it
+    #[arg(conflicts_with_all = ["service", "failed", "slower_than", "limit"])]
+    id: Option<String>,
+    /// Those that a service took part in: name.namespace, or a name of the namespace default
+    #[arg(long, short = 's', value_name = "NAME")]
+    service: Option<String>,
+    /// Only those in which something failed
+    #[arg(long)]
+    failed: bool,
+    /// Only those that took longer
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    slower_than: Option<Duration>,
+    /// At most so many, the newest
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: Option<u32>,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Stat {
+    pub(in crate::cli) fn run(&self) -> ExitCode {
+        conclude(async {
+            let session = Session::open(&Target::of(&self.connection)?).await?;
+            let told = session.stat(self.about.asked(), self.window).await?;
+            Ok(shown(&told, "services", service_row, self.output.format))
+        })
+    }
+}
+
+impl Edges {
+    pub(in crate::cli) fn run(&self) -> ExitCode {
+        conclude(async {
+            let session = Session::open(&Target::of(&self.connection)?).await?;
+            let told = session.edges(self.about.asked(), self.window).await?;
+            Ok(shown(&told, "edges", edge_row, self.output.format))
+        })
+    }
+}
+
+impl Traces {
+    pub(in crate::cli) fn run(&self) -> ExitCode {
+        conclude(self.ask())
+    }
+
+    async fn ask(&self) -> Result<Answer, Error> {
+        let session = Session::open(&Target::of(&self.connection)?).await?;
+        let format = self.output.format;
+        if let Some(id) = &self.id {
+            let told = session.trace(id).await?;
+            let data = match format {
+                Format::Table => waterfall::waterfall(&told),
+                Format::Json | Format::Yaml => render(&told, None, format),
+            };
+            return Ok(Answer { data, remark: String::new() });
+        }
+        let about = About { service: self.service.clone(), namespace: None };
+        let told = session
+            .traces(about.asked().0, self.failed, self.slower_than, self.limit.unwrap_or_default())
+            .await?;
+        let mut answer = shown(&told, "traces", trace_row, format);
+        if format == Format::Table && told["traces"].as_array().is_some_and(Vec::is_empty) {
+            answer.remark = "nothing was kept; failed and slow requests always are, others as \
+                             sidecars sample them (telemetry.traces)"
+                .to_owned();
+        }
+        Ok(answer)
+    }
+}
+
+/// The whole answer, or its rows as a table.
+fn shown(told: &Value, list: &str, row: fn(&Value) -> Option<Value>, format: Format) -> Answer {
+    let data = match format {
+        Format::Json | Format::Yaml => render(told, None, format),
+        Format::Table => {
+            let rows = told[list].as_array().into_iter().flatten();
+            let rows: Vec<Value> = rows.filter_map(row).collect();
+            render(&json!({ list: rows }), Some(list), format)
+        }
+    };
+    Answer { data, remark: remark(told) }
+}
+
+/// What an answer is worth.
+fn remark(told: &Value) -> String {
+    let sidecars = &told["sidecars"];
+    let replica = told["replica"].as_str().unwrap_or_default();
+    let span = super::shown::span(Duration::from_secs(told["windowS"].as_u64().unwrap_or(0)));
+    let more = match told["leftOut"].as_u64() {
+        Some(more) if more > 0 => format!("; {more} more rows have no room here"),
+        _ => String::new(),
+    };
+    format!("of the last {span}, as told by {sidecars} sidecars to {replica}{more}")
+}
+
+fn service_row(of: &Value) -> Option<Value> {
+    let is_called = of["requests"].as_u64() > Some(0);
+    if of["kind"] != "service" && !is_called {
+        return None;
+    }
+    let endpoints = &of["endpoints"];
+    let count = |state: &str| endpoints[state].as_u64().unwrap_or_default();
+    let out = count("ejected") + count("halfOpen");
+    let all = count("ready") + out;
+    let mut row = json!({"name": of["name"], "kind": of["kind"]});
+    signals(&mut row, of);
+    row["sidecars"] = of["sidecars"].clone();
+    row["ready"] = match all {
+        0 => Value::Null,
+        all => format!("{}/{all}", count("ready")).into(),
+    };
+    Some(row)
+}
+
+fn edge_row(of: &Value) -> Option<Value> {
+    let mut row = json!({"from": of["from"], "to": of["to"], "tls": of["tls"]});
+    row["protocol"] = of["protocol"].clone();
+    signals(&mut row, of);
+    row["client"] = of["fromIdentity"].clone();
+    row["server"] = of["toIdentity"].clone();
+    Some(row)
+}
+
+fn route_row(of: &Value) -> Option<Value> {
+    let mut row = json!({"to": of["to"], "route": of["route"], "from": of["from"]});
+    signals(&mut row, of);
+    Some(row)
+}
+
+fn trace_row(of: &Value) -> Option<Value> {
+    let asked = [&of["method"], &of["path"]].map(|text| text.as_str().unwrap_or_default());
+    Some(json!({
+        "trace": of["traceId"],
+        "started": moment(of["startedMs"].as_i64().unwrap_or_default()),
+        "service": of["service"],
+        "request": asked.join(" ").trim(),
+        "took": millis(of["durationMs"].as_f64()),
+        "spans": of["spans"],
+        "kept": of["kept"],
+        "reason": of["reason"],
+    }))
+}
+
+/// The same columns wherever there are golden signals.
+fn signals(row: &mut Value, of: &Value) {
+    let requests = of["requests"].as_u64().unwrap_or_default();
+    row["rps"] = of["rate"].as_f64().map(|rate| (rate * 10.0).round() / 10.0).into();
+    row["failed"] = match requests {
+        0 => Value::Null,
+        _ => share(of["failureRate"].as_f64().unwrap_or_default()).into(),
+    };
+    for (column, field) in [("p50", "p50Ms"), ("p95", "p95Ms"), ("p99", "p99Ms")] {
+        row[column] = millis(of[field].as_f64()).into();
+    }
+}
+
+/// `0.25` → `25%`; what is not nothing never looks like it.
+fn share(share: f64) -> String {
+    match share * 100.0 {
+        0.0 => "0%".to_owned(),
+        few if few < 0.1 => "<0.1%".to_owned(),
+        some if some < 10.0 => format!("{some:.1}%"),
+        many => format!("{many:.0}%"),
+    }
+}
+
+/// In the unit that people would say it in.
+fn millis(millis: Option<f64>) -> Option<String> {
+    Some(match millis? {
+        short if short < 10.0 => format!("{short:.1}ms"),
+        some if some < 1_000.0 => format!("{some:.0}ms"),
+        long => format!("{:.1}s", long / 1_000.0),
+    })
+}
+
+fn moment(ms: i64) -> Option<String> {
+    let at = jiff::Timestamp::from_millisecond(ms).ok()?;
+    Some(at.strftime("%H:%M:%S%.3fZ").to_string())
+}
+
+fn window(text: &str) -> Result<Duration, String> {
+    let window = duration(text)?;
+    let legal = (10..=1800).contains(&window.as_secs());
+    if legal { Ok(window) } else { Err("expected a duration from 10s to 30m".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_people_say_them() {
+        let rows = [(0.0, "0%"), (0.0004, "<0.1%"), (0.0123, "1.2%"), (0.5, "50%"), (1.0, "100%")];
+        for (value, text) in rows {
+            assert_eq!(share(value), text);
+        }
+        let rows = [(0.25, "0.2ms"), (9.94, "9.9ms"), (123.4, "123ms"), (1500.0, "1.5s")];
+        for (value, text) in rows {
+            assert_eq!(millis(Some(value)).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn names_are_of_a_namespace() {
+        let asked = |service: Option<&str>, namespace: Option<&str>| {
+            let own = |text: Option<&str>| text.map(str::to_owned);
+            About { service: own(service), namespace: own(namespace) }.asked()
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(asked(None, None), pair("", ""));
+        assert_eq!(asked(None, Some("shop")), pair("", "shop"));
+        assert_eq!(asked(Some("web"), None), pair("web.default", ""));
+        assert_eq!(asked(Some("web"), Some("shop")), pair("web.shop", ""));
+        assert_eq!(asked(Some("web.ops"), Some("shop")), pair("web.ops", ""));
+        assert_eq!(asked(Some("external"), None), pair("external", ""));
+    }
+
+    #[test]
+    fn services_are_a_table_that_says_what_it_is_worth() {
+        let told = json!({
+            "replica": "one", "windowS": 60, "sidecars": 3, "leftOut": 0,
+            "services": [
+                {"name": "api.shop", "kind": "service", "requests": 100, "rate": 1.666,
+                 "failureRate": 0.25, "p50Ms": 1.5, "p95Ms": 20.0, "p99Ms": null, "sidecars": 2,
+                 "endpoints": {"ready": 1, "ejected": 1, "halfOpen": 0}},
+                {"name": "idle.shop", "kind": "service", "requests": 0, "rate": 0.0,
+                 "failureRate": 0.0, "sidecars": 0,
+                 "endpoints": {"ready": 0, "ejected": 0, "halfOpen": 0}},
+                {"name": "unmeshed", "kind": "unmeshed", "requests": 0},
+            ],
+        });
+        let answer = shown(&told, "services", service_row, Format::Table);
+        assert_eq!(
+            answer.data,
+            "NAME       KIND     RPS  FAILED  P50    P95   P99  SIDECARS  READY\n\
+             api.shop   service  1.7  25%     1.5ms  20ms  -           2  1/2\n\
+             idle.shop  service    0  -       -      -     -           0  -\n"
+        );
+        assert_eq!(answer.remark, "of the last 60s, as told by 3 sidecars to one");
+    }
+}

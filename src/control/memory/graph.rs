@@ -1,0 +1,261 @@
+//! Who calls whom, made of what callers and called say.
+//!
+//! What a caller's sidecar says of a call counts: it knows what became of it, also where it reached
+//! nobody. What the called one says counts where the caller says nothing of any service that it is
+//! of: it has no sidecar, or one that reports elsewhere. Every request is in one edge, and a node's signals are those of the edges
+//! that lead to it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::directory::{Directory, EXTERNAL, UNMESHED};
+use super::owners::{Key, Kind, OTHER};
+use super::quantile::quantile_ms;
+use super::report::{Buckets, Spoken};
+use super::track::Sums;
+
+/// What was counted of one thing in a window.
+pub struct Row {
+    pub owner: Arc<str>,
+    pub key: Key,
+    pub sums: Sums,
+    pub spoken: Option<Spoken>,
+    pub peer: Option<Arc<str>>,
+}
+
+/// Who calls whom.
+#[derive(Clone, Debug, Default)]
+pub struct Edge {
+    pub from: Arc<str>,
+    pub to: Arc<str>,
+    /// SPIFFE ids, as far as they were proved.
+    pub from_identity: Option<Arc<str>>,
+    pub to_identity: Option<Arc<str>>,
+    pub sums: Sums,
+    pub spoken: Option<Spoken>,
+    /// How long it took is the caller's own measure, not that of all who call.
+    is_measured: bool,
+}
+
+impl Edge {
+    /// `mtls`, `none`, or nothing where no connection was made.
+    pub fn tls(&self) -> Option<&'static str> {
+        match (self.sums.plain, self.sums.proved) {
+            (0, 0) => None,
+            (0, _) => Some("mtls"),
+            _ => Some("none"),
+        }
+    }
+}
+
+/// A caller's way to somebody under one route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub from: Arc<str>,
+    pub to: Arc<str>,
+    pub route: Arc<str>,
+    pub sums: Sums,
+    pub spoken: Option<Spoken>,
+}
+
+/// Somebody who calls or is called.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    pub name: Arc<str>,
+    pub namespace: Arc<str>,
+    /// `service`, `workload`, `external` or `unmeshed`.
+    pub kind: &'static str,
+    /// Of what it was asked.
+    pub sums: Sums,
+    pub sidecars: u32,
+    pub ready: u32,
+    pub ejected: u32,
+    pub half_open: u32,
+    /// That requests to it fell under.
+    pub routes: u32,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// By name.
+    pub nodes: Vec<Node>,
+    /// The busiest first.
+    pub edges: Vec<Edge>,
+    /// The busiest first.
+    pub routes: Vec<Route>,
+    /// What the numbers are about.
+    pub seconds: f64,
+}
+
+/// Golden signals as people read them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    pub requests: u64,
+    pub failures: u64,
+    /// Requests a second.
+    pub rate: f64,
+    /// 0 to 1.
+    pub failure_rate: f64,
+    pub p50_ms: Option<f64>,
+    pub p95_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+}
+
+impl Measured {
+    pub fn of(sums: &Sums, seconds: f64) -> Self {
+        let (requests, failures) = (sums.requests, sums.failed.min(sums.requests));
+        let quantile = |q| quantile_ms(&sums.buckets, q);
+        Self {
+            requests,
+            failures,
+            rate: requests as f64 / seconds.max(1.0),
+            failure_rate: if requests > 0 { failures as f64 / requests as f64 } else { 0.0 },
+            p50_ms: quantile(0.5),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+        }
+    }
+}
+
+/// Puts rows of one window together.
+pub fn graph(rows: &[Row], directory: &Directory, seconds: f64) -> Graph {
+    let edges = edges(rows, directory);
+    let routes = routes(rows);
+    let nodes = nodes(rows, &edges, &routes, directory);
+    let mut edges: Vec<Edge> = edges.into_values().collect();
+    edges.sort_by_key(|edge| std::cmp::Reverse(edge.sums.requests));
+    Graph { nodes, edges, routes, seconds }
+}
+
+type Edges = BTreeMap<(Arc<str>, Arc<str>), Edge>;
+
+fn edges(rows: &[Row], directory: &Directory) -> Edges {
+    let mut edges = Edges::new();
+    let of_kind = |kind| rows.iter().filter(move |row| row.key.kind == kind);
+    let told = Callers::of(of_kind(Kind::Flow).map(|row| (&*row.owner, &*row.key.to)));
+    for row in of_kind(Kind::Flow) {
+        let edge = edge(&mut edges, &row.key.from, &row.key.to);
+        edge.sums.add(&row.sums);
+        edge.spoken = edge.spoken.max(row.spoken);
+        edge.is_measured = true;
+        edge.from_identity = Some(Arc::clone(&row.owner));
+        edge.to_identity = row.peer.clone().or(edge.to_identity.take());
+    }
+    let received = received(rows);
+    for row in of_kind(Kind::Caller) {
+        if told.told(&row.key, &row.owner, directory) {
+            continue;
+        }
+        let is_proved = !row.key.from.is_empty() && &*row.key.from != OTHER;
+        let from = match &*row.key.from {
+            "" => UNMESHED.into(),
+            identity => directory.named(identity),
+        };
+        let edge = edge(&mut edges, &from, &row.key.to);
+        edge.sums.add(&row.sums);
+        edge.spoken = edge.spoken.max(row.spoken);
+        if !edge.is_measured {
+            edge.sums.buckets = received.get(&*row.key.to).copied().unwrap_or_default();
+        }
+        if is_proved {
+            edge.from_identity = Some(Arc::clone(&row.key.from));
+        }
+        edge.to_identity.get_or_insert_with(|| Arc::clone(&row.owner));
+    }
+    edges
+}
+
+/// What callers tell themselves: identities, and the services that they called.
+pub struct Callers<'a>(HashSet<(&'a str, &'a str)>);
+
+impl<'a> Callers<'a> {
+    pub fn of(told: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        Self(told.collect())
+    }
+
+    /// Whether the caller told already what the called one tells. It may have meant another service
+    /// than the one by which the called one goes: a canary's, or one without an address.
+    pub fn told(&self, key: &Key, called: &str, directory: &Directory) -> bool {
+        let has = |service: &str| self.0.contains(&(&*key.from, service));
+        has(&key.to) || directory.kin(&key.to, called).any(|service| has(service))
+    }
+}
+
+fn edge<'a>(edges: &'a mut Edges, from: &Arc<str>, to: &Arc<str>) -> &'a mut Edge {
+    let new = || Edge { from: Arc::clone(from), to: Arc::clone(to), ..Edge::default() };
+    edges.entry((Arc::clone(from), Arc::clone(to))).or_insert_with(new)
+}
+
+/// How long it took as the called see it, by name.
+fn received(rows: &[Row]) -> HashMap<&str, Buckets> {
+    let mut received: HashMap<&str, Sums> = HashMap::new();
+    for row in rows.iter().filter(|row| row.key.kind == Kind::Received) {
+        received.entry(&row.key.to).or_default().add(&row.sums);
+    }
+    received.into_iter().map(|(name, sums)| (name, sums.buckets)).collect()
+}
+
+fn routes(rows: &[Row]) -> Vec<Route> {
+    let mut routes: HashMap<(&str, &str, &str), Route> = HashMap::new();
+    for row in rows.iter().filter(|row| row.key.kind == Kind::Flow) {
+        let Key { from, to, route, .. } = &row.key;
+        let new = || Route {
+            from: Arc::clone(from),
+            to: Arc::clone(to),
+            route: Arc::clone(route),
+            sums: Sums::default(),
+            spoken: None,
+        };
+        let of = routes.entry((from, to, route)).or_insert_with(new);
+        of.sums.add(&row.sums);
+        of.spoken = of.spoken.max(row.spoken);
+    }
+    let mut routes: Vec<Route> = routes.into_values().collect();
+    routes.sort_by(|a, b| {
+        let names = |of: &Route| (Arc::clone(&of.to), Arc::clone(&of.route), Arc::clone(&of.from));
+        b.sums.requests.cmp(&a.sums.requests).then_with(|| names(a).cmp(&names(b)))
+    });
+    routes
+}
+
+fn nodes(rows: &[Row], edges: &Edges, routes: &[Route], directory: &Directory) -> Vec<Node> {
+    let mut nodes: BTreeMap<Arc<str>, Node> = BTreeMap::new();
+    for (name, entry) in &directory.services {
+        let kind = if entry.is_outside { "external" } else { "service" };
+        let (name, namespace) = (Arc::clone(name), Arc::clone(&entry.namespace));
+        nodes.insert(Arc::clone(&name), Node { name, namespace, kind, ..Node::default() });
+    }
+    for edge in edges.values() {
+        for name in [&edge.from, &edge.to] {
+            nodes.entry(Arc::clone(name)).or_insert_with(|| stranger(name));
+        }
+        if let Some(node) = nodes.get_mut(&edge.to) {
+            let buckets = if edge.is_measured { edge.sums.buckets } else { Buckets::default() };
+            node.sums.add(&Sums { buckets, ..edge.sums });
+        }
+    }
+    let received = received(rows);
+    for node in nodes.values_mut().filter(|node| node.sums.buckets == Buckets::default()) {
+        node.sums.buckets = received.get(&*node.name).copied().unwrap_or_default();
+    }
+    let under: BTreeSet<(&str, &str)> = routes.iter().map(|of| (&*of.to, &*of.route)).collect();
+    for (to, _) in under {
+        if let Some(node) = nodes.get_mut(to) {
+            node.routes += 1;
+        }
+    }
+    nodes.into_values().collect()
+}
+
+/// Who is no service.
+pub fn stranger(name: &Arc<str>) -> Node {
+    let kind = match &**name {
+        EXTERNAL => "external",
+        UNMESHED => "unmeshed",
+        _ => "workload",
+    };
+    let account = name.split(' ').next().unwrap_or_default();
+    let namespace = account.split_once('.').map_or("", |(_, namespace)| namespace).into();
+    Node { name: Arc::clone(name), namespace, kind, ..Node::default() }
+}

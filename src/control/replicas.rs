@@ -1,0 +1,42 @@
+//! The control planes of a cluster, for whoever has to ask each of them.
+//!
+//! Pods of the control plane's namespace with its labels. Who was told to end is left out: its
+//! sidecars go to another, and tell that one everything. Called by the API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::catalog::{Catalog, Pod};
+
+/// What finds the control plane's pods; a Deployment's selector can never be changed.
+pub const LABELS: [(&str, &str); 2] =
+    [("app.kubernetes.io/name", "outrigger"), ("app.kubernetes.io/component", "control-plane")];
+
+/// How this one knows itself and the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replicas {
+    /// This one's pod.
+    pub own: String,
+    pub namespace: String,
+    /// Where each listens, at its own address.
+    pub port: u16,
+}
+
+impl Replicas {
+    /// All that there are now, by name.
+    pub fn all(&self, catalog: &Catalog) -> Vec<(String, SocketAddr)> {
+        let pods = catalog.snapshot().pods.into_iter().map(|(pod, _)| pod);
+        let ours = pods.filter(|pod| {
+            let labels = &pod.metadata.labels;
+            let has = |(key, value): &(&str, &str)| labels.get(*key).is_some_and(|v| v == value);
+            pod.metadata.namespace == self.namespace
+                && !pod.is_terminating
+                && LABELS.iter().all(has)
+        });
+        let shown = |pod: Arc<Pod>| {
+            let address = SocketAddr::new(*pod.addresses.first()?, self.port);
+            Some((pod.metadata.name.clone(), address))
+        };
+        ours.filter_map(shown).collect()
+    }
+}
