@@ -18,7 +18,7 @@ mod tests;
 pub use bundle::{Root, TrustBundle};
 pub use parse::{Leaf, serial_text};
 pub use pem::{certificates, private_key};
-pub use revoked::{Revoked, enrollment};
+pub use revoked::{Revoked, enrollment, enrollment_number, enrollment_text};
 pub use svid::Svid;
 
 use crate::model::NameError;

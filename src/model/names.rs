@@ -18,6 +18,8 @@ pub enum NameError {
         "{0:?} is not a workload's SPIFFE id: expected spiffe://<trust-domain>/ns/<namespace>/sa/<service-account>"
     )]
     SpiffeId(String),
+    #[error("{0:?} begins no serial number: expected up to 16 hexadecimal digits")]
+    Enrollment(String),
 }
 
 /// A service port: `name.namespace:port`.

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::Settings;
 use super::link::{LinkError, dial};
 use super::renewal::Pending;
-use crate::identity::{Revoked, Svid, TrustBundle};
+use crate::identity::{Revoked, Svid, TrustBundle, enrollment_number};
 use crate::model::{NameError, SpiffeId, TrustDomain};
 use crate::wire::v1;
 use crate::wire::v1::identity_client::IdentityClient;
@@ -70,12 +70,15 @@ pub async fn enroll(
 /// What is revoked, as the control plane sends it.
 ///
 /// # Errors
-/// What is no id.
+/// What names nobody.
 pub fn revoked(from: v1::Revocations) -> Result<Revoked, NameError> {
     let v1::Revocations { enrollments, identities } = from;
+    let enrollments = enrollments
+        .into_iter()
+        .map(|text| enrollment_number(&text).ok_or(NameError::Enrollment(text)));
     let identities = identities.iter().map(|id| SpiffeId::parse(id));
     Ok(Revoked {
-        enrollments: enrollments.into_iter().collect(),
+        enrollments: enrollments.collect::<Result<_, _>>()?,
         identities: identities.collect::<Result<_, _>>()?,
     })
 }

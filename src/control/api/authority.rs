@@ -13,7 +13,7 @@ use tracing::warn;
 use super::author::Author;
 use super::said;
 use crate::control::ca::enrollment_of;
-use crate::control::catalog::{Revocation, encoded, enrollment_key};
+use crate::control::catalog::{Revocable, Revocation, encoded, enrollment_key};
 use crate::control::desk::{Desk, unix_ms};
 use crate::control::store::{CommitError, Expect, Key, Shelf, Write};
 use crate::model::SpiffeId;
@@ -43,9 +43,9 @@ impl Authority for AuthorityService {
     ) -> Result<Response<v1::RevokeResponse>, Status> {
         let who = Author::of(&request);
         let v1::RevokeRequest { what } = request.into_inner();
-        let what = Revoking::of(what, &self.desk)?;
+        let what = revocable(what, &self.desk)?;
         for _ in 0..RACES {
-            let plan = what.plan(&self.desk, SystemTime::now());
+            let plan = plan(&what, &self.desk, SystemTime::now());
             match self.desk.store.commit(plan.writes).await {
                 Ok(_) => {
                     warn!(%who, what = %what.name(), enrollments = plan.answer.enrollments, "revoked");
@@ -72,92 +72,77 @@ impl Authority for AuthorityService {
     }
 }
 
-/// What is to be revoked, checked.
-enum Revoking {
-    Identity(SpiffeId),
-    /// The certificates of one workload.
-    Enrollment(u64),
-}
-
 /// What revoking it takes.
 struct Plan {
     writes: Vec<Write>,
     answer: v1::RevokeResponse,
 }
 
-impl Revoking {
-    fn of(what: Option<What>, desk: &Desk) -> Result<Self, Status> {
-        match what {
-            Some(What::Identity(text)) => {
-                let id = SpiffeId::parse(&text);
-                let id = id.map_err(|error| Status::invalid_argument(error.to_string()))?;
-                if id.trust_domain() != desk.trust_domain.as_str() {
-                    let ours = &desk.trust_domain;
-                    let message = format!("{id} is not of this trust domain, {ours}");
-                    return Err(Status::invalid_argument(message));
-                }
-                if id == SpiffeId::control_plane(&desk.trust_domain) {
-                    let message = "the control plane's own identity can't be revoked";
-                    return Err(Status::invalid_argument(message));
-                }
-                Ok(Revoking::Identity(id))
+/// What is to be revoked, checked.
+fn revocable(what: Option<What>, desk: &Desk) -> Result<Revocable, Status> {
+    match what {
+        Some(What::Identity(text)) => {
+            let id = SpiffeId::parse(&text);
+            let id = id.map_err(|error| Status::invalid_argument(error.to_string()))?;
+            if id.trust_domain() != desk.trust_domain.as_str() {
+                let ours = &desk.trust_domain;
+                let message = format!("{id} is not of this trust domain, {ours}");
+                return Err(Status::invalid_argument(message));
             }
-            Some(What::Serial(text)) => {
-                let digits: String = text.chars().filter(|c| *c != ':').collect();
-                let serial = digits.to_ascii_lowercase().trim_start_matches('0').to_owned();
-                let enrollment = enrollment_of(&serial).ok_or_else(|| {
-                    Status::invalid_argument(format!(
-                        "{text:?} is no serial number of a workload's certificate: see the \
+            if id == SpiffeId::control_plane(&desk.trust_domain) {
+                let message = "the control plane's own identity can't be revoked";
+                return Err(Status::invalid_argument(message));
+            }
+            Ok(Revocable::Identity(id))
+        }
+        Some(What::Serial(text)) => {
+            let digits: String = text.chars().filter(|c| *c != ':').collect();
+            let serial = digits.to_ascii_lowercase().trim_start_matches('0').to_owned();
+            let enrollment = enrollment_of(&serial).ok_or_else(|| {
+                Status::invalid_argument(format!(
+                    "{text:?} is no serial number of a workload's certificate: see the \
                          sidecar's /certs"
-                    ))
-                })?;
-                Ok(Revoking::Enrollment(enrollment))
+                ))
+            })?;
+            Ok(Revocable::Enrollment(enrollment))
+        }
+        None => Err(Status::invalid_argument("say what: an identity or a serial number")),
+    }
+}
+
+/// The entry ends with the last certificate that it concerns: what was issued until now ends
+/// within a lifetime. It stays longer when what it concerns does.
+fn plan(what: &Revocable, desk: &Desk, now: SystemTime) -> Plan {
+    let mut writes = Vec::new();
+    let mut until_ms = unix_ms(now + desk.authority.leaf_lifetime());
+    for (number, held) in desk.catalog.enrollments() {
+        let concerned = match what {
+            Revocable::Identity(id) => {
+                held.value.grant.identity(&desk.trust_domain).as_ref() == Some(id)
             }
-            None => Err(Status::invalid_argument("say what: an identity or a serial number")),
+            Revocable::Enrollment(enrollment) => number == *enrollment,
+        };
+        if concerned {
+            until_ms = until_ms.max(held.value.until_ms);
+            let expect = Expect::Version(held.version);
+            writes.push(Write { key: enrollment_key(number), expect, value: None });
         }
     }
-
-    fn name(&self) -> Arc<str> {
-        match self {
-            Revoking::Identity(id) => id.as_str().into(),
-            Revoking::Enrollment(number) => format!("{number:x}").into(),
-        }
-    }
-
-    /// The entry ends with the last certificate that it concerns: what was issued until now ends
-    /// within a lifetime. It stays longer when what it concerns does.
-    fn plan(&self, desk: &Desk, now: SystemTime) -> Plan {
-        let mut writes = Vec::new();
-        let mut until_ms = unix_ms(now + desk.authority.leaf_lifetime());
-        for (number, held) in desk.catalog.enrollments() {
-            let concerned = match self {
-                Revoking::Identity(id) => {
-                    held.value.grant.identity(&desk.trust_domain).as_ref() == Some(id)
-                }
-                Revoking::Enrollment(enrollment) => number == *enrollment,
-            };
-            if concerned {
-                until_ms = until_ms.max(held.value.until_ms);
+    let enrollments = count(&writes);
+    if let Revocable::Identity(id) = what {
+        for (name, held) in desk.catalog.tokens() {
+            if held.value.grant.identity(&desk.trust_domain).as_ref() == Some(id) {
+                let key = Key { shelf: Shelf::Tokens, name };
                 let expect = Expect::Version(held.version);
-                writes.push(Write { key: enrollment_key(number), expect, value: None });
+                writes.push(Write { key, expect, value: None });
             }
         }
-        let enrollments = count(&writes);
-        if let Revoking::Identity(id) = self {
-            for (name, held) in desk.catalog.tokens() {
-                if held.value.grant.identity(&desk.trust_domain).as_ref() == Some(id) {
-                    let key = Key { shelf: Shelf::Tokens, name };
-                    let expect = Expect::Version(held.version);
-                    writes.push(Write { key, expect, value: None });
-                }
-            }
-        }
-        let tokens = count(&writes) - enrollments;
-        let key = Key { shelf: Shelf::Revocations, name: self.name() };
-        let value = Some(encoded(&Revocation { until_ms, made_ms: Some(unix_ms(now)) }));
-        writes.push(Write { key, expect: Expect::Any, value });
-        Plan { writes, answer: v1::RevokeResponse { enrollments, tokens, until_ms } }
     }
+    let tokens = count(&writes) - enrollments;
+    let key = Key { shelf: Shelf::Revocations, name: what.name() };
+    let value = Some(encoded(&Revocation { until_ms, made_ms: Some(unix_ms(now)) }));
+    writes.push(Write { key, expect: Expect::Any, value });
+    Plan { writes, answer: v1::RevokeResponse { enrollments, tokens, until_ms } }
 }
 
 fn count(writes: &[Write]) -> u32 {

@@ -115,7 +115,7 @@ fn enroll_pod(
     now: SystemTime,
 ) -> Result<(SpiffeId, Issued), Status> {
     let identity = identity_of(desk, &pod.grant())?;
-    if desk.catalog.revoked().enrollments.contains(&format!("{:x}", pod.enrollment)) {
+    if desk.catalog.revoked().enrollments.contains(&pod.enrollment) {
         let message = "the pod is revoked: see `outrigger ca revocations`";
         return Err(Status::unauthenticated(message));
     }

@@ -31,7 +31,7 @@ use crate::control::desk::Desk;
 use crate::control::membership::{Member, member};
 use crate::control::memory::Source;
 use crate::control::sessions::{SessionEntry, SessionFacts};
-use crate::identity::Revoked;
+use crate::identity::{Revoked, enrollment_text};
 use crate::resources::names::is_dns_subdomain;
 use crate::tls::Peer;
 use crate::wire::v1::from_sidecar::Message as Said;
@@ -241,7 +241,7 @@ impl Session {
             return Err(Status::unauthenticated("this workload's certificate was revoked"));
         }
         let v1 = v1::Revocations {
-            enrollments: revoked.enrollments.iter().cloned().collect(),
+            enrollments: revoked.enrollments.iter().map(|&one| enrollment_text(one)).collect(),
             identities: revoked.identities.iter().map(ToString::to_string).collect(),
         };
         self.tell(Tell::Revocations(v1)).await

@@ -7,14 +7,13 @@
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 
 use super::Error;
+use crate::identity;
 use crate::tls::provider;
-
-const RANDOM: usize = 8;
 
 /// A new serial number, big-endian.
 pub(super) fn serial(enrollment: u64) -> Result<[u8; 16], Error> {
     let mut bytes = [0; 16];
-    let (head, tail) = bytes.split_at_mut(16 - RANDOM);
+    let (head, tail) = bytes.split_at_mut(8);
     head.copy_from_slice(&enrollment.to_be_bytes());
     provider().secure_random.fill(tail).map_err(|_| Error::Random)?;
     Ok(bytes)
@@ -42,10 +41,8 @@ pub fn enrollment_for(id: &str) -> u64 {
 /// The enrolment in a serial number as `identity::serial_text` writes it; `None` when it was not
 /// issued under one.
 pub fn enrollment_of(serial: &str) -> Option<u64> {
-    let digits = serial.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let (head, _) = serial.split_at_checked(serial.len().checked_sub(2 * RANDOM)?)?;
-    let enrollment = u64::from_str_radix(head, 16).ok().filter(|_| digits)?;
-    is_enrollment(enrollment).then_some(enrollment)
+    let is_ours = serial.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    identity::enrollment(serial).filter(|&number| is_ours && is_enrollment(number))
 }
 
 pub(super) fn is_enrollment(number: u64) -> bool {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::grant::Grant;
 use super::super::store::{Key, Shelf};
-use crate::identity::Revoked;
+use crate::identity::{self, Revoked};
 use crate::model::SpiffeId;
 use crate::resources::{
     AccessPolicy, Labels, Metadata, Origin, Resource, Service, Workload, manifest, parse_documents,
@@ -114,16 +114,43 @@ pub fn enrollment_key(number: u64) -> Key {
 }
 
 pub fn enrollment_number(name: &str) -> Result<u64, String> {
-    u64::from_str_radix(name, 16).map_err(|_| "its name is no number".to_owned())
+    identity::enrollment_number(name).ok_or_else(|| "its name is no number".to_owned())
 }
 
-/// Revocations by their names: SPIFFE ids, and what serial numbers begin with.
+/// What can be revoked.
+pub enum Revocable {
+    Identity(SpiffeId),
+    /// The certificates of one workload.
+    Enrollment(u64),
+}
+
+impl Revocable {
+    /// By the name of its revocation: a SPIFFE id, or what serial numbers begin with.
+    ///
+    /// # Errors
+    /// When the name is neither.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        match SpiffeId::parse(name) {
+            Ok(id) => Ok(Self::Identity(id)),
+            Err(_) => enrollment_number(name).map(Self::Enrollment),
+        }
+    }
+
+    pub fn name(&self) -> Arc<str> {
+        match self {
+            Self::Identity(id) => id.as_str().into(),
+            Self::Enrollment(number) => identity::enrollment_text(*number).into(),
+        }
+    }
+}
+
+/// All that is revoked, from the names of revocations that could be read.
 pub fn revoked<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Revoked {
     let mut revoked = Revoked::default();
-    for name in names {
-        match SpiffeId::parse(name) {
-            Ok(id) => drop(revoked.identities.insert(id)),
-            Err(_) => drop(revoked.enrollments.insert(name.to_string())),
+    for what in names.flat_map(|name| Revocable::parse(name)) {
+        match what {
+            Revocable::Identity(id) => drop(revoked.identities.insert(id)),
+            Revocable::Enrollment(number) => drop(revoked.enrollments.insert(number)),
         }
     }
     revoked

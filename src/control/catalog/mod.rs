@@ -29,8 +29,8 @@ pub use audience::{Mailbox, News};
 pub use cluster::{Change, Member, ObjectName, Pod, Slice, SlicePort};
 pub use governed::Known;
 pub use held::{
-    Enrollment, Held, Registration, Revocation, StoredResource, Token, encoded, enrollment_key,
-    resource_name,
+    Enrollment, Held, Registration, Revocable, Revocation, StoredResource, Token, encoded,
+    enrollment_key, resource_name,
 };
 pub use picture::AddressFact;
 pub use served::Served;

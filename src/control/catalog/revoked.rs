@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
+use super::held::Revocable;
 use super::state::State;
 use super::{Catalog, Revocation, Stored};
 use crate::identity::Revoked;
-use crate::model::SpiffeId;
 
 impl Catalog {
     /// What nobody may trust any more.
@@ -31,21 +31,27 @@ fn is_there(state: &State, what: &str, held: &Stored<Revocation>) -> bool {
     let revocation = &held.value;
     let pods = state.picture.members().pods().values();
     let mut registrations = state.registrations.values();
-    if let Ok(id) = SpiffeId::parse(what) {
-        let runs_as = |namespace: &str, account: &str| {
-            namespace == id.namespace() && account == id.service_account()
-        };
-        let mut pods = pods.filter(|pod| runs_as(&pod.metadata.namespace, &pod.service_account));
-        let created = |at: Option<jiff::Timestamp>| at.map_or(0, jiff::Timestamp::as_millisecond);
-        return pods.any(|pod| revocation.is_about(created(pod.metadata.created)))
-            || registrations.any(|held| {
-                let workload = &held.workload;
-                let account = workload.service_account.as_deref().unwrap_or_default();
-                runs_as(&workload.metadata.namespace, account)
-                    && revocation.is_about(held.created_ms)
-            });
+    match Revocable::parse(what) {
+        Ok(Revocable::Identity(id)) => {
+            let runs_as = |namespace: &str, account: &str| {
+                namespace == id.namespace() && account == id.service_account()
+            };
+            let mut pods =
+                pods.filter(|pod| runs_as(&pod.metadata.namespace, &pod.service_account));
+            let created =
+                |at: Option<jiff::Timestamp>| at.map_or(0, jiff::Timestamp::as_millisecond);
+            pods.any(|pod| revocation.is_about(created(pod.metadata.created)))
+                || registrations.any(|held| {
+                    let workload = &held.workload;
+                    let account = workload.service_account.as_deref().unwrap_or_default();
+                    runs_as(&workload.metadata.namespace, account)
+                        && revocation.is_about(held.created_ms)
+                })
+        }
+        Ok(Revocable::Enrollment(number)) => {
+            state.picture.members().pod_of(number).is_some()
+                || registrations.any(|held| held.enrollment == number)
+        }
+        Err(_) => false,
     }
-    let Ok(enrollment) = u64::from_str_radix(what, 16) else { return false };
-    state.picture.members().pod_of(enrollment).is_some()
-        || registrations.any(|held| held.enrollment == enrollment)
 }

@@ -59,11 +59,13 @@ impl State {
                 let stored = token.map(|token| Stored { version, value: Arc::new(token) });
                 put(&mut self.tokens, Arc::clone(name), stored);
             }),
-            Shelf::Revocations => held::decoded(value).map(|revocation| {
+            Shelf::Revocations => held::decoded(value).and_then(|revocation| {
+                held::Revocable::parse(name)?;
                 let stored = revocation.map(|value| Stored { version, value: Arc::new(value) });
                 put(&mut self.revocations, Arc::clone(name), stored);
                 self.revoked = Arc::new(held::revoked(self.revocations.keys()));
                 self.audience.alarm();
+                Ok(())
             }),
             Shelf::Enrollments => held::decoded(value).and_then(|enrollment| {
                 let number = held::enrollment_number(name)?;
