@@ -25,7 +25,7 @@ use super::plane::{Plane, service};
 /// What is left of every certificate: too much for anybody to hurry.
 const LASTING: Duration = Duration::from_secs(24 * 60 * 60);
 const ACCOUNTS: usize = 10;
-const CERTIFICATES_EACH: usize = 5;
+const CERTIFICATES_EACH: usize = 20;
 /// Services that each follows.
 pub const FOLLOWED: usize = 5;
 /// New ones a second: below what the control plane admits, so that few are sent away.

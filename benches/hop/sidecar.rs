@@ -1,9 +1,9 @@
-//! The sidecar as a process, with its files in a folder of its own; both end with the value.
+//! A sidecar as a process, with its files in a folder of its own; both end with the value.
 //!
-//! The kernel ends the process, too, when this one dies. What it writes goes to `/dev/null`, but
-//! for its errors.
+//! The kernel ends the process, too, when this one dies. What it writes to standard output, its
+//! access log, goes to a file of that folder.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-use super::scenario::Configuration;
 
 const START: Duration = Duration::from_secs(10);
 
@@ -23,32 +21,23 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts a build of it, and waits until its port answers.
+    /// Starts a build of it with these files, `sidecar.yaml` its own, and waits until `address`, one
+    /// of its ports, answers.
     ///
     /// # Panics
     /// When it doesn't start.
-    pub fn start(build: &Path, configuration: Configuration, app: &[SocketAddr]) -> Self {
-        let (address, admin, folder) = (free_address(), free_address(), folder());
-        let file = folder.join("sidecar.yaml");
-        fs::write(&file, configuration.config(address, admin)).expect("the folder is ours");
-        fs::write(folder.join("mesh.yaml"), configuration.resources(app)).expect("so it is");
+    pub fn start(build: &Path, address: SocketAddr, files: &[(&str, String)]) -> Self {
+        let folder = folder();
+        for (name, text) in files {
+            fs::write(folder.join(name), text).expect("the folder is ours");
+        }
         let mut command = Command::new(build);
-        command.arg("--config").arg(file).args(["--set", "log.level=warn"]);
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-        // SAFETY: the call is allowed between fork and exec, and touches nothing of ours.
-        unsafe {
-            command.pre_exec(|| {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                Ok(())
-            });
-        }
-        let process = command.spawn().expect("the binary starts");
+        command.arg("--config").arg(folder.join("sidecar.yaml")).args(["--set", "log.level=warn"]);
+        let log = File::create(folder.join("access.log")).expect("the folder is ours");
+        command.env_clear().stdin(Stdio::null()).stdout(log);
+        let process = spawn(&mut command);
         let sidecar = Self { address, process, folder };
-        let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            assert!(begun.elapsed() < START, "{address} does not answer: see above");
-            sleep(Duration::from_millis(5));
-        }
+        await_port(address);
         sidecar
     }
 
@@ -71,7 +60,28 @@ impl Drop for Sidecar {
     }
 }
 
-fn folder() -> PathBuf {
+/// A process that ends when this one does.
+pub fn spawn(command: &mut Command) -> Child {
+    // SAFETY: the call is allowed between fork and exec, and touches nothing of ours.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
+    command.spawn().expect("the binary starts")
+}
+
+/// Waits until somebody listens there.
+pub fn await_port(address: SocketAddr) {
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(begun.elapsed() < START, "{address} does not answer: see above");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("outrigger-hop-{}-{count}", std::process::id());
@@ -81,7 +91,7 @@ fn folder() -> PathBuf {
 }
 
 /// An address that nobody listens on right now.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("it is bound")
 }

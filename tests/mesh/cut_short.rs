@@ -16,29 +16,6 @@ const SWITCHED: &str =
     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
 const OPAQUE: &[u8] = b"\x00\x01\x02\x03";
 
-/// An app that answers each 4 bytes with the same, after an Upgrade where one is asked for, and
-/// tells how its connections end.
-fn fours() -> (App, mpsc::Receiver<Broken>) {
-    let (tell, ends) = mpsc::channel();
-    let app = App::raw(move |mut wire| {
-        let Ok(first) = wire.try_take(4) else { return };
-        if first == b"GET " {
-            wire.head().expect("the rest of the request");
-            wire.send(SWITCHED);
-        } else {
-            wire.send(first);
-        }
-        let end = loop {
-            match wire.try_take(4) {
-                Ok(bytes) => drop(wire.try_send(bytes)),
-                Err(end) => break end,
-            }
-        };
-        let _ = tell.send(end);
-    });
-    (app, ends)
-}
-
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Bytes,
@@ -68,7 +45,7 @@ fn is_cut(wire: &mut Wire, ends: &mpsc::Receiver<Broken>, what: impl std::fmt::D
 
 #[test]
 fn a_withdrawn_permission_resets_both_sides() {
-    let (app, ends) = fours();
+    let (app, ends) = App::fours("echo");
     for kind in KINDS {
         let mesh = Pair::of(&app).inbound_resources(PERMISSIVE).start();
         let mut wire = Wire::connect(mesh.mesh_ports[0]);
@@ -80,7 +57,7 @@ fn a_withdrawn_permission_resets_both_sides() {
 
 #[test]
 fn the_drains_deadline_resets_both_sides() {
-    let (app, ends) = fours();
+    let (app, ends) = App::fours("echo");
     for kind in KINDS {
         for of_caller in [true, false] {
             let mut mesh = Pair::of(&app).drain("{minimum: 200ms, deadline: 1s}").start();
@@ -98,7 +75,7 @@ fn the_drains_deadline_resets_both_sides() {
 
 #[test]
 fn a_second_word_to_leave_resets_both_sides() {
-    let (app, ends) = fours();
+    let (app, ends) = App::fours("echo");
     let mesh = Pair::of(&app).start();
     let mut wire = mesh.connect();
     begin(&mut wire, Kind::Bytes);
@@ -111,7 +88,7 @@ fn a_second_word_to_leave_resets_both_sides() {
 #[test]
 fn a_silent_connection_holds_the_drain_up_to_its_deadline() {
     for of_caller in [true, false] {
-        let (app, _ends) = fours();
+        let (app, _ends) = App::fours("echo");
         let mut mesh = Pair::of(&app).drain("{minimum: 200ms, deadline: 2s}").start();
         let mut wire = mesh.connect();
         eventually("the app is dialled", || app.open_connections() == 1);
@@ -131,7 +108,7 @@ fn a_silent_connection_ends_with_the_idle_time() {
     let policy = "apiVersion: outrigger.dev/v1alpha1\nkind: TrafficPolicy\n\
                   metadata: {name: app, namespace: default}\n\
                   spec: {targetRefs: [{kind: Service, name: app}], timeouts: {idle: 1s}}";
-    let (app, _ends) = fours();
+    let (app, _ends) = App::fours("echo");
     for pair in [Pair::bare as fn(_) -> Pair, Pair::at] {
         let mesh = pair(app.address).resources(policy).start();
         let (mut wire, begun) = (mesh.connect(), Instant::now());
@@ -190,7 +167,7 @@ fn the_revoked_are_cut_off_whichever_side_they_are() {
     for revoked in ["client", "web"] {
         let plane = ControlPlane::start(&[]);
         plane.apply(&service("web"));
-        let (app, ends) = fours();
+        let (app, ends) = App::fours("echo");
         let web = plane.instance("web-1", app.address);
         let client = plane.caller("client-1", &["web.default:80"]);
         eventually("it is there", || client.endpoints("web.default:80") == Some(1));
@@ -214,7 +191,7 @@ fn the_revoked_are_cut_off_whichever_side_they_are() {
 fn a_silent_connection_of_the_revoked_is_cut_off() {
     let plane = ControlPlane::start(&[]);
     plane.apply(&service("web"));
-    let (app, _ends) = fours();
+    let (app, _ends) = App::fours("echo");
     let web = plane.instance("web-1", app.address);
     let client = plane.caller("client-1", &["web.default:80"]);
     eventually("it is there", || client.endpoints("web.default:80") == Some(1));

@@ -17,29 +17,6 @@ use crate::harness::{
     App, Broken, ControlPlane, Pair, SOON, Sidecar, eventually, service, spiffe, tls,
 };
 
-const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
-                        upgrade: websocket\r\nsec-websocket-accept: x\r\n\r\n";
-
-/// An app that opens every WebSocket, answers each 4 bytes with the same, and tells how its
-/// connections end.
-fn app() -> (App, mpsc::Receiver<Broken>) {
-    let (tell, ends) = mpsc::channel();
-    let app = App::raw(move |mut wire| {
-        if wire.head().is_err() {
-            return;
-        }
-        wire.send(SWITCHED);
-        let end = loop {
-            match wire.try_take(4) {
-                Ok(bytes) => drop(wire.try_send(bytes)),
-                Err(end) => break end,
-            }
-        };
-        let _ = tell.send(end);
-    });
-    (app, ends)
-}
-
 fn run<T>(scenario: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(scenario)
@@ -65,7 +42,7 @@ fn was_cut(sidecar: &Sidecar, ends: &mpsc::Receiver<Broken>, reason: &str) {
 fn a_revoked_far_side_loses_its_stream_and_the_connection_goes_on() {
     let plane = ControlPlane::start(&[]);
     plane.apply(&service("web"));
-    let (app, ends) = app();
+    let (app, ends) = App::fours("websocket");
     let _web = plane.instance("web-1", app.address);
     let client = plane.caller("client-1", &["web.default:80"]);
     eventually("it is there", || client.endpoints("web.default:80") == Some(1));
@@ -94,7 +71,7 @@ async fn meshed(to: SocketAddr, svid: &Svid) -> H2Client {
 fn a_revoked_caller_loses_its_streams_and_the_log_says_why() {
     let plane = ControlPlane::start(&[]);
     plane.apply(&service("web"));
-    let (app, ends) = app();
+    let (app, ends) = App::fours("websocket");
     let web = plane.instance("web-1", app.address);
     let svid = plane.joined("client");
     run(async {
@@ -108,7 +85,7 @@ fn a_revoked_caller_loses_its_streams_and_the_log_says_why() {
 
 #[test]
 fn the_drains_deadline_cuts_streams() {
-    let (app, ends) = app();
+    let (app, ends) = App::fours("websocket");
     let mut mesh = Pair::of(&app).drain("{minimum: 200ms, deadline: 1s}").start();
     run(async {
         let h2 = H2Client::connect(mesh.service).await;

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use super::{Broken, Message, Wire, eventually};
@@ -44,6 +44,33 @@ impl App {
     /// The same, at this address.
     pub fn raw_at(at: SocketAddr, script: impl Fn(Wire) + Send + Sync + 'static) -> Self {
         Self::listen(at, move |wire, _| script(wire))
+    }
+
+    /// Answers each 4 bytes with the same, after an Upgrade to this protocol where one is asked for,
+    /// and tells how its connections end.
+    pub fn fours(protocol: &str) -> (Self, mpsc::Receiver<Broken>) {
+        let (tell, ends) = mpsc::channel();
+        let switched = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\
+             sec-websocket-accept: x\r\n\r\n"
+        );
+        let app = Self::raw(move |mut wire| {
+            let Ok(first) = wire.try_take(4) else { return };
+            if first == b"GET " {
+                wire.head().expect("the rest of the request");
+                wire.send(&switched);
+            } else {
+                wire.send(first);
+            }
+            let end = loop {
+                match wire.try_take(4) {
+                    Ok(bytes) => drop(wire.try_send(bytes)),
+                    Err(end) => break end,
+                }
+            };
+            let _ = tell.send(end);
+        });
+        (app, ends)
     }
 
     /// Whole requests, each with its answer in bytes, on kept connections.
