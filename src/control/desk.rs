@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
+use super::Operators;
 use super::admission::{Admission, Part, Shares, Ticket};
-use super::api::Operators;
 use super::ca::Authority;
 use super::catalog::Catalog;
 use super::membership::Review;

@@ -34,6 +34,6 @@ pub mod store;
 pub mod tokens;
 
 pub use files::FileError;
-pub use operator::OperatorToken;
+pub use operator::{OperatorToken, Operators};
 pub use run::run;
 pub use settings::Settings;

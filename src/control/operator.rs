@@ -1,12 +1,14 @@
-//! The operator token: the one secret that lets people look at and change the whole control plane.
+//! Operators: who may look at and change the whole control plane.
 //!
-//! Never shown, neither by `Debug` nor in an error, and compared in a time that says nothing about
-//! how much of a guess was right. Asked by the admin port and by the calls that operators make.
+//! The token is the one secret that does for everybody; identities are proven by certificate. The
+//! token is never shown, neither by `Debug` nor in an error, and compared in a time that says nothing
+//! about how much of a guess was right. Asked by the admin port and by the calls that operators make.
 
 use std::fmt;
 use std::hint::black_box;
 use std::sync::Arc;
 
+use crate::model::SpiffeId;
 use crate::tls::provider;
 
 /// What an operator must show.
@@ -46,6 +48,30 @@ impl OperatorToken {
 impl fmt::Debug for OperatorToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OperatorToken(..)")
+    }
+}
+
+/// Who looks after the mesh.
+#[derive(Clone, Debug)]
+pub struct Operators {
+    token: OperatorToken,
+    identities: Arc<[SpiffeId]>,
+}
+
+impl Operators {
+    /// `token` as it stands in the data folder; `identities` as the command line names them.
+    pub fn new(token: OperatorToken, identities: Vec<SpiffeId>) -> Self {
+        Self { token, identities: identities.into() }
+    }
+
+    /// Whether `shown` is the token.
+    pub fn know(&self, shown: &[u8]) -> bool {
+        self.token.is(shown)
+    }
+
+    /// Whether whoever proved to be `id` is one.
+    pub fn include(&self, id: &SpiffeId) -> bool {
+        self.identities.contains(id)
     }
 }
 

@@ -18,9 +18,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
+use super::Operators;
 use super::admin::{self, Api, Port, View};
 use super::admission::{self, Admission};
-use super::api::{Operators, Router, server};
+use super::api::{Router, server};
 use super::ca::{self, Authority, Lifetimes};
 use super::catalog::Catalog;
 use super::desk::Desk;
@@ -194,7 +195,7 @@ async fn open(
         catalog,
         authority,
         signer,
-        operators: Operators::new(operator.clone(), settings.operators.clone()),
+        operators: Operators::new(operator, settings.operators.clone()),
         registrar,
         cluster: review,
         admission: Mutex::new(Admission::new(admission::Settings::default(), Rng::from_system())),
@@ -211,7 +212,7 @@ async fn open(
         heartbeat: HEARTBEAT,
         leaving: leaving.clone(),
     });
-    let (tls, pages_tls) = certified(&desk)?;
+    let [tls, pages_tls] = certified(&desk)?;
     let mut duties = None;
     if let (Some((of, client)), Some(cluster), Some(keys)) = (&of_cluster, &cluster, keys) {
         cluster.health.register(&registry);
@@ -223,7 +224,7 @@ async fn open(
     }
     let health = cluster.as_ref().map(|cluster| cluster.health.clone());
     let view = View { health, ..view(settings, &desk, registry, readiness.clone(), log) };
-    let port = Port::new(view, operator, pages_tls);
+    let port = Port::new(view, desk.operators.clone(), pages_tls);
     tokio::spawn(admin::serve(pages, Arc::new(port)));
     say_started(settings);
     let readiness = readiness.clone();
@@ -294,10 +295,8 @@ fn follow(store: &dyn Store, trust_domain: &TrustDomain) -> Result<Arc<Catalog>,
 /// What has to be there before anybody is told anything.
 const CLUSTER: &str = "everything in the cluster, seen once";
 
-type PagesTls = Arc<ArcSwap<rustls::ServerConfig>>;
-
 /// The control plane's own certificate, on both ports, replaced when half of its life is over.
-fn certified(desk: &Arc<Desk>) -> Result<(Arc<ArcSwap<ControlServer>>, PagesTls), ca::Error> {
+fn certified(desk: &Arc<Desk>) -> Result<[Arc<ArcSwap<ControlServer>>; 2], ca::Error> {
     let make = |authority: &Authority| {
         let svid = authority.own(SystemTime::now())?;
         let roots = authority.roots();
@@ -306,26 +305,23 @@ fn certified(desk: &Arc<Desk>) -> Result<(Arc<ArcSwap<ControlServer>>, PagesTls)
         Ok::<_, ca::Error>((ControlServer::new(&svid, &roots, Offer::H2), pages, half))
     };
     let (grpc, pages, half) = make(&desk.authority)?;
-    let (tls, pages_tls) = (
-        Arc::new(ArcSwap::from_pointee(grpc)),
-        Arc::new(ArcSwap::from(Arc::clone(pages.config()))),
-    );
-    let (desk, swap, pages_swap) = (Arc::clone(desk), Arc::clone(&tls), Arc::clone(&pages_tls));
+    let both = [grpc, pages].map(|server| Arc::new(ArcSwap::from_pointee(server)));
+    let (desk, [tls, pages_tls]) = (Arc::clone(desk), both.clone());
     tokio::spawn(async move {
         let mut wait = half;
         loop {
             sleep(wait.min(HOURLY)).await;
             match make(&desk.authority) {
                 Ok((grpc, pages, half)) => {
-                    swap.store(Arc::new(grpc));
-                    pages_swap.store(Arc::clone(pages.config()));
+                    tls.store(Arc::new(grpc));
+                    pages_tls.store(Arc::new(pages));
                     wait = half;
                 }
                 Err(error) => error!("no new certificate for the control plane itself: {error}"),
             }
         }
     });
-    Ok((tls, pages_tls))
+    Ok(both)
 }
 
 fn view(

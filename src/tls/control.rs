@@ -65,11 +65,6 @@ impl ControlServer {
         }
     }
 
-    /// For those who do the handshake themselves, and judge nobody by certificate.
-    pub fn config(&self) -> &Arc<rustls::ServerConfig> {
-        &self.config
-    }
-
     /// Answers a client's hello; `None`: it showed no certificate. Time limits are the caller's.
     ///
     /// # Errors

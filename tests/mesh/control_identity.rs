@@ -364,14 +364,7 @@ fn a_registration_that_the_token_does_not_allow_is_refused_and_everybody_can_see
 #[test]
 fn a_workload_does_not_pass_for_the_control_plane() {
     let plane = ControlPlane::start(&[]);
-    let applicant = Applicant::new("web");
-    let joined = plane.nobody().enroll(&applicant.request, &plane.token("web", &[]));
-    let chain = joined.expect("joined").certificate.expect("a certificate").chain;
-    let chain = chain.into_iter().map(|der| pem::Pem::new("CERTIFICATE", der));
-    let issued = Issued {
-        cert_pem: pem::encode_many(&chain.collect::<Vec<_>>()),
-        key_pem: applicant.key.serialize_pem(),
-    };
+    let issued = plane.joined_in_pem("web");
     let (heard, hears) = std::sync::mpsc::channel();
     let server = TlsServer::start(&issued, &["h2"], move |mut wire| {
         let _ = heard.send(wire.try_take(1).is_ok());

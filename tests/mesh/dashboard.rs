@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::browser::Browser;
 use crate::harness::{
-    App, ControlPlane, Folder, Member, Message, Wire, eventually, get, get_with, service,
+    App, ControlPlane, Folder, Member, Message, Wire, eventually, get, get_with, outrigger,
+    service, spiffe,
 };
 
 /// What the page promises: a service that fails looks so within this time.
@@ -258,6 +259,39 @@ fn the_link_leads_a_browser_to_the_pages_and_nobody_else() {
     assert_eq!(again.status(), 403, "a link works once");
     assert!(again.text().contains("somebody else"), "{}", again.text());
     assert_eq!(ask("GET", "/", &cookie).status(), 403, "whoever was first is out");
+}
+
+#[test]
+fn an_operators_certificate_does_in_place_of_the_token() {
+    let plane = ControlPlane::start(&["--operator", &spiffe("boss")]);
+    let start = |account: &str| {
+        let (folder, issued) = (Folder::new(account), plane.joined_in_pem(account));
+        folder.write("svid.pem", &issued.cert_pem);
+        folder.write("svid.key", &issued.key_pem);
+        let mut command = outrigger();
+        command.args(["dashboard", "--no-open", "--admin", &plane.admin.to_string()]);
+        command.args(["--control-plane", &plane.address.to_string(), "--trust-anchors"]);
+        command.arg(plane.data().join("ca.pem"));
+        command.arg("--certificate").arg(folder.path("svid.pem"));
+        command.arg("--key").arg(folder.path("svid.key"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        (command.spawn().expect("the program starts"), folder)
+    };
+    let (running, _boss) = start("boss");
+    let mut running = Ended(running);
+    let (host, key) = parts(running.0.stdout.take().expect("a pipe"));
+    let at = SocketAddr::from(([127, 0, 0, 1], port(&host)));
+    let ask = |path: &str, lines: &str| {
+        Wire::connect(at).ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n"))
+    };
+    let answer = ask(&format!("/?{key}"), "");
+    let cookie = answer.header("set-cookie").and_then(|line| line.split(';').next());
+    let answer = ask("/config", &format!("Cookie: {}\r\n", cookie.expect("a cookie")));
+    assert!(answer.status() == 200 && answer.text().contains("operators"), "{}", answer.text());
+    let (other, _web) = start("web");
+    let said = other.wait_with_output().expect("it leaves");
+    let sentence = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && sentence.contains("is no operator's"), "{sentence}");
 }
 
 /// The host and the key of the link that is printed.

@@ -94,16 +94,12 @@ impl Target {
         &self.address
     }
 
-    /// What shows who is calling, as a header of HTTP.
-    ///
-    /// # Errors
-    /// When that is a certificate alone, which the pages don't take.
-    pub(super) fn authorization(&self) -> Result<HeaderValue, Error> {
-        let bearer = self.bearer.as_ref().ok_or(Error::Missing(Field::TokenFile))?;
-        let mut value = HeaderValue::from_bytes(bearer.as_encoded_bytes())
-            .map_err(|_| Error::Missing(Field::TokenFile))?;
+    /// What shows who is calling, as a header of HTTP; `None`: the certificate alone does.
+    pub(super) fn authorization(&self) -> Option<HeaderValue> {
+        let bearer = self.bearer.as_ref()?;
+        let mut value = HeaderValue::from_bytes(bearer.as_encoded_bytes()).ok()?;
         value.set_sensitive(true);
-        Ok(value)
+        Some(value)
     }
 
     /// A connection to the control plane's pages at `admin` (`host:port`).

@@ -1,8 +1,8 @@
 //! The control plane's admin port: who is connected, what the mesh is taken to be, who signs.
 //!
 //! `/live`, `/ready` and `/metrics` answer anyone. In plaintext everything else answers this machine
-//! only, under the rules of every admin port; over TLS, on the same port, it answers whoever shows
-//! the operator token. It changes nothing but the log's level: what the mesh is told is changed
+//! only, under the rules of every admin port; over TLS, on the same port, it answers operators, by
+//! their token or certificate. It changes nothing but the log's level: what the mesh is told is changed
 //! through the API. `/` is the dashboard, `/pages` lists all that stands here as JSON. The process's
 //! wiring calls [`serve`] once.
 
@@ -18,9 +18,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use guard::Way;
+use http::Request;
 use serde_json::Value;
 
-use super::OperatorToken;
+use super::Operators;
 use super::catalog::Catalog;
 use super::kube::Health;
 use super::plaintext::Plaintext;
@@ -28,6 +30,7 @@ use super::sessions::Sessions;
 use crate::runtime::Readiness;
 use crate::telemetry::log::{LogHandle, Repeats};
 use crate::telemetry::metrics::Registry;
+use crate::tls::ControlServer;
 
 pub use api::Api;
 pub use server::serve;
@@ -57,21 +60,26 @@ pub struct View {
 /// The port: what it shows, and to whom.
 pub struct Port {
     view: View,
-    operator: OperatorToken,
-    tls: Arc<ArcSwap<rustls::ServerConfig>>,
+    operators: Operators,
+    tls: Arc<ArcSwap<ControlServer>>,
     /// Wrong tokens, by client.
     guesses: Mutex<Repeats>,
 }
 
 impl Port {
-    /// Who comes over TLS must show `operator`. `tls` is swapped when the control plane's
-    /// certificate rotates; its ALPN must be `http/1.1` alone, and it asks for no client certificate.
-    pub fn new(
-        view: View,
-        operator: OperatorToken,
-        tls: Arc<ArcSwap<rustls::ServerConfig>>,
-    ) -> Self {
-        Self { view, operator, tls, guesses: Mutex::default() }
+    /// Who comes over TLS must be one of `operators`. `tls`, which serves pages, is swapped when the
+    /// control plane's certificate rotates.
+    pub fn new(view: View, operators: Operators, tls: Arc<ArcSwap<ControlServer>>) -> Self {
+        Self { view, operators, tls, guesses: Mutex::default() }
+    }
+
+    fn check<B>(
+        &self,
+        request: &Request<B>,
+        client: SocketAddr,
+        way: &Way,
+    ) -> Result<(), guard::Refusal> {
+        guard::check(request, client, way, &self.operators, &self.view.catalog.revoked())
     }
 
     /// Somebody guessed. Whoever does so in a loop is in the log every few seconds.

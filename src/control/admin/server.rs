@@ -19,9 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
-use super::guard::{self, Refusal, Way};
+use super::guard::{Refusal, Way};
 use super::{Port, View, pages};
 use crate::control::dashboard;
 use crate::http::answers::{self, Answer};
@@ -72,13 +71,10 @@ async fn visit(port: Arc<Port>, stream: TcpStream, client: SocketAddr) {
     if first[0] != HANDSHAKE {
         return converse(port, stream, client, Way::Plaintext).await;
     }
-    let acceptor = TlsAcceptor::from(port.tls.load_full());
-    match timeout(STEP, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let agreed = stream.get_ref().1.alpn_protocol();
-            if agreed.is_none_or(|protocol| protocol == b"http/1.1") {
-                converse(port, stream, client, Way::Tls).await;
-            }
+    let tls = port.tls.load_full();
+    match timeout(STEP, tls.accept(stream)).await {
+        Ok(Ok((stream, peer))) => {
+            converse(port, stream, client, Way::Tls(peer.map(Arc::new))).await;
         }
         Ok(Err(error)) => tracing::debug!(%client, "no TLS session on the admin port: {error}"),
         Err(_) => tracing::debug!(%client, "no TLS session on the admin port in time"),
@@ -95,8 +91,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let port = Arc::clone(&port);
-        async move { Ok::<_, Infallible>(answer(port, client, way, request).await) }
+        let (port, way) = (Arc::clone(&port), way.clone());
+        async move { Ok::<_, Infallible>(answer(port, client, &way, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(WorkerTimer)
@@ -113,10 +109,10 @@ where
 async fn answer(
     port: Arc<Port>,
     client: SocketAddr,
-    way: Way,
+    way: &Way,
     request: Request<Incoming>,
 ) -> Answer {
-    if let Err(refusal) = guard::check(&request, client, way, &port.operator) {
+    if let Err(refusal) = port.check(&request, client, way) {
         if refusal == Refusal::WrongToken {
             port.guessed(client);
             sleep(GUESS).await;

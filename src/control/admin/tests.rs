@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::SanType;
 use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -14,17 +15,20 @@ use tokio_rustls::TlsConnector;
 use tracing::Dispatch;
 
 use super::*;
+use crate::control::OperatorToken;
 use crate::control::catalog::{StoredResource, resource_name};
 use crate::control::memory::{BUDGET, Memory, Observer};
 use crate::control::plaintext::Plaintext;
 use crate::control::sessions::SessionFacts;
 use crate::control::store::{Key, Record, Shelf};
 use crate::identity::issue::{self, Authority};
-use crate::identity::{self, TrustBundle};
+use crate::identity::{Svid, TrustBundle};
 use crate::model::{SpiffeId, TrustDomain};
 use crate::resources::{Origin, manifest, parse_documents};
+use crate::tls::Offer;
 use crate::{telemetry, tls};
 
+const BOSS: &str = "spiffe://cluster.local/ns/ops/sa/boss";
 const HERE: &str = "127.0.0.1";
 /// An address of this machine that is not this machine's.
 const ELSEWHERE: &str = "127.0.0.2";
@@ -92,9 +96,11 @@ impl Bench {
             authorities: Box::new(|| serde_json::json!({"roots": ["one"]})),
             lease_of: Box::new(|name| serde_json::json!({"held": name})),
         };
-        let tls = Arc::new(ArcSwap::new(server_config(&authority)));
+        let tls = Arc::new(ArcSwap::new(server(&authority)));
         let operator = OperatorToken::new("right").expect("a token");
-        let port = Arc::new(Port::new(view, operator, tls));
+        let boss = SpiffeId::parse(BOSS).expect("an id");
+        let operators = Operators::new(operator, vec![boss]);
+        let port = Arc::new(Port::new(view, operators, tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(serve(listener, Arc::clone(&port)));
@@ -120,12 +126,26 @@ impl Bench {
         &self,
         alpn: &[u8],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let bundle = TrustBundle::from_pem(self.authority.root_pem().as_bytes(), 1);
-        let mut config = rustls::ClientConfig::builder_with_provider(tls::provider().clone())
+        self.handshake_as(alpn, None).await
+    }
+
+    /// With a certificate.
+    async fn handshake_as(
+        &self,
+        alpn: &[u8],
+        own: Option<&Svid>,
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let anchors = Arc::clone(bundle(&self.authority).anchors());
+        let config = rustls::ClientConfig::builder_with_provider(tls::provider().clone())
             .with_protocol_versions(&[&TLS13])
             .expect("suites of TLS 1.3")
-            .with_root_certificates(Arc::clone(bundle.expect("a root").anchors()))
-            .with_no_client_auth();
+            .with_root_certificates(anchors);
+        let mut config = match own {
+            Some(own) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+                Arc::clone(own.certified_key()),
+            ))),
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![alpn.to_vec()];
         let name = ServerName::try_from("localhost").expect("a name");
         let stream = self.connect(ELSEWHERE).await;
@@ -139,22 +159,23 @@ impl Bench {
     }
 }
 
-fn server_config(authority: &Authority) -> Arc<rustls::ServerConfig> {
-    let id = SpiffeId::parse("spiffe://cluster.local/ns/outrigger/sa/control").expect("an id");
+/// A certificate for `id`, and a name that browsers go by.
+fn certified(authority: &Authority, id: &str) -> Svid {
+    let id = SpiffeId::parse(id).expect("an id");
     let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
     let mut params = issue::leaf_params(&id, now - hour, now + hour).expect("an id");
     params.subject_alt_names.push(SanType::DnsName("localhost".try_into().expect("a name")));
     let issued = authority.sign(&params).expect("a certificate");
-    let chain = identity::certificates(issued.cert_pem.as_bytes()).expect("PEM");
-    let key = identity::private_key(issued.key_pem.as_bytes()).expect("PEM");
-    let mut config = rustls::ServerConfig::builder_with_provider(tls::provider().clone())
-        .with_protocol_versions(&[&TLS13])
-        .expect("suites of TLS 1.3")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("a key of the certificate");
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
+    Svid::from_pem(issued.cert_pem.as_bytes(), issued.key_pem.as_bytes()).expect("a certificate")
+}
+
+fn bundle(authority: &Authority) -> TrustBundle {
+    TrustBundle::from_pem(authority.root_pem().as_bytes(), 1).expect("a root")
+}
+
+fn server(authority: &Authority) -> Arc<ControlServer> {
+    let own = certified(authority, "spiffe://cluster.local/ns/outrigger/sa/control");
+    Arc::new(ControlServer::new(&own, &bundle(authority), Offer::Http1))
 }
 
 /// An answer.
@@ -236,27 +257,53 @@ async fn over_tls_the_operator_token_opens_all() {
     assert_eq!(bench.port.view.log.level(), "info");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
+async fn over_tls_an_operators_certificate_opens_all() {
+    let bench = Bench::new().await;
+    let stranger = Authority::new(&TrustDomain::default()).expect("a root");
+    let web = "spiffe://cluster.local/ns/shop/sa/web";
+    for (own, status, why) in [
+        (certified(&bench.authority, BOSS), 200, "\"newest\": 42"),
+        (certified(&bench.authority, web), 403, "is no operator's"),
+    ] {
+        let stream = bench.handshake_as(b"http/1.1", Some(&own)).await.expect("a session");
+        let said = talk(stream, "GET /sessions HTTP/1.1\r\nhost: control.svc").await;
+        assert_eq!(said.status, status, "{}", said.body);
+        assert!(said.body.contains(why), "{}", said.body);
+    }
+    let forged = certified(&stranger, BOSS);
+    if let Ok(mut stream) = bench.handshake_as(b"http/1.1", Some(&forged)).await {
+        let mut said = Vec::new();
+        let _ = stream.write_all(b"GET /sessions HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(stream.read_to_end(&mut said).await.is_err() && said.is_empty(), "another root's");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_token_is_answered_late() {
     let bench = Bench::new().await;
-    let mut took = Vec::new();
-    for lines in ["", "\r\nauthorization: Bearer wrong"] {
+    let ask = async |lines: &str| {
         let stream = bench.handshake(b"http/1.1").await.expect("a session");
-        let start = Instant::now();
+        let start = std::time::Instant::now();
         let said = talk(stream, &format!("GET /ca HTTP/1.1\r\nhost: x{lines}")).await;
         assert_eq!(said.status, 401);
-        took.push(start.elapsed());
-    }
+        start.elapsed()
+    };
     let half = Duration::from_millis(500);
-    assert!(took[0] < half, "no token is no guess: {took:?}");
-    assert!(took[1] >= half, "{took:?}");
+    assert!(ask("\r\nauthorization: Bearer wrong").await >= half);
+    // A busy machine may be late by itself, but not every time.
+    let mut quick = false;
+    for _ in 0..20 {
+        quick |= ask("").await < half;
+    }
+    assert!(quick, "no token is no guess");
 }
 
 #[tokio::test]
 async fn a_rotated_certificate_serves_the_next_visit() {
     let mut bench = Bench::new().await;
     let next = Authority::new(&TrustDomain::default()).expect("a root");
-    bench.port.tls.store(server_config(&next));
+    bench.port.tls.store(server(&next));
     assert!(bench.handshake(b"http/1.1").await.is_err(), "another root's");
     bench.authority = next;
     assert_eq!(bench.sealed("GET /live HTTP/1.1\r\nhost: x").await.status, 200);

@@ -11,8 +11,7 @@ use http::header::AUTHORIZATION;
 use tonic::{Code, Status};
 
 use super::Author;
-use crate::control::OperatorToken;
-use crate::model::SpiffeId;
+use crate::control::Operators;
 use crate::tls::Peer;
 
 /// The far end of a connection.
@@ -65,20 +64,6 @@ pub fn rule(path: &str) -> Option<(&'static str, Rule)> {
     RULES.iter().find(|(known, _)| *known == path).copied()
 }
 
-/// Who looks after the mesh.
-#[derive(Debug)]
-pub struct Operators {
-    token: OperatorToken,
-    identities: Vec<SpiffeId>,
-}
-
-impl Operators {
-    /// `token` as it stands in the data folder; `identities` as the command line names them.
-    pub fn new(token: OperatorToken, identities: Vec<SpiffeId>) -> Self {
-        Self { token, identities }
-    }
-}
-
 /// Judges a call, and says in whose name it is made.
 ///
 /// # Errors
@@ -110,16 +95,14 @@ fn operator(
     if let Some(value) = headers.get(AUTHORIZATION) {
         let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
         return match token {
-            Some(token) if operators.token.is(token.as_bytes()) => {
+            Some(token) if operators.know(token.as_bytes()) => {
                 Ok(Author("the operators' token".into()))
             }
             _ => Err(Status::unauthenticated("this is not the operators' token")),
         };
     }
     match peer {
-        Some(peer) if operators.identities.contains(&peer.id) => {
-            Ok(Author(peer.id.as_str().into()))
-        }
+        Some(peer) if operators.include(&peer.id) => Ok(Author(peer.id.as_str().into())),
         Some(peer) => Err(Status::permission_denied(format!(
             "{} is no operator: start the control plane with --operator {}, or send the \
              operators' token",
@@ -140,6 +123,8 @@ pub fn is_guess(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::OperatorToken;
+    use crate::model::SpiffeId;
 
     fn id(text: &str) -> SpiffeId {
         SpiffeId::parse(text).expect("a valid id")

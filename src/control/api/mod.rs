@@ -29,7 +29,7 @@ mod wish;
 mod writer;
 
 pub use author::Author;
-pub use callers::{Caller, Operators};
+pub use callers::Caller;
 pub use router::Router;
 pub use standings::{Newest, Standings};
 pub use view::Id;

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use outrigger::identity::issue::Issued;
 use outrigger::identity::{Svid, TrustBundle};
 use outrigger::model::TrustDomain;
 use outrigger::tls::ControlClient;
@@ -57,6 +58,19 @@ impl ControlPlane {
         let applicant = Applicant::new(account);
         let joined = self.nobody().enroll(&applicant.request, &self.token(account, arguments));
         applicant.certified(joined.unwrap_or_else(|status| panic!("{account}: {status}")))
+    }
+
+    /// The certificate of a service account of `default`, and its key, as files hold them.
+    #[track_caller]
+    pub fn joined_in_pem(&self, account: &str) -> Issued {
+        let applicant = Applicant::new(account);
+        let joined = self.nobody().enroll(&applicant.request, &self.token(account, &[]));
+        let chain = joined.expect("joined").certificate.expect("a certificate").chain;
+        let chain = chain.into_iter().map(|der| pem::Pem::new("CERTIFICATE", der));
+        Issued {
+            cert_pem: pem::encode_many(&chain.collect::<Vec<_>>()),
+            key_pem: applicant.key.serialize_pem(),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub struct ControlPlane {
 }
 
 /// The program of people, not started.
-fn outrigger() -> Command {
+pub fn outrigger() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
     command.env_clear().stdin(Stdio::null());
     command

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 pub use app::{App, refused_address};
 pub use certs::{Certs, spiffe};
-pub use control_plane::{ControlPlane, service};
+pub use control_plane::{ControlPlane, outrigger, service};
 pub use echoes::Echoes;
 pub use folder::Folder;
 pub use load::Load;

@@ -1,4 +1,5 @@
-//! A browser's question, asked of the control plane's admin port with the operator's token.
+//! A browser's question, asked of the control plane's admin port as the operator whose it is: by
+//! token, or by certificate.
 //!
 //! Of the question only the path and what caching needs go on, and of the answer everything that is
 //! not about the connection. Each is a connection of its own, as the port serves one request each.
@@ -31,12 +32,13 @@ pub(super) struct Pages {
     /// `host:port`.
     admin: String,
     host: HeaderValue,
-    authorization: HeaderValue,
+    /// `None`: the certificate says who asks.
+    authorization: Option<HeaderValue>,
 }
 
 impl Pages {
     pub(super) fn new(target: Target, admin: String) -> Result<Self, Error> {
-        let authorization = target.authorization()?;
+        let authorization = target.authorization();
         let host = HeaderValue::try_from(&admin).map_err(|_| {
             let at = crate::resources::Origin::Flag("--admin".into());
             Error::Address { at, text: admin.clone() }
@@ -91,7 +93,9 @@ impl Pages {
         *request.uri_mut() = path.parse().unwrap_or_default();
         let headers = request.headers_mut();
         headers.insert(header::HOST, self.host.clone());
-        headers.insert(header::AUTHORIZATION, self.authorization.clone());
+        if let Some(authorization) = &self.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
         for name in PASSED {
             if let Some(value) = asked.get(&name) {
                 headers.insert(name, value.clone());
