@@ -220,7 +220,7 @@ async fn open(
         let (catalog, authority) = (&desk.catalog, &desk.authority);
         let leaving = leaving.clone();
         duties = Some(duties::begin(client, of, cluster, catalog, authority, keys, leaving));
-        inject_pods(of, cluster, &desk)?;
+        inject_pods(of, cluster, &desk, &registry)?;
     }
     let health = cluster.as_ref().map(|cluster| cluster.health.clone());
     let view = View { health, ..view(settings, &desk, registry, readiness.clone(), log) };
@@ -241,7 +241,12 @@ async fn open(
 }
 
 /// Opens the injector's port, where there is to be one.
-fn inject_pods(of: &kube::Settings, cluster: &Cluster, desk: &Desk) -> Result<(), Error> {
+fn inject_pods(
+    of: &kube::Settings,
+    cluster: &Cluster,
+    desk: &Desk,
+    registry: &Registry,
+) -> Result<(), Error> {
     let Some(kube::Webhook { listen: address, proxy_image }) = &of.webhook else { return Ok(()) };
     let listener = listen("--webhook-listen", *address)?;
     let tls = webhook::serving(Arc::clone(&desk.authority), webhook::names(&of.namespace))?;
@@ -251,8 +256,8 @@ fn inject_pods(of: &kube::Settings, cluster: &Cluster, desk: &Desk) -> Result<()
     };
     let namespaces = cluster.namespaces.clone();
     let namespace_labels = Box::new(move |name: &str| namespaces.of(name));
-    let injector = Arc::new(Injector { settings, namespace_labels });
-    tokio::spawn(inject::serve(listener, tls, injector));
+    let injector = Injector::new(settings, namespace_labels).counted(registry);
+    tokio::spawn(inject::serve(listener, tls, Arc::new(injector)));
     Ok(())
 }
 

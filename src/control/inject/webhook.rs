@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use super::json::{at, text};
 use super::{Asked, Injected, Outcome, Refusal, Remark, Settings, inject, patch};
 use crate::resources::Labels;
+use crate::telemetry::metrics::{Counter, Registry};
 
 const VERSION: &str = "admission.k8s.io/v1";
 
@@ -19,8 +20,38 @@ pub type NamespaceLabels = Box<dyn Fn(&str) -> Option<Labels> + Send + Sync>;
 
 /// Injects pods as they are created.
 pub struct Injector {
-    pub settings: Settings,
-    pub namespace_labels: NamespaceLabels,
+    settings: Settings,
+    namespace_labels: NamespaceLabels,
+    injections: Injections,
+}
+
+/// Answers to the API server, by what they were.
+#[derive(Clone, Default)]
+struct Injections {
+    injected: Counter,
+    skipped: Counter,
+    refused: Counter,
+    /// The question was none.
+    failed: Counter,
+}
+
+impl Injections {
+    fn register(registry: &Registry) -> Self {
+        let family = registry.counter_family(
+            "outrigger_control_injections_total",
+            "Pods that the injector was asked about: injected, skipped, refused, or failed for want \
+             of a question.",
+            4,
+            &["result"],
+        );
+        let of = |result| family.with(&[result]);
+        Self {
+            injected: of("injected"),
+            skipped: of("skipped"),
+            refused: of("refused"),
+            failed: of("failed"),
+        }
+    }
 }
 
 /// Why a question can't be answered.
@@ -38,11 +69,25 @@ pub enum ReviewError {
 }
 
 impl Injector {
+    pub fn new(settings: Settings, namespace_labels: NamespaceLabels) -> Self {
+        Self { settings, namespace_labels, injections: Injections::default() }
+    }
+
+    /// The same, whose answers are counted where others see it.
+    #[must_use]
+    pub fn counted(self, registry: &Registry) -> Self {
+        Self { injections: Injections::register(registry), ..self }
+    }
+
     /// Answers a review.
     ///
     /// # Errors
     /// When it is none; a pod that is refused is an answer.
     pub fn review(&self, body: &[u8]) -> Result<Value, ReviewError> {
+        self.judged(body).inspect_err(|_| self.injections.failed.inc())
+    }
+
+    fn judged(&self, body: &[u8]) -> Result<Value, ReviewError> {
         let review: Value = serde_json::from_slice(body).map_err(ReviewError::NotJson)?;
         let word = |key| text(&review, [key]).unwrap_or("nothing");
         if (word("apiVersion"), word("kind")) != (VERSION, "AdmissionReview") {
@@ -70,14 +115,17 @@ impl Injector {
         let asked = Asked::OnCreation(labels.as_ref());
         Ok(match inject(pod, Some(namespace), asked, &self.settings) {
             Ok(Outcome::Skipped(reason)) => {
+                self.injections.skipped.inc();
                 debug!(namespace, pod = name, %reason, "not injected");
                 json!({"allowed": true})
             }
             Ok(Outcome::Injected(Injected { pod: injected, remarks })) => {
+                self.injections.injected.inc();
                 debug!(namespace, pod = name, "injected");
                 accepted(pod, &injected, &remarks)
             }
             Err(refusals) => {
+                self.injections.refused.inc();
                 let sentence = sentence(&refusals);
                 info!(namespace, pod = name, "refused: {sentence}");
                 let status = json!({"code": 422, "reason": "Invalid", "message": sentence});

@@ -56,7 +56,7 @@ pub async fn act_with(stage: &Stage, image: &str) {
         ..inject::Settings::new(TrustDomain::default())
     };
     let namespace_labels = Box::new(move |name: &str| (name == "shop").then(|| labels.clone()));
-    let injector = Arc::new(Injector { settings, namespace_labels });
+    let injector = Arc::new(Injector::new(settings, namespace_labels));
     tokio::spawn(inject::serve(listener, tls, injector));
 
     let objects = install::objects(&install::Settings::default());

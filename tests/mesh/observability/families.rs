@@ -11,6 +11,7 @@ use crate::harness::Sidecar;
 const RARE: &[&str] = &[
     "outrigger_series_dropped_total",
     "outrigger_control_refusals_total",
+    "outrigger_control_injections_total",
     "outrigger_control_watch_connected",
     "outrigger_control_watch_last_event_timestamp_seconds",
     "outrigger_control_watch_lists_total",

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::Injector;
 use super::{annotated, by_hand, patched, plain_pod, settings};
 use crate::resources::Labels;
+use crate::telemetry::metrics::{Format, Registry};
 
 pub(super) fn injector() -> Injector {
     let labels = |namespace: &str| match namespace {
@@ -14,7 +15,7 @@ pub(super) fn injector() -> Injector {
         "quiet" => Some(Labels::new()),
         _ => None,
     };
-    Injector { settings: settings(), namespace_labels: Box::new(labels) }
+    Injector::new(settings(), Box::new(labels))
 }
 
 pub(super) fn review(pod: &Value, namespace: &str) -> Value {
@@ -92,6 +93,24 @@ fn what_was_not_asked_for_stays_as_it_is() {
     let mut other = review(&plain_pod(), "shop");
     other["request"]["subResource"] = json!("ephemeralcontainers");
     assert_eq!(answer(&other), untouched);
+}
+
+#[test]
+fn every_answer_is_counted() {
+    let registry = Registry::default();
+    let injector = injector().counted(&registry);
+    let ask = |review: Value| injector.review(review.to_string().as_bytes());
+    for (asked, result) in [
+        (review(&plain_pod(), "shop"), "injected"),
+        (review(&plain_pod(), "quiet"), "skipped"),
+        (review(&plain_pod(), "unheard-of"), "refused"),
+        (json!({}), "failed"),
+    ] {
+        let counted = format!("outrigger_control_injections_total{{result=\"{result}\"}} ");
+        assert!(registry.render(Format::Prometheus).contains(&(counted.clone() + "0\n")));
+        assert_eq!(ask(asked).is_err(), result == "failed");
+        assert!(registry.render(Format::Prometheus).contains(&(counted + "1\n")), "{result}");
+    }
 }
 
 #[test]
