@@ -15,6 +15,8 @@ const FILES: &[&str] = &[
     "outrigger/v1/authority.proto",
     "outrigger/v1/configuration.proto",
     "outrigger/v1/observe.proto",
+    "outrigger/v1/replicas.proto",
+    "outrigger/v1/tap.proto",
     "outrigger/demo/v1/prices.proto",
 ];
 

@@ -3,6 +3,9 @@
 //! The sidecars run in this process, and only their threads are counted. A bound that is passed is
 //! either a mistake or a price: then raise it, and say here for what.
 
+#[path = "mesh/harness/ports.rs"]
+mod ports;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs;
@@ -14,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use outrigger::access::{Ask, Policy, Request, What};
 use outrigger::app::{self, Options};
 use outrigger::identity::issue::Authority;
 use outrigger::intercept::OriginalDst;
@@ -21,9 +25,12 @@ use outrigger::model::{
     Cors, Filter, HeaderMatch, Hostname, Match, PathMatch, QueryMatch, RouteKind, Rule, SpiffeId,
     TrustDomain, ValueMatch,
 };
+use outrigger::resources::{Origin, Resource, parse_documents};
 use outrigger::route::{Filters, Head, Table, Turn, Weights};
 use outrigger::runtime::workers;
 use outrigger::telemetry::log::{self, LogHandle, Style};
+use outrigger::telemetry::metrics::Registry;
+use outrigger::telemetry::traffic::TrafficMetrics;
 
 /// Plaintext HTTP/1.1 through one sidecar: measured 22.0, most of it hyper's; 22.1 where it traces.
 const HOP: f64 = 23.0;
@@ -104,8 +111,7 @@ fn sidecar(config: &Path, port: u16) {
 }
 
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+    ports::free_address().port()
 }
 
 /// An app that answers every request with the same 100 bytes.
@@ -243,6 +249,38 @@ fn a_hop_that_traces_and_does_not_sample_allocates_no_more() {
     assert!(counted <= HOP, "{counted:.1} allocations a request");
 }
 
+/// Begins to watch requests that nobody makes; it ends with the connection.
+fn tap(admin: &str) -> TcpStream {
+    MINE.with(|mine| mine.set(true));
+    let mut stream = TcpStream::connect(admin).expect("the admin port is open");
+    let asked = format!("GET /tap?path=/nothing HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    stream.write_all(asked.as_bytes()).expect("written");
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 200");
+    stream
+}
+
+#[test]
+fn a_hop_that_is_watched_for_something_else_allocates_no_more() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = Folder::new("tapped");
+    folder.write("mesh.yaml", &resources(app().port(), ""));
+    let port = free_port();
+    let config = outbound("", port, "mesh.yaml");
+    let admin = config.split("admin: {listen: \"").nth(1).and_then(|rest| rest.split('"').next());
+    let admin = admin.expect("the configuration names it").to_owned();
+    sidecar(&folder.write("client.yaml", &config), port);
+    let tapped = tap(&admin);
+    let counted = measure(port);
+    println!("allocations a request, watched for another path: {counted:.1} (bound {HOP})");
+    assert!(counted <= HOP, "{counted:.1} allocations a request");
+    drop(tapped);
+    let counted = measure(port);
+    println!("allocations a request, watched no more: {counted:.1} (bound {HOP})");
+    assert!(counted <= HOP, "{counted:.1} allocations a request");
+}
+
 /// Ten routes above the one that the request falls under, and a policy that has every part.
 fn policies() -> String {
     let route = |name: &str, path: &str, filters: &str| {
@@ -339,6 +377,8 @@ fn rule(host: Hostname, path: PathMatch) -> Arc<Rule> {
 
 #[test]
 fn routing_allocates_nothing() {
+    // It may run beside a measurement, and is no part of that.
+    MINE.with(|mine| mine.set(true));
     let host = Hostname::Exact("a.example.com".into());
     let rules: Vec<Arc<Rule>> = (0..300)
         .map(|nth| match nth % 3 {
@@ -368,5 +408,51 @@ fn routing_allocates_nothing() {
         let before = OWN.with(Cell::get);
         (0..100).for_each(|_| assert_eq!(ask(&mut turn, &parts), (expected, true, true)));
         assert_eq!(OWN.with(Cell::get) - before, 0, "{path}");
+    }
+}
+
+#[test]
+fn deciding_on_access_allocates_nothing() {
+    let rule = |nth: usize| {
+        let id = format!("spiffe://cluster.local/ns/team/sa/service-{nth}");
+        match nth % 3 {
+            0 => format!("{{action: deny, to: [{{paths: ['/internal-{nth}/*']}}]}}"),
+            1 => format!("{{action: allow, from: [{{identities: ['{id}']}}]}}"),
+            _ => format!(
+                "{{action: allow, to: [{{methods: [GET], hosts: ['*.example'], \
+                 headers: {{x-a: 'b*'}}, paths: ['/users-{nth}/{{id}}']}}]}}"
+            ),
+        }
+    };
+    let rules: Vec<String> = (0..300).map(rule).collect();
+    let text = format!(
+        "{{apiVersion: outrigger.dev/v1alpha1, kind: AccessPolicy, metadata: {{name: all}}, \
+         spec: {{rules: [{}]}}}}",
+        rules.join(", ")
+    );
+    let read = parse_documents(&text, &Origin::file("test"), "shop").expect("sound");
+    let [Resource::AccessPolicy(policy)] = &read[..] else { panic!("{read:?}") };
+    let metrics = TrafficMetrics::register(&Registry::default());
+    let policy = Policy::of(&[Arc::clone(policy)], TrustDomain::default(), &metrics);
+    let rows = [
+        ("service-298", "/else", true),
+        ("service-0", "/internal-297/x", false),
+        ("service-0", "/users-299/7", true),
+        ("service-0", "/a%2Bb/else", false),
+    ];
+    for (account, path, expected) in rows {
+        let id = SpiffeId::new(&TrustDomain::default(), "team", account).expect("an id");
+        let request = http::Request::get(path).header("host", "API.example:80").header("x-a", "bc");
+        let parts = request.body(()).expect("a request").into_parts().0;
+        let decide = || {
+            let request = Request::of(&parts, policy.at(80).has_paths());
+            let what = What::Request(&request);
+            let ask = Ask { port: 80, source: [10, 0, 0, 1].into(), id: Some(&id), what };
+            policy.admit(&ask).is_ok()
+        };
+        assert_eq!(decide(), expected, "{account} {path}");
+        let before = OWN.with(Cell::get);
+        (0..100).for_each(|_| assert_eq!(decide(), expected));
+        assert_eq!(OWN.with(Cell::get) - before, 0, "{account} {path}");
     }
 }

@@ -249,6 +249,7 @@ impl Sidecar {
                 addresses: Vec::new(),
             }),
             implied: Vec::new(),
+            decides_by_rules: true,
         };
         let hello = FromSidecar { message: Some(Say::Hello(hello)) };
         say.try_send(hello).expect("the queue is new");

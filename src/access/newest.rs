@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
-use super::Policy;
-use crate::model::{Reason, SpiffeId, TrustDomain};
+use super::{Held, Policy};
+use crate::model::{Reason, TrustDomain};
 use crate::resources::AccessPolicy;
 use crate::telemetry::traffic::TrafficMetrics;
 
@@ -23,9 +23,9 @@ pub struct Access {
 }
 
 impl Access {
-    /// Until policies are known: none is.
+    /// Until policies are known, nobody comes in.
     pub fn new(trust_domain: TrustDomain, metrics: TrafficMetrics) -> Self {
-        let newest = ArcSwap::from_pointee(Policy::of(&[], trust_domain.clone(), &metrics));
+        let newest = ArcSwap::from_pointee(Policy::untold(trust_domain.clone(), &metrics));
         Self { trust_domain, metrics, newest, bell: watch::Sender::new(()) }
     }
 
@@ -41,12 +41,13 @@ impl Access {
         self.newest.load()
     }
 
-    /// Waits until a caller may no longer come in, and says why.
-    pub async fn withdrawn(&self, port: u16, caller: Option<&SpiffeId>) -> Reason {
+    /// Waits until somebody who came in may no longer, and says why.
+    pub async fn withdrawn(&self, held: &Held) -> Reason {
         let mut bell = self.bell.subscribe();
         loop {
             // After the bell was taken, so that no change falls in between.
-            if let Err(reason) = self.newest().decide(port, caller) {
+            let refusal = self.newest().refusal(held);
+            if let Some(reason) = refusal {
                 return reason;
             }
             // The other end is ours, so it is there.
@@ -60,6 +61,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::access::HeldWhat;
+    use crate::model::SpiffeId;
     use crate::resources::{Origin, Resource, parse_documents};
     use crate::telemetry::metrics::Registry;
 
@@ -79,11 +82,25 @@ mod tests {
     async fn a_permit_that_is_withdrawn_is_noticed_and_others_go_on() {
         let metrics = TrafficMetrics::register(&Registry::default());
         let access = Arc::new(Access::new(TrustDomain::default(), metrics));
+        let anybody = Held {
+            port: 80,
+            source: [10, 0, 0, 1].into(),
+            id: SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/web").ok(),
+            what: HeldWhat::Stream { is_declared: true },
+        };
+        assert_eq!(access.newest().refusal(&anybody), Some(Reason::NotReady));
         access.publish(&[policy("permissive")]);
         let id = SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/web").expect("an id");
         let short = Duration::from_secs(1);
-        let mut plain = std::pin::pin!(access.withdrawn(80, None));
-        let mut proven = std::pin::pin!(access.withdrawn(80, Some(&id)));
+        let held = |id| Held {
+            port: 80,
+            source: [10, 0, 0, 1].into(),
+            id,
+            what: HeldWhat::Stream { is_declared: true },
+        };
+        let (plain, proven) = (held(None), held(Some(id)));
+        let mut plain = std::pin::pin!(access.withdrawn(&plain));
+        let mut proven = std::pin::pin!(access.withdrawn(&proven));
         assert!(tokio::time::timeout(short, &mut plain).await.is_err());
         access.publish(&[policy("permissive"), policy("permissive")]);
         assert!(tokio::time::timeout(short, &mut plain).await.is_err());

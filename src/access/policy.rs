@@ -1,16 +1,18 @@
 //! What holds for the workload's callers, at each port of its app.
 //!
-//! Made when policies change: which of several counts is found then, with the handles that count
-//! its decisions, so that a request costs a look at a few port numbers. Every identity of the trust
-//! domain may call; who proves none may where a policy says `permissive`.
+//! Made when policies change: which of several counts is found then, rules are made ready to be
+//! compared, and the handles that count decisions are kept, so that a request costs a look at a few
+//! port numbers and at the rules that may be about it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Permit;
-use crate::model::{Mtls, Reason, SpiffeId, TrustDomain};
+use super::ask::{Ask, Held, HeldWhat, Request, What};
+use super::at_port::{AtPort, Named};
+use super::decision::{Decision, Why};
+use crate::model::{Action, Mtls, Reason, TrustDomain};
 use crate::resources::AccessPolicy;
-use crate::resources::access_policy::level::{self, Ruling};
 use crate::telemetry::metrics::Counter;
 use crate::telemetry::traffic::TrafficMetrics;
 
@@ -20,22 +22,16 @@ const DEFAULT: &str = "mesh-default";
 /// Everything that holds for one workload.
 #[derive(Debug)]
 pub struct Policy {
+    /// Which policies there are is known.
+    is_told: bool,
     trust_domain: TrustDomain,
     /// Those that policies name, in ascending order.
     ports: Box<[(u16, AtPort)]>,
     elsewhere: AtPort,
-    /// Of callers who prove who they are.
-    proven: Tally,
-}
-
-/// What holds at a port of the app.
-#[derive(Debug)]
-pub struct AtPort {
-    pub mtls: Mtls,
-    /// The policy that says so, as `namespace/name`; `None`: none does.
-    pub by: Option<Arc<str>>,
-    /// Of callers who don't.
-    unproven: Tally,
+    /// By the number of the policy.
+    tallies: Box<[Tally]>,
+    /// Where no policy decides.
+    otherwise: Tally,
 }
 
 /// How often one policy decided, each way.
@@ -43,6 +39,8 @@ pub struct AtPort {
 struct Tally {
     allowed: Counter,
     denied: Counter,
+    /// Denied by what is only observed.
+    observed: Counter,
 }
 
 impl Policy {
@@ -53,14 +51,32 @@ impl Policy {
         metrics: &TrafficMetrics,
     ) -> Self {
         let all = || policies.iter().map(Arc::as_ref);
-        let named: BTreeSet<u16> = all().flat_map(|policy| &policy.ports).copied().collect();
-        let at = |port| (port, AtPort::of(level::mtls(all(), port), metrics));
+        let numbers: BTreeSet<u16> = all().flat_map(|policy| &policy.ports).copied().collect();
+        let titles: BTreeSet<String> = all().map(AccessPolicy::title).collect();
+        let titles: Vec<Arc<str>> = titles.into_iter().map(Arc::from).collect();
+        let named = |policy: &AccessPolicy| {
+            let title = policy.title();
+            let number = titles.partition_point(|other| **other < *title);
+            Named { title: Arc::clone(&titles[number]), number }
+        };
+        let about = |is_about: &dyn Fn(&AccessPolicy) -> bool| {
+            let about: Vec<&AccessPolicy> = all().filter(|policy| is_about(policy)).collect();
+            AtPort::of(&about, named)
+        };
+        let at = |port| (port, about(&|policy| policy.is_about(port)));
         Self {
+            is_told: true,
             trust_domain,
-            ports: named.into_iter().map(at).collect(),
-            elsewhere: AtPort::of(level::mtls_elsewhere(all()), metrics),
-            proven: Tally::of(DEFAULT, metrics),
+            ports: numbers.into_iter().map(at).collect(),
+            elsewhere: about(&|policy| policy.ports.is_empty()),
+            tallies: titles.iter().map(|title| Tally::of(title, metrics)).collect(),
+            otherwise: Tally::of(DEFAULT, metrics),
         }
+    }
+
+    /// Until policies are known: nobody comes in.
+    pub fn untold(trust_domain: TrustDomain, metrics: &TrafficMetrics) -> Self {
+        Self { is_told: false, ..Self::of(&[], trust_domain, metrics) }
     }
 
     /// What holds at a port of the app.
@@ -77,112 +93,72 @@ impl Policy {
         named.chain([(None, &self.elsewhere)])
     }
 
-    /// Decides for a caller; `None` is one that came in plaintext.
-    ///
-    /// # Errors
-    /// [`Reason::MtlsRequired`] in plaintext, [`Reason::Denied`] for an identity of elsewhere.
-    pub fn decide(&self, port: u16, caller: Option<&SpiffeId>) -> Result<Permit, Reason> {
-        match caller {
-            None if self.at(port).mtls == Mtls::Permissive => Ok(Permit(())),
-            None => Err(Reason::MtlsRequired),
-            Some(id) if id.trust_domain() == self.trust_domain.as_str() => Ok(Permit(())),
-            Some(_) => Err(Reason::Denied),
+    /// Decides, and does nothing else.
+    pub fn decide(&self, ask: &Ask<'_>) -> Decision<'_> {
+        let at = self.at(ask.port);
+        let (mode, audit) = (at.mode.says, at.audit.says);
+        let by = |action, why, policy| Decision { action, why, policy, mode, audit };
+        match ask.id {
+            _ if !self.is_told => return by(Action::Deny, Why::Untold, None),
+            None if at.mtls.says == Mtls::Strict => {
+                return by(Action::Deny, Why::Plaintext, at.mtls.by.as_ref());
+            }
+            Some(id) if id.trust_domain() != self.trust_domain.as_str() => {
+                return by(Action::Deny, Why::Stranger, None);
+            }
+            _ => {}
+        }
+        if at.is_unheard(ask) {
+            return by(Action::Deny, Why::NotHttp, at.default.by.as_ref());
+        }
+        if let Some((action, place)) = at.ruled(ask) {
+            return by(action, Why::Rule(place), Some(&place.policy));
+        }
+        // Who comes in plaintext and is let in by no rule is so by what lets plaintext in.
+        let cause = at.default.by.as_ref().or(at.mtls.by.as_ref().filter(|_| ask.id.is_none()));
+        by(at.default.says, Why::Default, cause)
+    }
+
+    /// Counts a decision of this policy.
+    pub fn count(&self, decision: &Decision<'_>) {
+        let tally = decision.policy.and_then(|policy| self.tallies.get(policy.number));
+        let tally = tally.unwrap_or(&self.otherwise);
+        match (decision.action, decision.refusal()) {
+            (Action::Allow, _) => tally.allowed.inc(),
+            (Action::Deny, Some(_)) => tally.denied.inc(),
+            (Action::Deny, None) => tally.observed.inc(),
+        }
+    }
+
+    /// Why somebody who came in may not stay.
+    pub fn refusal(&self, held: &Held) -> Option<Reason> {
+        let Held { port, source, id, what } = held;
+        let ask = |what| Ask { port: *port, source: *source, id: id.as_ref(), what };
+        match what {
+            HeldWhat::Stream { is_declared } => {
+                self.decide(&ask(What::Stream { is_declared: *is_declared })).refusal()
+            }
+            HeldWhat::Request(parts) => {
+                let request = Request::of(parts, self.at(*port).has_paths());
+                self.decide(&ask(What::Request(&request))).refusal()
+            }
         }
     }
 
     /// Decides, and counts the decision.
     ///
     /// # Errors
-    /// As [`Self::decide`].
-    pub fn admit(&self, port: u16, caller: Option<&SpiffeId>) -> Result<Permit, Reason> {
-        let decided = self.decide(port, caller);
-        let tally = if caller.is_some() { &self.proven } else { &self.at(port).unproven };
-        if decided.is_ok() {
-            tally.allowed.inc()
-        } else {
-            tally.denied.inc()
-        }
-        decided
-    }
-}
-
-impl AtPort {
-    fn of(Ruling { says: mtls, by }: Ruling<'_, Mtls>, metrics: &TrafficMetrics) -> Self {
-        let by = by.map(|policy| Arc::<str>::from(policy.title()));
-        let unproven = Tally::of(by.as_deref().unwrap_or(DEFAULT), metrics);
-        Self { mtls, by, unproven }
+    /// Why the caller is refused.
+    pub fn admit(&self, ask: &Ask<'_>) -> Result<Permit, Reason> {
+        let decision = self.decide(ask);
+        self.count(&decision);
+        decision.permit()
     }
 }
 
 impl Tally {
     fn of(policy: &str, metrics: &TrafficMetrics) -> Self {
         let of = |decision| metrics.decision(policy, decision);
-        Self { allowed: of("allow"), denied: of("deny") }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resources::{Origin, Resource, parse_documents};
-    use crate::telemetry::metrics::Registry;
-
-    fn policies(specs: &[(&str, &str)]) -> Vec<Arc<AccessPolicy>> {
-        let one = |(name, spec): &(&str, &str)| {
-            let text = format!(
-                "{{apiVersion: outrigger.dev/v1alpha1, kind: AccessPolicy, \
-                 metadata: {{name: {name}}}, spec: {spec}}}"
-            );
-            let read = parse_documents(&text, &Origin::file("test"), "shop").expect("sound");
-            match &read[..] {
-                [Resource::AccessPolicy(policy)] => Arc::clone(policy),
-                other => panic!("{other:?}"),
-            }
-        };
-        specs.iter().map(one).collect()
-    }
-
-    fn compiled(specs: &[(&str, &str)], registry: &Registry) -> Policy {
-        let metrics = TrafficMetrics::register(registry);
-        Policy::of(&policies(specs), TrustDomain::default(), &metrics)
-    }
-
-    fn id(text: &str) -> SpiffeId {
-        SpiffeId::parse(text).expect("a valid id")
-    }
-
-    #[test]
-    fn without_policies_only_proven_identities_of_the_trust_domain_get_in() {
-        let policy = compiled(&[], &Registry::default());
-        let ours = id("spiffe://cluster.local/ns/shop/sa/web");
-        let theirs = id("spiffe://elsewhere.example/ns/shop/sa/web");
-        assert!(policy.decide(80, Some(&ours)).is_ok());
-        assert_eq!(policy.decide(80, Some(&theirs)).err(), Some(Reason::Denied));
-        assert_eq!(policy.decide(80, None).err(), Some(Reason::MtlsRequired));
-        assert_eq!(policy.ports().count(), 1);
-    }
-
-    #[test]
-    fn each_port_has_its_own_mode_and_says_whose_it_is() {
-        let specs = [("all", "{mtls: permissive}"), ("db", "{ports: [5432, 80], mtls: strict}")];
-        let registry = Registry::default();
-        let policy = compiled(&specs, &registry);
-        let theirs = id("spiffe://elsewhere.example/ns/shop/sa/web");
-        for (port, lets_in, by) in [(8080, true, "all"), (5432, false, "db"), (80, false, "db")] {
-            assert_eq!(policy.admit(port, None).is_ok(), lets_in, "{port}");
-            assert_eq!(policy.at(port).by.as_deref(), Some(&*format!("shop/{by}")));
-            // Whoever shows an identity is judged by it, however open the port.
-            assert_eq!(policy.admit(port, Some(&theirs)).err(), Some(Reason::Denied));
-        }
-        let listed: Vec<_> = policy.ports().map(|(port, at)| (port, at.mtls)).collect();
-        let expected =
-            [(Some(80), Mtls::Strict), (Some(5432), Mtls::Strict), (None, Mtls::Permissive)];
-        assert_eq!(listed, expected);
-        let metrics = TrafficMetrics::register(&registry);
-        let counted = |policy: &str, decision| metrics.decision(policy, decision).value();
-        let rows = [("shop/all", 1, 0), ("shop/db", 0, 2), ("mesh-default", 0, 3)];
-        for (policy, allowed, denied) in rows {
-            assert_eq!((counted(policy, "allow"), counted(policy, "deny")), (allowed, denied));
-        }
+        Self { allowed: of("allow"), denied: of("deny"), observed: of("would-deny") }
     }
 }

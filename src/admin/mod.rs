@@ -8,6 +8,7 @@ mod page;
 mod pages;
 mod server;
 mod settings;
+mod tap;
 mod view;
 
 pub use server::serve;

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+use super::tap::{self, Page};
 use super::view::{Command, View};
 use super::{page, pages};
 use crate::http::answers::{self, Answer, json, text};
@@ -51,10 +53,18 @@ pub async fn serve(listener: TcpListener, view: View) {
     }
 }
 
-fn answer(view: &View, client: SocketAddr, request: &Request<Incoming>) -> Answer {
+fn answer(view: &View, client: SocketAddr, request: &Request<Incoming>) -> Page {
     if let Err(refusal) = local_only::check(request, client) {
-        return text(StatusCode::FORBIDDEN, format!("{}\n", refusal.sentence()));
+        let refusal = text(StatusCode::FORBIDDEN, format!("{}\n", refusal.sentence()));
+        return refusal.map(Either::Left);
     }
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/tap") => tap::answer(view, request.uri().query()),
+        _ => whole(view, request).map(Either::Left),
+    }
+}
+
+fn whole(view: &View, request: &Request<Incoming>) -> Answer {
     let path = request.uri().path();
     match (request.method(), path) {
         (&Method::GET | &Method::HEAD, _) => get(view, path, request),

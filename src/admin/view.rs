@@ -13,6 +13,7 @@ use crate::runtime::{Drain, Readiness};
 use crate::serve::Ledger;
 use crate::telemetry::log::LogHandle;
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::tap::Taps;
 use crate::tls::Credentials;
 
 /// What a person, or a signal, tells the process.
@@ -41,6 +42,7 @@ pub struct View {
     pub registry: Registry,
     pub readiness: Readiness,
     pub drain: Drain,
+    pub taps: Taps,
     pub log: LogHandle,
     pub commands: mpsc::Sender<Command>,
     /// How it stands with the control plane; absent: everything comes from files.

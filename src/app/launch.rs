@@ -23,6 +23,7 @@ use crate::export::{self, Exports, Resource};
 use crate::http::respond::chain;
 use crate::inbound::{self, Entrance, Mode};
 use crate::intercept::OriginalDst;
+use crate::model::APP_LABELS;
 use crate::outbound;
 use crate::probes;
 use crate::resources::{Fault, Origin};
@@ -34,6 +35,7 @@ use crate::telemetry::log::LogHandle;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::process;
 use crate::telemetry::spans::{self, Feed, SpanMetrics};
+use crate::telemetry::tap::Taps;
 use crate::telemetry::traffic::TrafficMetrics;
 
 /// A sidecar under way.
@@ -50,6 +52,7 @@ pub struct Launched {
     workers: Workers<Plane>,
     writer: Option<Writer>,
     exports: Exports,
+    taps: Taps,
 }
 
 impl Launched {
@@ -57,6 +60,14 @@ impl Launched {
     pub fn withdraw(&self) {
         if let Some(agent) = &self.agent {
             agent.withdraw();
+        }
+    }
+
+    /// Ends every tap, and gives their readers a moment to hear of it.
+    pub async fn end_taps(&self, limit: Duration) {
+        if self.taps.is_watched() {
+            self.taps.close();
+            tokio::time::sleep(limit.min(TAPS)).await;
         }
     }
 
@@ -134,8 +145,10 @@ pub async fn launch(
     let (mut feeds, exports) = export::start(&config.export, &resource(config), &spans);
     let access = Arc::new(Access::new(config.trust_domain.clone(), metrics.clone()));
     let plaintext = Arc::new(inbound::Plaintext::default());
+    let taps = Taps::default();
     let reports = Reports {
         metrics: metrics.clone(),
+        taps: taps.clone(),
         spans: match &demand {
             Some(_) => reported(&mut feeds, spans),
             None => Box::new(|_, _| Vec::new()) as Box<TakeSpans>,
@@ -170,6 +183,7 @@ pub async fn launch(
         feed: writer.feed(),
         telemetry: config.telemetry.clone(),
         spans: feeds,
+        taps: taps.clone(),
         metrics,
     };
     let count = config.runtime.workers.map_or_else(default_workers, usize::from);
@@ -210,6 +224,7 @@ pub async fn launch(
         registry,
         readiness: readiness.clone(),
         drain: drain.clone(),
+        taps: taps.clone(),
         log: log.clone(),
         commands: sender,
         control_plane: source.status.clone(),
@@ -242,6 +257,7 @@ pub async fn launch(
         workers,
         writer: Some(writer),
         exports,
+        taps,
     })
 }
 
@@ -286,6 +302,9 @@ fn own_ports(config: &Config) -> Vec<u16> {
     ports
 }
 
+/// For the last words to those who tap, on this machine and to the control plane. Arbitrary.
+const TAPS: Duration = Duration::from_millis(50);
+
 /// Kept requests that wait for the next report to the control plane. A burst of failures is more than
 /// a report holds: enough of it is kept here to choose from, some 600 KiB. Arbitrary.
 const TO_REPORT: usize = 1024;
@@ -306,8 +325,7 @@ fn reported(feeds: &mut Vec<Feed>, of: SpanMetrics) -> Box<TakeSpans> {
 /// configuration says.
 fn resource(config: &Config) -> Resource {
     let workload = &config.workload;
-    let labels = ["app.kubernetes.io/name", "app"];
-    let labelled = || labels.iter().find_map(|label| workload.labels.get(*label));
+    let labelled = || APP_LABELS.iter().find_map(|label| workload.labels.get(*label));
     let common = config.export.service.as_ref().or_else(labelled);
     Resource {
         service: common.unwrap_or(&workload.name).clone(),

@@ -19,6 +19,7 @@ use crate::serve::accept;
 use crate::telemetry::access_log::{AccessLog, Feed};
 use crate::telemetry::exchange::Sinks;
 use crate::telemetry::ids::Ids;
+use crate::telemetry::tap::Taps;
 use crate::telemetry::tracer::Tracer;
 use crate::telemetry::{self, spans, traffic::TrafficMetrics};
 use crate::tls::Credentials;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub telemetry: telemetry::Settings,
     /// Of everybody who wants spans.
     pub spans: Vec<spans::Feed>,
+    /// Of whoever watches requests as they end.
+    pub taps: Taps,
     pub metrics: TrafficMetrics,
 }
 
@@ -59,7 +62,8 @@ impl Plane {
         let tracer = Rc::new(tracer);
         let sinks = |direction: Direction| {
             let (bytes_in, bytes_out) = parts.metrics.bytes(direction);
-            Rc::new(Sinks { log: log.clone(), tracer: Rc::clone(&tracer), bytes_in, bytes_out })
+            let (log, tracer, taps) = (log.clone(), Rc::clone(&tracer), parts.taps.clone());
+            Rc::new(Sinks { log, tracer, taps, bytes_in, bytes_out })
         };
         let doorway = Doorway::new(parts.inbound.drain.clone());
         let dialer = || Dialer::new(Arc::clone(&parts.credentials));

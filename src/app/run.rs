@@ -145,6 +145,7 @@ async fn part(launched: &mut Launched, signals: &mut Signals, is_hurried: bool) 
     let [cut, flush, close] =
         if is_hurried { [AT_ONCE / 2, AT_ONCE / 2, AT_ONCE] } else { [CUT, FLUSH, CLOSE] };
     launched.drain.cut(cut).await;
+    launched.end_taps(cut).await;
     let is_hurried = tokio::select! {
         () = launched.flush(flush) => is_hurried,
         () = signals.leave() => true,

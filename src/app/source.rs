@@ -32,6 +32,7 @@ use crate::runtime::workers::Workers;
 use crate::runtime::{Readiness, clock};
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::reporter::Reporter;
+use crate::telemetry::tap::Taps;
 use crate::telemetry::traffic::TrafficMetrics;
 use crate::tls::Credentials;
 
@@ -139,6 +140,7 @@ pub struct Callers {
 pub struct Reports {
     pub metrics: TrafficMetrics,
     pub spans: Box<TakeSpans>,
+    pub taps: Taps,
 }
 
 /// What keeps the sidecar informed.
@@ -337,10 +339,11 @@ fn hooks(
     }
 }
 
-fn signals(Reports { metrics, spans }: Reports, snapshot: Arc<ArcSwap<Snapshot>>) -> Signals {
+fn signals(Reports { metrics, spans, taps }: Reports, snapshot: Arc<ArcSwap<Snapshot>>) -> Signals {
     Signals {
         reporter: RefCell::new(Reporter::new(&metrics, clock::now_us())),
         endpoints: Box::new(move || unready_endpoints(&snapshot.load(), clock::now_us())),
         spans: RefCell::new(spans),
+        taps,
     }
 }

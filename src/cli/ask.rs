@@ -1,6 +1,8 @@
 //! `outrigger proxy …`: asks a sidecar's admin port and shows the answer. The answers' shapes are
 //! the admin port's; this only knows which list of an answer makes a
-//! table.
+//! table. `tap` goes on until somebody ends it.
+
+mod tap;
 
 use std::future::Future;
 use std::io;
@@ -10,8 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -53,6 +56,11 @@ pub(super) enum Query {
     /// The open connections
     #[command(after_help = "Example:\n  outrigger proxy connections --admin 127.0.0.1:15000")]
     Connections(Target),
+    /// Requests as they end, until Ctrl-C
+    #[command(
+        after_help = "Examples:\n  outrigger proxy tap --failed\n  outrigger proxy tap --path /orders* --slower 250ms -o json"
+    )]
+    Tap(tap::Tap),
     /// The log's level, or change it
     #[command(after_help = "Examples:\n  outrigger proxy log\n  outrigger proxy log --level debug")]
     Log {
@@ -91,6 +99,7 @@ impl Question {
 impl Query {
     fn question(&self) -> (Question, Target) {
         let (path, list, target) = match self {
+            Query::Tap(tap) => return tap.question(),
             Query::Config(target) => ("/config", None, target),
             Query::Services(target) => ("/services", Some("services"), target),
             Query::Endpoints(target) => ("/endpoints", Some("endpoints"), target),
@@ -125,10 +134,22 @@ pub(super) enum Error {
     Question(#[source] http::Error),
     #[error("no runtime")]
     Runtime(#[source] io::Error),
+    #[error("standard output can't be written")]
+    Output(#[source] io::Error),
+}
+
+impl Error {
+    fn refused(address: SocketAddr, status: StatusCode, body: &[u8]) -> Self {
+        let body = String::from_utf8_lossy(body).trim_end().to_owned();
+        Error::Refused { address, status, body }
+    }
 }
 
 /// Asks, and prints.
 pub(super) fn run(query: &Query) -> ExitCode {
+    if let Query::Tap(tap) = query {
+        return tap.run();
+    }
     let (question, Target { admin, output }) = query.question();
     match asked(admin, &question) {
         Ok(body) => emit(&show(&body, question.list, output.format)),
@@ -171,11 +192,17 @@ async fn ask(address: SocketAddr, question: &Question) -> Result<Bytes, Error> {
     if status.is_success() {
         return Ok(body);
     }
-    let body = String::from_utf8_lossy(&body).trim_end().to_owned();
-    Err(Error::Refused { address, status, body })
+    Err(Error::refused(address, status, &body))
 }
 
 async fn exchange(address: SocketAddr, question: &Question) -> Result<(StatusCode, Bytes), Error> {
+    let response = begin(address, question).await?;
+    let status = response.status();
+    Ok((status, read(address, response.into_body()).await?))
+}
+
+/// To the head of the answer.
+async fn begin(address: SocketAddr, question: &Question) -> Result<Response<Incoming>, Error> {
     let stream =
         TcpStream::connect(address).await.map_err(|error| Error::Unreachable(address, error))?;
     let broken = |error| Error::Broken(address, error);
@@ -188,10 +215,12 @@ async fn exchange(address: SocketAddr, question: &Question) -> Result<(StatusCod
         .header(http::header::HOST, address.to_string())
         .body(Empty::<Bytes>::new())
         .map_err(Error::Question)?;
-    let response = send.send_request(request).await.map_err(broken)?;
-    let status = response.status();
-    let body = response.into_body().collect().await.map_err(broken)?;
-    Ok((status, body.to_bytes()))
+    send.send_request(request).await.map_err(broken)
+}
+
+async fn read(address: SocketAddr, body: Incoming) -> Result<Bytes, Error> {
+    let body = body.collect().await.map_err(|error| Error::Broken(address, error))?;
+    Ok(body.to_bytes())
 }
 
 #[cfg(test)]

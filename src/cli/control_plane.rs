@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::traces::Traces;
 use super::{bytes, duration};
 use crate::config::Level;
 use crate::control::{self, Settings, inject, kube};
@@ -62,6 +63,8 @@ pub(super) struct ControlPlane {
     /// The sidecar's image in injected pods
     #[arg(long, value_name = "IMAGE", default_value_t = inject::proxy_image())]
     proxy_image: String,
+    #[command(flatten)]
+    traces: Traces,
     /// Who may configure the mesh with a certificate, beside the operator's token; may be repeated
     #[arg(long = "operator", value_name = "SPIFFE-ID", value_parser = spiffe_id)]
     operators: Vec<SpiffeId>,
@@ -90,7 +93,9 @@ impl ControlPlane {
 
     fn settings(self) -> Settings {
         let proxy_image = self.proxy_image;
-        let webhook = self.webhook_listen.map(|listen| kube::Webhook { listen, proxy_image });
+        let traces = self.traces.settings();
+        let webhook =
+            self.webhook_listen.map(|listen| kube::Webhook { listen, proxy_image, traces });
         let of_cluster = kube::Settings {
             kubeconfig: self.kubeconfig,
             namespace: self.namespace,
@@ -198,12 +203,17 @@ mod tests {
             ("", cluster(None, "outrigger-system")),
             ("--kubeconfig k --namespace mesh", cluster(Some("k"), "mesh")),
             (
-                "--data d --webhook-listen [::]:15017 --proxy-image p:1",
+                "--data d --webhook-listen [::]:15017 --proxy-image p:1 --otlp-endpoint http://c:4317 \
+                 --trace-sample-ratio 0.10",
                 kube::Settings {
                     copies: Some("d".into()),
                     webhook: Some(kube::Webhook {
                         listen: "[::]:15017".parse().expect("an address"),
                         proxy_image: "p:1".into(),
+                        traces: inject::Traces {
+                            otlp_endpoint: Some("http://c:4317".into()),
+                            sample_ratio: Some("0.1".into()),
+                        },
                     }),
                     ..cluster(None, "outrigger-system")
                 },
@@ -232,6 +242,8 @@ mod tests {
             "--kubeconfig k",
             "--webhook-listen [::]:15017",
             "--kubernetes --namespace A",
+            "--otlp-endpoint collector:4317",
+            "--trace-sample-ratio 1.5",
         ] {
             let error = read(line).expect_err("illegal");
             assert_eq!(error.exit_code(), 2, "{line}");

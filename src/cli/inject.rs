@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::output::{self, Format};
+use super::traces::Traces;
 use super::{complain, control_plane, emit, refuse};
 use crate::control::inject::{Settings, documents};
 use crate::model::TrustDomain;
@@ -29,6 +30,8 @@ pub(super) struct Inject {
     /// Where sidecars reach the control plane; by default where `install` puts it
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     control_plane: Option<String>,
+    #[command(flatten)]
+    traces: Traces,
     /// Ordinary containers instead of native sidecars, for clusters before 1.29
     #[arg(long)]
     classic: bool,
@@ -70,6 +73,7 @@ impl Inject {
     fn settings(&self) -> Settings {
         let mut settings = Settings::new(self.trust_domain.clone());
         settings.native_sidecars = !self.classic;
+        settings.traces = self.traces.clone().settings();
         if let Some(image) = &self.proxy_image {
             settings.proxy_image.clone_from(image);
         }
@@ -129,6 +133,7 @@ mod tests {
             proxy_image: Some("mine:1".into()),
             trust_domain: TrustDomain::default(),
             control_plane: Some("plane.example:15010".into()),
+            traces: Traces::default(),
             classic: true,
             form,
         }

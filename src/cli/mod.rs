@@ -10,8 +10,9 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::resources::decode::Decoder;
-use crate::resources::{Node, Origin, scalar};
+use crate::resources::scalar;
+#[cfg(feature = "control")]
+use crate::resources::{Node, Origin, decode::Decoder};
 
 mod effective;
 mod init;
@@ -41,6 +42,10 @@ pub mod outrigger;
 mod read;
 #[cfg(feature = "control")]
 mod rows;
+#[cfg(feature = "control")]
+mod tapping;
+#[cfg(feature = "control")]
+mod traces;
 
 /// It was understood and didn't work.
 const FAILED: u8 = 1;
@@ -83,12 +88,7 @@ fn chain(error: &dyn Error) -> String {
 
 /// A duration as the configuration writes it.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let mut decoder = Decoder::new();
-    let node = Node::text(text, Origin::Default);
-    scalar::duration(&node, &mut decoder).ok_or_else(|| {
-        let messages = decoder.finish().into_iter().map(|fault| fault.message);
-        messages.collect::<Vec<_>>().join("; ")
-    })
+    scalar::read_duration(text)
 }
 
 /// A number of bytes as the configuration writes it.

@@ -97,6 +97,16 @@ plane remembers half an hour of it.")]
   outrigger top api -n shop
   outrigger top --once -o json")]
     Top(control::Top),
+    /// Requests as they end, until Ctrl-C
+    #[command(after_help = "Examples:
+  outrigger tap web -n shop
+  outrigger tap --namespace shop --failed
+  outrigger tap api.shop --method GET,POST --path /orders* --slower 250ms
+  outrigger tap workload/web-1 -n shop --status 5xx --count 10 -o json
+
+Of a service it shows what its workloads take, and what anybody's sidecar sends there. Queries, headers
+and bodies are not shown. Who watches whom is logged by the control plane.")]
+    Tap(control::Tap),
     /// Requests that were kept: failed ones, slow ones and samples; one of them as a waterfall
     #[command(after_help = "Examples:
   outrigger traces
@@ -127,6 +137,7 @@ reason. With the webhook in the cluster this is not needed: both do the same.")]
   outrigger explain --list
   outrigger explain api.shop:80 --path /orders
   outrigger explain api:80 --method POST --header x-user:ann --admin 127.0.0.1:15000 -o yaml
+  outrigger explain --port 8080 --peer spiffe://cluster.local/ns/shop/sa/web --path /orders
 
 A reason is the word in x-outrigger-reason, in the access log and in metrics; it is explained without
 asking anybody. About a request the sidecar is asked, and nothing is sent.")]
@@ -149,10 +160,8 @@ link works once; each use prints the next. Ctrl-C ends it.")]
 
 Exit code 1 if something fails (✗). What should be known (!) is no failure. --strict-ready asks the
 control plane, and lists who was let in without mutual TLS within the last hour: 1 if anybody was.
-Each replica knows only what its own sidecars tell: all are asked, at their pods' addresses, and 1 it
-is too if one can't be. From outside of the cluster, forward a port to each:
-  kubectl -n outrigger-system port-forward pod/NAME 15011:15010
-  outrigger check --strict-ready --replica 127.0.0.1:15011")]
+The replica that is asked asks the others what their sidecars tell; one that does not answer it is
+named, and then it is 1 too.")]
     Check(check::Check),
     /// Print what makes a Kubernetes cluster ready for the mesh
     #[command(after_help = "Examples:
@@ -244,6 +253,7 @@ pub fn main() -> ExitCode {
         Command::Edges(edges) => edges.run(),
         Command::Top(top) => top.run(),
         Command::Traces(traces) => traces.run(),
+        Command::Tap(tap) => tap.run(),
         Command::Inject(inject) => inject.run(),
         Command::Validate(validate) => validate.run(),
         Command::Check(check) => check.run(),
@@ -337,6 +347,8 @@ mod tests {
             &["outrigger", "stat", "--window", "5s"],
             &["outrigger", "top", "--window", "31m"],
             &["outrigger", "traces", "--limit", "0"],
+            &["outrigger", "tap", "--rate", "1001"],
+            &["outrigger", "tap", "--for", "2h"],
             &["outrigger", "proxy", "services", "-o", "xml"],
             &["outrigger", "proxy", "services", "--admin", "localhost"],
         ] {

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, Format};
-use super::{emit, refuse};
+use super::{complain, emit, refuse};
 use crate::resources::{self, Resource, manifest};
 
 /// What is read, and what is shown of it.
@@ -30,12 +30,24 @@ impl Validate {
     pub(super) fn run(&self) -> ExitCode {
         match resources::read(&self.paths, &self.namespace) {
             Err(faults) => refuse(&faults),
-            Ok(resources) => emit(&match self.format {
-                None => count(&resources),
-                Some(format) => show(&resources, format),
-            }),
+            Ok(resources) => {
+                unread(&resources).for_each(|what| complain(&format!("warning: {what}")));
+                emit(&match self.format {
+                    None => count(&resources),
+                    Some(format) => show(&resources, format),
+                })
+            }
         }
     }
+}
+
+/// What is taken and does not all that it says.
+fn unread(resources: &[Resource]) -> impl Iterator<Item = String> {
+    resources.iter().flat_map(|resource| {
+        let Resource::AccessPolicy(policy) = resource else { return Vec::new() };
+        let of = |what| format!("{}: AccessPolicy {}: {what}", policy.metadata.at, policy.title());
+        policy.unread_rules().map(of).collect()
+    })
 }
 
 fn count(resources: &[Resource]) -> String {

@@ -62,19 +62,44 @@ fn backend(of: &Value) -> String {
     format!("{}={}{missing}", text(&of["service"]), text(&of["weight"]))
 }
 
-/// One row for each port that the workload's own callers may come to.
+/// A row for what each port asks of the workload's own callers; for the rest that policies say of it
+/// one each, and one for the rules of each policy.
 fn inbound(of: &Value) -> Vec<Value> {
-    let row = |at: &Value| {
-        let callers = format!("callers of port {}", text(&at["port"]));
+    list(of).iter().flat_map(at_port).collect()
+}
+
+fn at_port(at: &Value) -> Vec<Value> {
+    let callers = format!("callers of port {}", text(&at["port"]));
+    let row = |part: &str, from: Value, says: Value| {
         json!({
             "service": callers,
             "rule": Value::Null,
-            "part": "mtls",
-            "from": at["from"],
-            "says": at["mtls"],
+            "part": part,
+            "from": from,
+            "says": says,
         })
     };
-    list(of).iter().map(row).collect()
+    let mut rows = vec![row("mtls", at["from"].clone(), at["mtls"].clone())];
+    for part in ["mode", "default", "audit"] {
+        let (from, says) = (&at[part]["from"], &at[part]["says"]);
+        if from.as_str().is_some_and(|from| from != "default") {
+            rows.push(row(part, from.clone(), says.clone()));
+        }
+    }
+    let mut rules: Vec<(String, usize)> = Vec::new();
+    for rule in list(&at["rules"]) {
+        let of = format!("{} {}", text(&rule["action"]), text(&rule["policy"]));
+        match rules.iter_mut().find(|(known, _)| *known == of) {
+            Some((_, count)) => *count += 1,
+            None => rules.push((of, 1)),
+        }
+    }
+    rows.extend(rules.into_iter().map(|(of, count)| {
+        let (action, policy) = of.split_once(' ').unwrap_or_default();
+        let says = format!("{count} that {action}");
+        row("rules", json!(format!("AccessPolicy {policy}")), json!(says))
+    }));
+    rows
 }
 
 /// One row for each part that a resource says, and one for how it stands.
@@ -219,10 +244,19 @@ mod tests {
     #[test]
     fn what_holds_for_callers_comes_first() {
         let answer = json!({"policies": [], "inbound": [
-            {"port": 8080, "mtls": "permissive", "from": "AccessPolicy b/p"},
+            {"port": 8080, "mtls": "permissive", "from": "AccessPolicy b/p",
+             "mode": {"says": "enforce", "from": "default"},
+             "default": {"says": "deny", "from": "AccessPolicy b/q"},
+             "rules": [{"action": "deny", "policy": "b/p"}, {"action": "deny", "policy": "b/p"}]},
             {"port": "*", "mtls": "strict", "from": "default"},
         ]});
-        let rows = of(answer, Some("policies"));
+        let mut rows = of(answer, Some("policies"));
+        let more: Vec<Value> = rows["policies"].as_array_mut().expect("rows").drain(1..3).collect();
+        assert_eq!(
+            (&more[0]["part"], &more[0]["from"]),
+            (&json!("default"), &json!("AccessPolicy b/q"))
+        );
+        assert_eq!((&more[1]["part"], &more[1]["says"]), (&json!("rules"), &json!("2 that deny")));
         let row = &rows["policies"][0];
         assert_eq!(
             (&row["service"], &row["says"]),

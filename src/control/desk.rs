@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::Operators;
 use super::admission::{Admission, Part, Shares, Ticket};
+use super::api::Taps;
 use super::ca::Authority;
 use super::catalog::Catalog;
 use super::membership::Review;
@@ -14,7 +15,6 @@ use super::memory::Observer;
 use super::metrics::Metrics;
 use super::plaintext::Plaintext;
 use super::registrar::Registrar;
-use super::replicas::Replicas;
 use super::sessions::Sessions;
 use super::store::Store;
 use super::tokens::Signer;
@@ -37,9 +37,9 @@ pub struct Desk {
     pub sessions: Arc<Sessions>,
     pub metrics: Metrics,
     pub plaintext: Arc<Plaintext>,
-    /// Present where there may be others beside this one.
-    pub replicas: Option<Replicas>,
     pub observer: Arc<Observer>,
+    /// Who watches requests as they end.
+    pub taps: Arc<Taps>,
     /// Of this process: versions of another one mean nothing here.
     pub epoch: Arc<str>,
     pub heartbeat: Duration,

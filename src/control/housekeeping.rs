@@ -49,10 +49,14 @@ pub async fn regularly(desk: Arc<Desk>) {
                 if let Ok(Err(error)) = renewed.await {
                     error!("the issuer can't be renewed: {}", chain(&error));
                 }
-                let now = SystemTime::now();
-                if let Err(error) = forget(&desk.catalog, &*desk.store, now).await {
-                    warn!(%error, "what has ended can't be removed now");
-                }
+                // Beside the others: there may be thousands to remove, and leases end on time.
+                let desk = Arc::clone(&desk);
+                tokio::spawn(async move {
+                    let now = SystemTime::now();
+                    if let Err(error) = forget(&desk.catalog, &*desk.store, now).await {
+                        warn!(%error, "what has ended can't be removed now");
+                    }
+                });
             }
         }
     }

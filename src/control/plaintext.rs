@@ -44,7 +44,7 @@ pub struct Path {
 }
 
 /// Everything that is remembered at one moment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// In milliseconds since 1970.
     pub since_ms: i64,
@@ -164,6 +164,29 @@ impl State {
         });
         self.count = self.workloads.values().map(|of| of.all.len()).sum();
     }
+}
+
+/// What several replicas were told. A sidecar that went from one to another has told both: what both
+/// know counts once.
+pub fn together(all: impl Iterator<Item = Seen>) -> Seen {
+    type Place = (String, u16, IpAddr);
+    let mut paths: BTreeMap<Place, Path> = BTreeMap::new();
+    let mut whole = all.fold(Seen::default(), |mut whole, seen| {
+        for path in seen.paths {
+            let place = (path.workload.clone(), path.port, path.address);
+            let known = paths.entry(place).or_insert_with(|| path.clone());
+            known.connections = known.connections.max(path.connections);
+            known.first_ms = known.first_ms.min(path.first_ms);
+            known.last_ms = known.last_ms.max(path.last_ms);
+            known.caller = known.caller.take().or(path.caller);
+        }
+        // All have watched since then.
+        whole.since_ms = whole.since_ms.max(seen.since_ms);
+        whole.left_out = whole.left_out.saturating_add(seen.left_out);
+        whole
+    });
+    whole.paths = paths.into_values().collect();
+    whole
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -4,13 +4,12 @@
 //! time, and signatures when many join at once.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -32,14 +31,13 @@ use super::kube::{self, Cluster, Reviewer, duties, webhook};
 use super::membership::Review;
 use super::memory::Observer;
 use super::metrics::{Counted, Metrics};
-use super::plaintext::Plaintext;
 use super::registrar::{Holders, Registrar};
-use super::replicas::Replicas;
+use super::replicas::Others;
 use super::sessions::Sessions;
 use super::store::{ReadError, Store};
 use super::{FileError, Settings};
 use crate::http::respond::chain;
-use crate::model::{SpiffeId, TrustDomain};
+use crate::model::TrustDomain;
 use crate::runtime::clock::{self, Rng};
 use crate::runtime::{Readiness, socket};
 use crate::telemetry::log::{self, LogHandle, Style};
@@ -186,7 +184,9 @@ async fn open(
     let holders = if cluster.is_some() { Holders::Replicas } else { Holders::Us };
     let (told, kept) = (Arc::clone(&catalog), Arc::clone(&store));
     let registrar = Registrar::new(told, kept, settings.lease, holders, clock::now_us());
-    let observer = Arc::new(Observer::new(settings, &catalog, &sessions, SystemTime::now()));
+    let others = Others::of(settings, &catalog, &authority).map_err(Error::Runtime)?;
+    let now = SystemTime::now();
+    let observer = Arc::new(Observer::new(settings, &catalog, &sessions, others, now));
     observer.memory.register(&registry);
     let desk = Arc::new(Desk {
         trust_domain: trust_domain.clone(),
@@ -201,13 +201,9 @@ async fn open(
         admission: Mutex::new(Admission::new(admission::Settings::default(), Rng::from_system())),
         shares: admission::Shares::new(admission::Limits::default()),
         sessions,
-        plaintext: Arc::new(Plaintext::new(SystemTime::now())),
-        replicas: settings.kubernetes.as_ref().map(|of| Replicas {
-            own: of.replica.clone(),
-            namespace: of.namespace.clone(),
-            port: settings.listen.port(),
-        }),
+        plaintext: Arc::clone(&observer.plaintext),
         observer,
+        taps: Arc::default(),
         epoch: uuid::Uuid::now_v7().simple().to_string().into(),
         heartbeat: HEARTBEAT,
         leaving: leaving.clone(),
@@ -247,11 +243,13 @@ fn inject_pods(
     desk: &Desk,
     registry: &Registry,
 ) -> Result<(), Error> {
-    let Some(kube::Webhook { listen: address, proxy_image }) = &of.webhook else { return Ok(()) };
+    let Some(door) = &of.webhook else { return Ok(()) };
+    let kube::Webhook { listen: address, proxy_image, traces } = door;
     let listener = listen("--webhook-listen", *address)?;
     let tls = webhook::serving(Arc::clone(&desk.authority), webhook::names(&of.namespace))?;
     let settings = inject::Settings {
         proxy_image: proxy_image.clone(),
+        traces: traces.clone(),
         ..inject::Settings::new(desk.trust_domain.clone())
     };
     let namespaces = cluster.namespaces.clone();
@@ -300,6 +298,9 @@ fn follow(store: &dyn Store, trust_domain: &TrustDomain) -> Result<Arc<Catalog>,
 /// What has to be there before anybody is told anything.
 const CLUSTER: &str = "everything in the cluster, seen once";
 
+/// Between two certificates of the control plane's own, and two tries at one.
+const SOONEST: Duration = Duration::from_secs(30);
+
 /// The control plane's own certificate, on both ports, replaced when half of its life is over.
 fn certified(desk: &Arc<Desk>) -> Result<[Arc<ArcSwap<ControlServer>>; 2], ca::Error> {
     let make = |authority: &Authority| {
@@ -315,14 +316,17 @@ fn certified(desk: &Arc<Desk>) -> Result<[Arc<ArcSwap<ControlServer>>; 2], ca::E
     tokio::spawn(async move {
         let mut wait = half;
         loop {
-            sleep(wait.min(HOURLY)).await;
+            sleep(wait.clamp(SOONEST, HOURLY)).await;
             match make(&desk.authority) {
                 Ok((grpc, pages, half)) => {
                     tls.store(Arc::new(grpc));
                     pages_tls.store(Arc::new(pages));
                     wait = half;
                 }
-                Err(error) => error!("no new certificate for the control plane itself: {error}"),
+                Err(error) => {
+                    error!("no new certificate for the control plane itself: {error}");
+                    wait = SOONEST;
+                }
             }
         }
     });
@@ -346,53 +350,11 @@ fn view(
         plaintext: Arc::clone(&desk.plaintext),
         api: Api::new(Arc::clone(&desk.observer)),
         health: None,
-        config: shown(settings),
+        config: settings.shown(),
         authorities: Box::new(move || authorities.shown()),
         lease_of: Box::new(move |name| {
             let left = leases.registrar.lock().remaining(name, clock::now_us());
             left.map_or(json!("held"), |left| json!({"endsInMs": left.as_millis() as u64}))
         }),
     }
-}
-
-fn shown(settings: &Settings) -> Value {
-    let Settings {
-        data,
-        listen,
-        admin_listen,
-        trust_domain,
-        cert_lifetime,
-        lease,
-        kubernetes,
-        operators,
-        memory_budget,
-        log_level,
-        log_json,
-    } = settings;
-    let cluster = |of: &kube::Settings| {
-        let kube::Settings { kubeconfig, namespace, replica, copies, webhook } = of;
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        let webhook = webhook.as_ref().map(|kube::Webhook { listen, proxy_image }| {
-            json!({"listen": listen.to_string(), "proxyImage": proxy_image})
-        });
-        json!({
-            "kubeconfig": path(kubeconfig),
-            "namespace": namespace,
-            "replica": replica,
-            "copies": path(copies),
-            "webhook": webhook,
-        })
-    };
-    json!({
-        "data": kubernetes.is_none().then(|| data.display().to_string()),
-        "listen": listen.to_string(),
-        "adminListen": admin_listen.to_string(),
-        "trustDomain": trust_domain.as_str(),
-        "certLifetimeSeconds": cert_lifetime.as_secs_f64(),
-        "leaseSeconds": lease.as_secs_f64(),
-        "kubernetes": kubernetes.as_ref().map(cluster),
-        "memoryBudgetBytes": memory_budget,
-        "operators": operators.iter().map(SpiffeId::as_str).collect::<Vec<_>>(),
-        "log": {"level": log_level, "format": if *log_json { "json" } else { "text" }},
-    })
 }

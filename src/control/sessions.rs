@@ -42,6 +42,7 @@ pub struct SessionFacts {
     pub address: SocketAddr,
     /// What it says that it runs.
     pub software: String,
+    pub certificate_begins: SystemTime,
     pub certificate_ends: SystemTime,
 }
 
@@ -56,6 +57,7 @@ struct Live {
     since_us: u64,
     heard_us: AtomicU64,
     /// Milliseconds since 1970.
+    certificate_begins_ms: AtomicU64,
     certificate_ends_ms: AtomicU64,
     sent: AtomicU64,
     acknowledged: AtomicU64,
@@ -114,6 +116,7 @@ impl Sessions {
             address: facts.address,
             since_us: now_us,
             heard_us: AtomicU64::new(now_us),
+            certificate_begins_ms: AtomicU64::new(to_ms(facts.certificate_begins)),
             certificate_ends_ms: AtomicU64::new(to_ms(facts.certificate_ends)),
             sent: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
@@ -155,14 +158,16 @@ impl Sessions {
 
 impl Live {
     fn read(&self, now_us: u64) -> Session {
-        let ends_ms = self.certificate_ends_ms.load(Relaxed);
+        let moment =
+            |ms: &AtomicU64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms.load(Relaxed));
         Session {
             facts: SessionFacts {
                 identity: self.identity.clone(),
                 workload: self.workload.to_string(),
                 address: self.address,
                 software: self.software.to_string(),
-                certificate_ends: SystemTime::UNIX_EPOCH + Duration::from_millis(ends_ms),
+                certificate_begins: moment(&self.certificate_begins_ms),
+                certificate_ends: moment(&self.certificate_ends_ms),
             },
             since: clock::wall_at(self.since_us),
             silent_for: Duration::from_micros(now_us.saturating_sub(self.heard_us.load(Relaxed))),
@@ -225,7 +230,8 @@ impl SessionEntry {
     }
 
     /// It has another certificate.
-    pub fn renewed(&self, certificate_ends: SystemTime) {
+    pub fn renewed(&self, begins: SystemTime, certificate_ends: SystemTime) {
+        self.live.certificate_begins_ms.store(to_ms(begins), Relaxed);
         self.live.certificate_ends_ms.store(to_ms(certificate_ends), Relaxed);
     }
 }
@@ -273,6 +279,7 @@ mod tests {
             workload: workload.to_owned(),
             address: "10.0.0.1:4321".parse().expect("an address"),
             software: "outrigger-proxy 0.1.0".to_owned(),
+            certificate_begins: SystemTime::UNIX_EPOCH,
             certificate_ends: ends,
         }
     }
@@ -294,8 +301,9 @@ mod tests {
         let row = |name: &str, ends| (name.to_owned(), at(ends));
         assert_eq!(listed(), [row("a.shop", 100), row("a.shop", 200), row("b.shop", 100)]);
         drop(a);
-        again.renewed(at(300));
+        again.renewed(at(50), at(300));
         assert_eq!(listed(), [row("a.shop", 300), row("b.shop", 100)]);
+        assert_eq!(sessions.list()[0].facts.certificate_begins, at(50));
         drop((b, again));
         assert_eq!(listed(), []);
         let counts = SessionCounts { entered: 3, ..SessionCounts::default() };
@@ -351,6 +359,6 @@ mod tests {
     /// 5,000 of them are about 1 MiB with their names.
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Live>() <= 176, "{} bytes", size_of::<Live>());
+        assert!(size_of::<Live>() <= 184, "{} bytes", size_of::<Live>());
     }
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::kube;
 use crate::model::{SpiffeId, TrustDomain};
 
@@ -33,4 +35,55 @@ pub struct Settings {
     pub log_level: String,
     /// One JSON object a line rather than text.
     pub log_json: bool,
+}
+
+impl Settings {
+    /// As the admin port shows it.
+    pub fn shown(&self) -> Value {
+        let Settings {
+            data,
+            listen,
+            admin_listen,
+            trust_domain,
+            cert_lifetime,
+            lease,
+            kubernetes,
+            operators,
+            memory_budget,
+            log_level,
+            log_json,
+        } = self;
+        let cluster = |of: &kube::Settings| {
+            let kube::Settings { kubeconfig, namespace, replica, copies, webhook } = of;
+            let path =
+                |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+            let webhook = webhook.as_ref().map(|kube::Webhook { listen, proxy_image, traces }| {
+                json!({
+                    "listen": listen.to_string(),
+                    "proxyImage": proxy_image,
+                    "otlpEndpoint": traces.otlp_endpoint,
+                    "traceSampleRatio": traces.sample_ratio,
+                })
+            });
+            json!({
+                "kubeconfig": path(kubeconfig),
+                "namespace": namespace,
+                "replica": replica,
+                "copies": path(copies),
+                "webhook": webhook,
+            })
+        };
+        json!({
+            "data": kubernetes.is_none().then(|| data.display().to_string()),
+            "listen": listen.to_string(),
+            "adminListen": admin_listen.to_string(),
+            "trustDomain": trust_domain.as_str(),
+            "certLifetimeSeconds": cert_lifetime.as_secs_f64(),
+            "leaseSeconds": lease.as_secs_f64(),
+            "kubernetes": kubernetes.as_ref().map(cluster),
+            "memoryBudgetBytes": memory_budget,
+            "operators": operators.iter().map(SpiffeId::as_str).collect::<Vec<_>>(),
+            "log": {"level": log_level, "format": if *log_json { "json" } else { "text" }},
+        })
+    }
 }

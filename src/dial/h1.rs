@@ -28,6 +28,8 @@ pub struct H1 {
     connection: Option<Connection<HyperIo<Stream>, Body>>,
     pub(super) keeps_case: bool,
     pub(super) secured: Secured,
+    /// Of the credentials that it was made with.
+    pub(super) generation: u32,
     born_us: u64,
     pub(super) served: u32,
     pub(super) idle_since_us: u64,
@@ -45,6 +47,7 @@ impl H1 {
         stream: Stream,
         ticket: Option<ConnectionTicket>,
         far: Far<'_>,
+        generation: u32,
     ) -> Result<Box<Self>, DialError> {
         let mut builder = Builder::new();
         builder.preserve_header_case(far.keeps_case);
@@ -55,6 +58,7 @@ impl H1 {
             connection: Some(connection),
             keeps_case: far.keeps_case,
             secured: far.secured(),
+            generation,
             born_us: clock::now_us(),
             served: 0,
             idle_since_us: 0,

@@ -37,13 +37,15 @@ pub struct Dialer {
     /// is little.
     pools: RefCell<BTreeMap<u32, Rc<Pool>>>,
     rng: RefCell<Rng>,
-    /// Counts changes of credentials: what was begun under older ones is not kept.
-    generation: Cell<u32>,
+    generation: Generation,
 }
 
+/// Counts changes of credentials: what was begun under older ones is not kept.
+type Generation = Rc<Cell<u32>>;
+
 /// The connections to one endpoint.
-#[derive(Default)]
 pub struct Pool {
+    generation: Generation,
     /// Boxed, because each moves between pool and exchange at every request.
     #[allow(clippy::vec_box, reason = "a connection is a kilobyte and its box moves as a pointer")]
     h1: RefCell<Vec<Box<H1>>>,
@@ -67,13 +69,14 @@ impl Dialer {
             credentials,
             pools: RefCell::default(),
             rng: RefCell::new(Rng::from_system()),
-            generation: Cell::new(0),
+            generation: Generation::default(),
         }
     }
 
     /// The pool of an endpoint's slot.
     pub fn pool(&self, slot: u32) -> Rc<Pool> {
-        Rc::clone(self.pools.borrow_mut().entry(slot).or_default())
+        let new = || Rc::new(Pool::new(&self.generation));
+        Rc::clone(self.pools.borrow_mut().entry(slot).or_insert_with(new))
     }
 
     /// A connection for opaque bytes; never pooled.
@@ -137,8 +140,13 @@ impl Dialer {
         far: Far<'_>,
         ticket: Option<ConnectionTicket>,
     ) -> Result<Box<H1>, DialError> {
-        let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H1).await?;
-        H1::start(stream, ticket, far).await
+        loop {
+            let generation = self.generation.get();
+            let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H1).await?;
+            if generation == self.generation.get() {
+                return H1::start(stream, ticket, far, generation).await;
+            } // else dialled with credentials that were replaced meanwhile
+        }
     }
 
     /// A place for a connection; where all are taken, one that does nothing makes room.
@@ -239,6 +247,18 @@ impl Dialer {
 }
 
 impl Pool {
+    fn new(generation: &Generation) -> Self {
+        Self {
+            generation: Rc::clone(generation),
+            h1: RefCell::default(),
+            h2: RefCell::default(),
+            waiting: Cell::default(),
+            returned: Notify::new(),
+            dialing: Cell::default(),
+            dialed: Notify::new(),
+        }
+    }
+
     /// The connection that was used last of those that fit.
     fn take_h1(&self, far: Far<'_>, safe: bool, max: u32, now_us: u64) -> Option<Box<H1>> {
         let longest = if safe { H1_IDLE_US } else { H1_UNSAFE_IDLE_US };
@@ -250,7 +270,7 @@ impl Pool {
                 return None;
             }
             let h1 = idle.remove(at);
-            if h1.served < max && h1.is_ready() {
+            if h1.served < max && h1.is_ready() && self.is_current(&h1) {
                 return Some(h1);
             }
         }
@@ -258,6 +278,9 @@ impl Pool {
     }
 
     pub(super) fn give_back(&self, h1: Box<H1>) {
+        if !self.is_current(&h1) {
+            return;
+        }
         let mut idle = self.h1.borrow_mut();
         if h1.is_wanted() && self.waiting.get() == 0 {
             return; // somebody needs its place for another endpoint
@@ -268,6 +291,11 @@ impl Pool {
                 self.returned.notify_one();
             }
         }
+    }
+
+    /// Whether it was made with the newest credentials.
+    fn is_current(&self, h1: &H1) -> bool {
+        h1.generation == self.generation.get()
     }
 
     /// A connection that comes back; never ready where none does.

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 
 use crate::model::{Direction, Reason, SpiffeId};
 use crate::telemetry::span::{Attempt, Circuit, Span};
+use crate::telemetry::traffic::Spoken;
 
 /// A value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +56,8 @@ pub fn name(span: &Span) -> String {
     if let Some((service, method)) = rpc(span) {
         return format!("{service}/{method}");
     }
-    let what =
-        span.method.as_ref().map_or("tcp", |method| known(method.as_str()).unwrap_or("HTTP"));
+    let method = span.method.as_ref().and_then(|method| known(method.as_str()));
+    let what = method.unwrap_or(if is_opaque(span) { "tcp" } else { "HTTP" });
     let is_name = |route: &&str| !matches!(*route, "default" | "none" | "pass");
     let route = span.route.as_deref().filter(is_name);
     match route.or(span.service.as_deref()) {
@@ -77,13 +78,12 @@ pub fn is_error(span: &Span) -> bool {
 /// Everything about a span that has no place of its own.
 pub fn of(span: &Span) -> Vec<(&'static str, Fact<'_>)> {
     let mut facts = Facts(Vec::with_capacity(24));
-    match &span.method {
-        Some(method) => http(&mut facts, span, method.as_str()),
-        None => {
-            facts.add("network.transport", Some("tcp"));
-            facts.add("outrigger.bytes_in", Some(span.bytes_in));
-            facts.add("outrigger.bytes_out", Some(span.bytes_out));
-        }
+    if is_opaque(span) {
+        facts.add("network.transport", Some("tcp"));
+        facts.add("outrigger.bytes_in", Some(span.bytes_in));
+        facts.add("outrigger.bytes_out", Some(span.bytes_out));
+    } else {
+        http(&mut facts, span);
     }
     let far = match span.direction {
         Direction::Inbound => span.client,
@@ -109,10 +109,16 @@ pub fn of(span: &Span) -> Vec<(&'static str, Fact<'_>)> {
     facts.0
 }
 
-fn http<'a>(facts: &mut Facts<'a>, span: &'a Span, method: &'a str) {
-    facts.add("http.request.method", Some(known(method).unwrap_or("_OTHER")));
-    if known(method).is_none() {
-        facts.add("http.request.method_original", Some(method));
+fn is_opaque(span: &Span) -> bool {
+    span.protocol == Spoken::Tcp.as_str()
+}
+
+fn http<'a>(facts: &mut Facts<'a>, span: &'a Span) {
+    // None where the head broke the rules of HTTP.
+    let method = span.method.as_ref().map(http::Method::as_str);
+    facts.add("http.request.method", Some(method.and_then(known).unwrap_or("_OTHER")));
+    if method.and_then(known).is_none() {
+        facts.add("http.request.method_original", method);
     }
     let authority = span.authority.as_deref();
     let path = span.path.as_deref();

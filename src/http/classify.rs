@@ -23,10 +23,16 @@ pub fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-/// The gRPC status in headers or trailers; a value that is no number is `unknown` (2).
+/// gRPC's own codes end here, at `unauthenticated`.
+const LAST_GRPC: u8 = 16;
+const UNKNOWN: u8 = 2;
+
+/// The gRPC status in headers or trailers; what is none of gRPC's own codes is `unknown` (2), as
+/// its clients read it, so that an app can't make metric series of its own.
 pub fn grpc_status(headers: &HeaderMap) -> Option<u8> {
     let value = headers.get(GRPC_STATUS)?;
-    Some(value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(2))
+    let code = value.to_str().ok().and_then(|text| text.parse().ok());
+    Some(code.filter(|&code| code <= LAST_GRPC).unwrap_or(UNKNOWN))
 }
 
 /// Answers by which a gateway says that what is behind it did not serve.
@@ -43,6 +49,18 @@ pub fn is_overload(status: StatusCode, grpc: Option<u8>) -> bool {
 mod tests {
     use super::*;
     use http::HeaderValue;
+
+    #[test]
+    fn a_grpc_status_is_one_of_its_codes() {
+        for (value, code) in
+            [("0", 0), ("16", 16), ("17", 2), ("255", 2), ("256", 2), ("-1", 2), ("x", 2)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(GRPC_STATUS, HeaderValue::from_static(value));
+            assert_eq!(grpc_status(&headers), Some(code), "{value}");
+        }
+        assert_eq!(grpc_status(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn grpc_is_told_from_its_neighbours() {

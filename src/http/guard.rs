@@ -21,6 +21,11 @@ use chunked::Chunked;
 use head::{Body, Framing, Head};
 pub use violation::{Rule, Violation};
 
+/// Whether this is a host with an optional port, and everyone finds the same host in it.
+pub fn is_authority(bytes: &[u8]) -> bool {
+    authority::Authority::parse(bytes).is_some()
+}
+
 /// Guards one connection's requests, from its first byte to its last.
 #[derive(Debug, Default)]
 pub struct Guard {

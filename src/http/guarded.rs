@@ -88,6 +88,11 @@ impl Gate {
         self.refused.get().filter(|&(refused, _)| refused == ordinal).map(|(_, why)| why)
     }
 
+    /// Whether the next request is one to refuse: what the parser then shows is none of the caller's.
+    pub fn refuses_next(&self) -> bool {
+        self.refused.get().is_some_and(|(refused, _)| refused == self.served.get() + 1)
+    }
+
     /// The violation that broke the body of the newest request, if one did.
     pub fn body_violation(&self) -> Option<Violation> {
         self.body.get()

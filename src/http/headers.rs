@@ -5,6 +5,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::guard;
+
 /// Names of our own.
 pub const PEER: HeaderName = HeaderName::from_static("x-outrigger-peer");
 pub const REASON: HeaderName = HeaderName::from_static("x-outrigger-reason");
@@ -200,14 +202,17 @@ pub fn check_http2(parts: &http::request::Parts, seen: Seen) -> Result<(), &'sta
     }
     if parts.uri.authority().is_none() {
         let host = parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
-        let valid = host.is_some_and(|host| http::uri::Authority::try_from(host).is_ok());
-        if !valid || host.is_some_and(|host| host.contains(&b'@')) {
+        if !host.is_some_and(guard::is_authority) {
             return Err("the request has neither a valid :authority nor a valid Host");
         }
     }
-    let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
-    if authority.contains('@') {
-        return Err(":authority has user information");
+    if let Some(authority) = parts.uri.authority().map(|authority| authority.as_str()) {
+        if authority.contains('@') {
+            return Err(":authority has user information");
+        }
+        if !guard::is_authority(authority.as_bytes()) {
+            return Err(":authority is no host with an optional port");
+        }
     }
     if parts.method == http::Method::CONNECT {
         return Ok(());
@@ -296,6 +301,9 @@ mod tests {
             ("http://a.b/x", "GET", Some("A.B"), true),
             ("http://a.b/x", "GET", Some("c"), false),
             ("http://u@a.b/x", "GET", None, false),
+            ("http://a.b:80/x", "GET", None, true),
+            ("http://a.b:8x/x", "GET", None, false),
+            ("http://a.b,c/x", "GET", None, false),
         ] {
             let mut builder = http::Request::builder().method(method).uri(uri);
             if let Some(host) = host {

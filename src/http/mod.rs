@@ -14,6 +14,7 @@ pub mod guarded;
 pub mod headers;
 pub mod local_only;
 pub mod page;
+pub mod path;
 pub mod patience;
 pub mod percent;
 pub mod reasons;

@@ -17,6 +17,13 @@ pub fn bytes(written: &[u8]) -> impl Iterator<Item = (u8, bool)> {
     })
 }
 
+/// The text that `written` stands for; `None` where an escape is broken, or it is no UTF-8.
+pub fn text(written: &str) -> Option<String> {
+    let byte = |(byte, escaped): (u8, bool)| (byte != b'%' || escaped).then_some(byte);
+    let bytes = bytes(written.as_bytes()).map(byte).collect::<Option<Vec<u8>>>()?;
+    String::from_utf8(bytes).ok()
+}
+
 fn octet(after: &[u8]) -> Option<u8> {
     let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
     u8::try_from(digit(0)? * 16 + digit(1)?).ok()

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::caller::Caller;
 use super::handshake::{HANDSHAKE, shake_hands};
 use super::port::AppPort;
 use super::serve::serve;
@@ -22,7 +23,7 @@ use super::worker::Inbound;
 use crate::http::Gate;
 use crate::http::respond::{Failure, chain};
 use crate::intercept::Found;
-use crate::model::{Direction, Protocol, Reason, SpiffeId};
+use crate::model::{Direction, Protocol, Reason};
 use crate::runtime::exempt::is_source;
 use crate::runtime::{Open, Prefixed, socket};
 use crate::serve::accept::Accepted;
@@ -30,8 +31,8 @@ use crate::serve::hear::{self, Heard, QUIET, Race};
 use crate::serve::ledger::{Entry, Speaks};
 use crate::serve::tunnel::Tunnels;
 use crate::serve::{Near, http as serve_http, near};
-use crate::telemetry::traffic::{RouteMeter, Spoken};
-use crate::tls::{Alpn, OverSocket, Peer, Proof};
+use crate::telemetry::traffic::Spoken;
+use crate::tls::{Alpn, OverSocket, Proof};
 
 /// A sidecar's hello that a busy machine held up may come so long after the app's first bytes. Who
 /// comes in plaintext to an app that speaks first waits so much longer for them. Arbitrary.
@@ -44,18 +45,6 @@ pub enum Entrance {
     Transparent(SocketAddr),
     /// One port of the app.
     Port(SocketAddr, Arc<AppPort>),
-}
-
-/// Who a connection is, and where it goes.
-pub struct Caller {
-    pub client: SocketAddr,
-    pub peer: Option<Peer>,
-    /// What shows that it is this peer.
-    pub proof: Option<Rc<Proof>>,
-    /// `x-outrigger-peer` for every request of the connection.
-    pub peer_header: Option<HeaderValue>,
-    pub port: Arc<AppPort>,
-    pub meter: Rc<RouteMeter>,
 }
 
 /// An HTTP connection under way.
@@ -80,27 +69,6 @@ impl Conn {
             warn!(client = %self.caller.client, reason = %Reason::Revoked, "a caller is cut off: its identity was revoked");
         }
         !is_revoked
-    }
-}
-
-/// The caller's sidecar has its own limit, which its policy says; this one only sees that nothing
-/// stays for ever.
-const MESHED_IDLE: Duration = Duration::from_secs(86_400);
-
-impl Caller {
-    /// How long nothing may move.
-    pub fn idle(&self) -> Duration {
-        if self.peer.is_some() { MESHED_IDLE } else { self.port.timeouts.idle }
-    }
-
-    /// Who it proved to be.
-    pub fn id(&self) -> Option<&SpiffeId> {
-        self.peer.as_ref().map(|peer| &peer.id)
-    }
-
-    /// `mtls` or `none`, as logs and metrics have it.
-    pub fn secured(&self) -> &'static str {
-        if self.peer.is_some() { "mtls" } else { "none" }
     }
 }
 
@@ -164,7 +132,7 @@ async fn run(
     let meter = worker.meter(&port);
     let caller = Caller { client, peer: None, proof: None, peer_header: None, port, meter };
     // Only where plaintext is let in may somebody wait for the app to speak first.
-    if worker.admits_plaintext(&caller)
+    if worker.admits_stream(&caller)
         && !caller.port.protocol.is_http()
         && !hear::spoke_soon(&mut stream, &mut heard, QUIET).await?
     {
@@ -175,7 +143,7 @@ async fn run(
     match what? {
         // A port that was looked at, and not spoken to.
         Heard::Nothing if caller.port.protocol.is_http() => Ok(()),
-        Heard::Nothing if !worker.admits_plaintext(&caller) => Ok(()),
+        Heard::Nothing if !worker.admits_stream(&caller) => Ok(()),
         Heard::Nothing => {
             worker.note_plaintext(&caller);
             let near = near::plain(Bytes::new(), stream);
@@ -205,6 +173,7 @@ async fn silent(
     let mut heard = BytesMut::new();
     let dial = stream::dial(worker, &caller);
     let race = hear::race(&mut stream, &mut heard, dial);
+    let held = caller.held_stream();
     let race = tokio::select! {
         race = hear::patiently(&open, caller.idle(), race) => match race {
             Ok(race) => race?,
@@ -213,7 +182,7 @@ async fn silent(
                 return Ok(());
             }
         },
-        reason = worker.shared.access.withdrawn(caller.port.number(), None) => {
+        reason = worker.shared.access.withdrawn(&held) => {
             Race::NotDialled(Failure::plain(reason))
         }
     };
@@ -299,7 +268,7 @@ async fn converse(
         let far = dialled.map(|far| (far, Ok(Bytes::new())));
         return stream::opaque(worker, caller, opaque(heard, io), far, entry, open).await;
     }
-    let may_come = worker.shared.access.newest().decide(caller.port.number(), caller.id()).is_ok();
+    let may_come = worker.admits_stream(&caller);
     if heard.is_empty() && caller.port.protocol == Protocol::Auto && may_come {
         // The caller's own sidecar has waited already for a client that is silent.
         let dial = stream::dial(worker, &caller);

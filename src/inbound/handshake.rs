@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::connection::Caller;
+use super::caller::Caller;
 use super::stream;
 use super::worker::Inbound;
 use crate::http::respond::chain;

@@ -4,8 +4,10 @@
 //! once (`connection`), access is decided for each request and each opaque stream, and forwarding
 //! takes the permit. The app is reached in plaintext, in the HTTP version that the caller spoke.
 
+mod caller;
 mod connection;
 mod handshake;
+mod judge;
 mod plaintext;
 mod port;
 mod serve;

@@ -16,7 +16,8 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
-use super::connection::{Caller, Conn};
+use super::connection::Conn;
+use super::judge;
 use super::stream;
 use super::worker::Inbound;
 use crate::access::Permit;
@@ -62,7 +63,11 @@ pub fn serve(
     exchange.set_meter(Rc::clone(&conn.caller.meter));
     exchange.peer.replace(conn.caller.peer.as_ref().map(|peer| peer.id.clone()));
     exchange.client.set(Some(conn.caller.client));
-    exchange.note(&request, seen.has(Seen::TRACE), clock::wall_at(exchange.started_us));
+    if conn.gate.refuses_next() {
+        exchange.join(None);
+    } else {
+        exchange.note(&request, seen.has(Seen::TRACE), clock::wall_at(exchange.started_us));
+    }
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
     let is_head = request.method() == Method::HEAD;
     let admitted = admit(worker, conn, &exchange, request, seen);
@@ -94,7 +99,7 @@ fn admit(
     if worker.doorway.phase() >= Phase::Refusing {
         return Err(Failure::plain(Reason::Draining));
     }
-    let permit = decide(worker, &conn.caller)?;
+    let permit = judge::request(worker, &conn.caller, exchange, &mut parts)?;
     let deadline = deadline::read(&parts.headers, seen);
     if deadline == Some(Duration::ZERO) {
         return Err(Failure::plain(Reason::DeadlinePassed));
@@ -168,11 +173,6 @@ fn check(conn: &Conn, parts: &Parts, seen: Seen) -> Result<(), Failure> {
         Spoken::Http1 => conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure())),
         _ => headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why)),
     }
-}
-
-fn decide(worker: &Inbound, caller: &Caller) -> Result<Permit, Failure> {
-    let policy = worker.shared.access.newest();
-    policy.admit(caller.port.number(), caller.id()).map_err(Failure::plain)
 }
 
 /// Cleans the head, says who called, and carries request id and trace context on. Returns the

@@ -12,10 +12,12 @@ use hyper::upgrade::OnUpgrade;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::connection::{Caller, Conn};
+use super::caller::Caller;
+use super::connection::Conn;
+use super::judge;
 use super::serve::{clean_answer, explain};
 use super::worker::Inbound;
-use crate::access::Permit;
+use crate::access::{self, Permit};
 use crate::dial::{Stream, Switched};
 use crate::http::Body;
 use crate::http::respond::{Failure, chain};
@@ -82,13 +84,12 @@ pub async fn patiently<T>(
     open: &Open,
     listening: impl Future<Output = T>,
 ) -> Result<T, Reason> {
-    let (access, port) = (&worker.shared.access, caller.port.number());
-    let is_let_in =
-        !caller.port.protocol.is_http() && access.newest().decide(port, caller.id()).is_ok();
+    let (access, held) = (&worker.shared.access, caller.held_stream());
+    let is_let_in = !caller.port.protocol.is_http() && worker.admits_stream(caller);
     let trust = trust(worker, caller, entry);
     tokio::select! {
         biased;
-        _ = access.withdrawn(port, caller.id()), if is_let_in => Err(Reason::PermissionWithdrawn),
+        _ = access.withdrawn(&held), if is_let_in => Err(Reason::PermissionWithdrawn),
         reason = trust.is_over(open, &entry.bytes) => Err(reason),
         heard = hear::patiently(open, caller.idle(), listening) => heard,
     }
@@ -127,11 +128,10 @@ pub async fn opaque(
 ) -> std::io::Result<()> {
     entry.set_speaks(Speaks::Tcp);
     let access = &worker.shared.access;
-    let decided = access.newest().admit(caller.port.number(), caller.id());
-    let _permit: Permit = match decided {
-        Ok(permit) => permit,
-        Err(reason) => {
-            refuse(worker, &caller, &Failure::plain(reason), &near);
+    let (_permit, note): (Permit, _) = match judge::stream(worker, &caller) {
+        Ok(admitted) => admitted,
+        Err(failure) => {
+            refuse(worker, &caller, &failure, &near);
             return Ok(());
         }
     };
@@ -151,13 +151,15 @@ pub async fn opaque(
     total.inc();
     active.inc();
     let exchange = record(worker, &caller);
+    note.into_iter().for_each(|note| exchange.keep_out(note));
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(caller.port.app.address));
     let idle = Some(caller.idle());
     let trust = trust(worker, &caller, &entry);
+    let held = caller.held_stream();
     let until = async {
         tokio::select! {
-            _ = access.withdrawn(caller.port.number(), caller.id()) => Reason::PermissionWithdrawn,
+            _ = access.withdrawn(&held) => Reason::PermissionWithdrawn,
             reason = trust.is_over(&open, &entry.bytes) => reason,
             () = open.reached(Phase::Closing) => Reason::DrainDeadline,
         }
@@ -212,6 +214,7 @@ pub async fn switching(
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(port.app.address));
     exchange.try_at(port.app.address, exchange.started_us, None);
+    let held = conn.caller.held_request(&parts);
     let request = Request::from_parts(parts, Body::empty());
     let sent = worker.dialer.switching(port.far(true), request, switch, None).await;
     let sent = sent.map_err(|missed| explain(conn, missed));
@@ -242,18 +245,18 @@ pub async fn switching(
         idle: conn.caller.idle(),
         exchange: Rc::clone(exchange),
         held: Box::new(()),
-        until: withdrawn(worker, conn),
+        until: withdrawn(worker, held),
         trust: trust(worker, &conn.caller, &conn.tunnels.entry),
     };
     conn.tunnels.open(near, tunnel);
     Ok(Response::from_parts(head, Body::empty()))
 }
 
-/// When whoever holds a tunnel may no longer come in.
-fn withdrawn(worker: &Rc<Inbound>, conn: &Rc<Conn>) -> Until {
-    let (access, conn) = (Arc::clone(&worker.shared.access), Rc::clone(conn));
+/// When whoever holds a tunnel may no longer ask for it.
+fn withdrawn(worker: &Rc<Inbound>, held: access::Held) -> Until {
+    let access = Arc::clone(&worker.shared.access);
     Box::pin(async move {
-        access.withdrawn(conn.caller.port.number(), conn.caller.id()).await;
+        access.withdrawn(&held).await;
         Reason::PermissionWithdrawn
     })
 }

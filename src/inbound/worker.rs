@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 
-use super::connection::Caller;
+use super::caller::Caller;
 use super::handshake::STEPS;
 use super::plaintext::Plaintext;
 use super::port::AppPort;
@@ -17,7 +17,7 @@ use super::settings::Mode;
 use crate::access::Access;
 use crate::dial::Dialer;
 use crate::intercept::OriginalDst;
-use crate::model::{Direction, Protocol};
+use crate::model::{Direction, Mtls, Protocol};
 use crate::runtime::clock::{self, Rng};
 use crate::runtime::{Doorway, Drain, Exempt};
 use crate::serve::Ledger;
@@ -122,9 +122,16 @@ impl Inbound {
         Rc::clone(meters.entry(Arc::clone(label)).or_insert_with(make))
     }
 
-    /// Whether a caller may come to a port of the app without proving who it is.
-    pub fn admits_plaintext(&self, caller: &Caller) -> bool {
-        self.shared.access.newest().decide(caller.port.number(), None).is_ok()
+    /// Whether a port of the app lets callers in who don't prove who they are.
+    fn admits_plaintext(&self, caller: &Caller) -> bool {
+        let newest = self.shared.access.newest();
+        newest.at(caller.port.number()).mtls.says == Mtls::Permissive
+    }
+
+    /// Whether a caller may speak opaque bytes, by what it has proven so far.
+    pub fn admits_stream(&self, caller: &Caller) -> bool {
+        let newest = self.shared.access.newest();
+        newest.decide(&caller.ask(caller.stream())).refusal().is_none()
     }
 
     /// Remembers who came in plaintext and was let in.
@@ -138,5 +145,6 @@ impl Inbound {
     /// Lets go of idle connections.
     pub fn sweep(&self) {
         self.dialer.sweep(|_| true);
+        self.failures.settle(std::time::Instant::now());
     }
 }

@@ -22,6 +22,65 @@ impl Mtls {
     }
 }
 
+/// Whether what rules say of callers is done, or only recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Decided and recorded: nobody is refused by a rule.
+    Observe,
+    /// The greater of the two: the stricter.
+    #[default]
+    Enforce,
+}
+
+impl Mode {
+    /// As policies write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mode::Observe => "observe",
+            Mode::Enforce => "enforce",
+        }
+    }
+}
+
+/// What is done with a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    Allow,
+    /// The greater of the two: the stricter.
+    Deny,
+}
+
+impl Action {
+    /// As policies, metrics and audit entries write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Deny => "deny",
+        }
+    }
+}
+
+/// Which decisions are written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Audit {
+    #[default]
+    None,
+    Denied,
+    /// The greatest: whoever asks for most is heard.
+    All,
+}
+
+impl Audit {
+    /// As policies write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Audit::None => "none",
+            Audit::Denied => "denied",
+            Audit::All => "all",
+        }
+    }
+}
+
 /// Somebody who was let in without proving who it is, at one port of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaintextCaller {

@@ -14,11 +14,12 @@ mod reason;
 mod route;
 mod service;
 
-pub use access::{Mtls, PlaintextCaller};
+pub use access::{Action, Audit, Mode, Mtls, PlaintextCaller};
 pub use advice::Advice;
 pub use endpoint::{CircuitState, Endpoint, EndpointHealth, LastError};
 pub use names::{
-    CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, NameError, ServiceName, SpiffeId, TrustDomain,
+    APP_LABELS, CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, NameError, ServiceName, SpiffeId,
+    TrustDomain,
 };
 pub use policy::{
     Abort, AbortWith, Backoff, BackoffStrategy, Balancing, BalancingPolicy, Circuit, CircuitOn,

@@ -31,6 +31,16 @@ pub struct ServiceName {
 }
 
 impl ServiceName {
+    /// Of parts that were apart all along: as text they might mean another service.
+    ///
+    /// # Errors
+    /// [`NameError::Service`] when a part is no DNS label, or the port is 0.
+    pub fn new(name: &str, namespace: &str, port: u16) -> Result<Self, NameError> {
+        Self::of_labels(name, namespace, port)
+            .filter(|name| name.port > 0)
+            .ok_or_else(|| NameError::Service(format!("{name}.{namespace}:{port}")))
+    }
+
     /// Reads `name:port`, `name.namespace:port`, `name.namespace.svc:port` or the full
     /// `name.namespace.svc.cluster.local:port`, in any letter case.
     ///
@@ -43,12 +53,17 @@ impl ServiceName {
         Self::from_host(host, port, default_namespace).ok_or_else(refuse)
     }
 
-    /// The service that a bare host name means; `None` where it can't be one.
+    /// The service that a bare host name means; `None` where it can't be one. `web.svc` is `web` of
+    /// the namespace `svc`, as the cluster's DNS has it.
     pub fn from_host(host: &str, port: u16, default_namespace: &str) -> Option<Self> {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let host =
-            host.strip_suffix(".svc.cluster.local").or(host.strip_suffix(".svc")).unwrap_or(&host);
+        let full = host.strip_suffix(".svc.cluster.local").or(host.strip_suffix(".svc"));
+        let host = full.filter(|both| both.contains('.')).unwrap_or(&host);
         let (name, namespace) = host.split_once('.').unwrap_or((host, default_namespace));
+        Self::of_labels(name, namespace, port)
+    }
+
+    fn of_labels(name: &str, namespace: &str, port: u16) -> Option<Self> {
         (is_label(name) && is_label(namespace)).then(|| ServiceName {
             name: name.into(),
             namespace: namespace.into(),
@@ -109,6 +124,10 @@ const SCHEME: &str = "spiffe://";
 /// The namespace that the control plane's own identity is in.
 pub const CONTROL_PLANE_NAMESPACE: &str = "outrigger-system";
 
+/// Labels that say what the instances of an app have in common, the first that is there: its own name
+/// differs from one to the next.
+pub const APP_LABELS: [&str; 2] = ["app.kubernetes.io/name", "app"];
+
 /// The service account of the control plane's own identity.
 pub const CONTROL_PLANE_ACCOUNT: &str = "outrigger-control-plane";
 
@@ -128,6 +147,12 @@ impl SpiffeId {
     pub fn control_plane(trust_domain: &TrustDomain) -> Self {
         Self::new(trust_domain, CONTROL_PLANE_NAMESPACE, CONTROL_PLANE_ACCOUNT)
             .expect("a checked trust domain and two right segments, far below 2,048 bytes")
+    }
+
+    /// Whether it is that of its trust domain's control plane.
+    pub fn is_control_plane(&self) -> bool {
+        self.namespace() == CONTROL_PLANE_NAMESPACE
+            && self.service_account() == CONTROL_PLANE_ACCOUNT
     }
 
     fn split(text: &str) -> Option<Self> {
@@ -206,6 +231,10 @@ mod tests {
             ("db.shop.svc.cluster.local:80", Some("db.shop:80")),
             ("db.shop.svc.cluster.local.:80", Some("db.shop:80")),
             ("db.shop", None),
+            ("db.svc:80", Some("db.svc:80")),
+            ("db.svc.svc:80", Some("db.svc:80")),
+            ("svc.svc.svc.cluster.local:80", Some("svc.svc:80")),
+            ("db.svc.cluster.local:80", None),
             ("db.shop:0", None),
             ("db.shop:65536", None),
             ("db.shop.example.com:80", None),
@@ -216,6 +245,24 @@ mod tests {
         ] {
             let read = ServiceName::parse(text, "default").map(|name| name.to_string()).ok();
             assert_eq!(read.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_service() {
+        for (name, namespace) in [("web", "shop"), ("web", "svc"), ("svc", "svc"), ("a-1", "local")]
+        {
+            let service = ServiceName::new(name, namespace, 80).expect("two labels");
+            assert_eq!(ServiceName::parse(&service.to_string(), "").as_ref(), Ok(&service));
+            assert_eq!(
+                ServiceName::from_host(&format!("{name}.{namespace}"), 80, ""),
+                Some(service)
+            );
+        }
+        for (name, namespace, port) in
+            [("web", "shop", 0), ("web.a", "shop", 80), ("", "shop", 80), ("web", "", 80)]
+        {
+            assert!(ServiceName::new(name, namespace, port).is_err(), "{name}.{namespace}:{port}");
         }
     }
 
@@ -234,6 +281,9 @@ mod tests {
         let id = SpiffeId::control_plane(&TrustDomain::default());
         let expected = "spiffe://cluster.local/ns/outrigger-system/sa/outrigger-control-plane";
         assert_eq!(id.as_str(), expected);
+        assert!(id.is_control_plane());
+        let other = SpiffeId::new(&TrustDomain::default(), "shop", CONTROL_PLANE_ACCOUNT);
+        assert!(!other.expect("a legal id").is_control_plane());
         let longest = TrustDomain::parse(&"d".repeat(255)).expect("255 bytes are allowed");
         assert_eq!(SpiffeId::control_plane(&longest).trust_domain(), longest.as_str());
     }

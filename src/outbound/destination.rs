@@ -1,5 +1,6 @@
 //! Where a request goes: the connection's own target, or the one that its Host names.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::request::Parts;
@@ -11,6 +12,7 @@ use super::worker::{Outbound, Resolved};
 use crate::agent::session::Want;
 use crate::http::respond::Failure;
 use crate::model::{Reason, ServiceName};
+use crate::route::split_port;
 use crate::telemetry::traffic::RouteMeter;
 
 /// Why a request has no target.
@@ -78,12 +80,9 @@ fn by_host(worker: &Outbound, parts: &Parts) -> Result<Rc<Resolved>, Miss> {
     let Some(authority) = authority.filter(|authority| !authority.is_empty()) else {
         return Err(refuse("the request names no host to go to".into()));
     };
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse().unwrap_or(0)),
-        None => (authority, 80),
-    };
-    let destination = match host.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
-        Ok(ip) => place(worker, (ip, port).into()),
+    let (host, port) = named(authority).map_err(refuse)?;
+    let destination = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(ip) => place(worker, (ip.to_canonical(), port).into()),
         Err(_) => ServiceName::from_host(host, port, &worker.shared.namespace)
             .map_or(Place::Unknown, |name| Place::Known(Destination::Service(name))),
     };
@@ -93,5 +92,42 @@ fn by_host(worker: &Outbound, parts: &Parts) -> Result<Rc<Resolved>, Miss> {
             .ok_or_else(|| unanswered(worker, &destination).map_or_else(missing, Miss::Unanswered)),
         Place::Unanswered(want) => Err(Miss::Unanswered(want)),
         Place::Unknown => Err(missing()),
+    }
+}
+
+/// The host, and its port or that of HTTP; the brackets of an IPv6 address stay.
+///
+/// # Errors
+/// What is wrong with the port.
+fn named(authority: &str) -> Result<(&str, u16), String> {
+    let (host, port) = split_port(authority);
+    match (port, &authority[host.len()..]) {
+        (None, "" | ":") if !host.contains(':') || host.ends_with(']') => Ok((host, 80)),
+        (Some(port @ 1..), _) => Ok((host, port)),
+        _ => Err(format!("{authority} names no port from 1 to 65535 that a service may have")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_names_a_host_and_a_port() {
+        for (authority, expected) in [
+            ("web", Some(("web", 80))),
+            ("web:", Some(("web", 80))),
+            ("web.shop:8080", Some(("web.shop", 8080))),
+            ("10.0.0.7:443", Some(("10.0.0.7", 443))),
+            ("[fd00::7]", Some(("[fd00::7]", 80))),
+            ("[fd00::7]:", Some(("[fd00::7]", 80))),
+            ("[fd00::7]:8080", Some(("[fd00::7]", 8080))),
+            ("web:0", None),
+            ("web:65536", None),
+            ("web:http", None),
+            ("[fd00::7]:http", None),
+        ] {
+            assert_eq!(named(authority).ok(), expected, "{authority}");
+        }
     }
 }

@@ -50,7 +50,11 @@ pub fn serve(
         if grpc { (Spoken::Grpc, Shape::Grpc) } else { (conn.spoken, Shape::Http) };
     let exchange =
         Exchange::begin(&worker.sinks, Direction::Outbound, spoken, "none", clock::now_us);
-    exchange.note(&request, seen.has(Seen::TRACE), clock::wall_at(exchange.started_us));
+    if conn.gate.refuses_next() {
+        exchange.join(None);
+    } else {
+        exchange.note(&request, seen.has(Seen::TRACE), clock::wall_at(exchange.started_us));
+    }
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
     let is_head = request.method() == Method::HEAD;
     let begun = begin(worker, conn, &exchange, request, seen);

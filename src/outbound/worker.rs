@@ -174,5 +174,6 @@ impl Outbound {
             .collect();
         live.sort_unstable();
         self.dialer.sweep(|slot| live.binary_search(&slot).is_ok());
+        self.failures.settle(std::time::Instant::now());
     }
 }

@@ -154,6 +154,15 @@ impl<'n, 'd> Fields<'n, 'd> {
         self.decoder.field(name, |decoder| decode(node, decoder))
     }
 
+    /// A field without a value is a fault, where leaving it out says much more than its lines did
+    /// before they were taken out.
+    pub fn refuse_empty(&mut self) {
+        for (key, node) in self.entries.iter().filter(|(_, node)| node.is_null()) {
+            let sentence = "has no value: give it one, or leave the whole field out";
+            self.decoder.field(&key.name, |decoder| decoder.fault(&node.at, sentence));
+        }
+    }
+
     /// Fields that are accepted whatever they say, and not kept.
     pub fn ignored(&mut self, names: &[&'static str]) {
         self.known.extend(names);

@@ -59,9 +59,10 @@ pub fn service_name(
     }
 }
 
-/// An IP address.
+/// An IP address. One of IPv4 in IPv6's clothes (`::ffff:10.0.0.1`) is that of IPv4: whoever dials
+/// it is looked up by that.
 pub fn ip(node: &Node, decoder: &mut Decoder) -> Option<IpAddr> {
-    parsed(node, decoder, "an IP address", |text| text.parse().ok())
+    parsed(node, decoder, "an IP address", parse_ip)
 }
 
 /// An IP address and port; port 0 is allowed (the system picks one).
@@ -82,10 +83,13 @@ pub enum Address {
 /// An IP address or a host name.
 pub fn address(node: &Node, decoder: &mut Decoder) -> Option<Address> {
     const WHAT: &str = "an IP address or a host name, without port";
-    parsed(node, decoder, WHAT, |text| match text.parse() {
-        Ok(ip) => Some(Address::Ip(ip)),
-        Err(_) => parse_host(text).map(Address::Host),
+    parsed(node, decoder, WHAT, |text| {
+        parse_ip(text).map(Address::Ip).or_else(|| parse_host(text).map(Address::Host))
     })
+}
+
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
 /// A host name, in lower case.

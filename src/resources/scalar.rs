@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::decode::Decoder;
 use super::fault::suggestion;
-use super::node::{Node, Value};
+use super::node::{Node, Origin, Value};
 use super::schema;
 use super::sketch::Note;
 use crate::model::Protocol;
@@ -112,6 +112,19 @@ pub fn duration(node: &Node, decoder: &mut Decoder) -> Option<Duration> {
     let value = duration_or_zero(node, decoder)?;
     not_zero(node, decoder, value.is_zero())?;
     Some(value)
+}
+
+/// As [`duration`], of a text that stands alone.
+///
+/// # Errors
+/// Why it is none.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    let mut decoder = Decoder::new();
+    let read = duration(&Node::text(text, Origin::Default), &mut decoder);
+    read.ok_or_else(|| {
+        let messages = decoder.finish().into_iter().map(|fault| fault.message);
+        messages.collect::<Vec<_>>().join("; ")
+    })
 }
 
 /// As [`duration`], for formats in which zero means something (the Gateway API's: off).

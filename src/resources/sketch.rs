@@ -37,6 +37,8 @@ pub enum Note {
     Labels,
     /// A map of texts.
     Texts,
+    /// A map of texts, or lists of them.
+    TextLists,
 }
 
 /// Places, in the order in which they are asked for, and what is noted at each.
@@ -94,7 +96,8 @@ impl Sketch {
     /// decoder can judge what is there.
     pub fn is_open(&self, path: &str) -> bool {
         let has = |of: fn(&Note) -> bool| usize::from(self.notes(path).iter().any(of));
-        let maps = has(|note| matches!(note, Note::Map | Note::Labels | Note::Texts));
+        let maps =
+            has(|note| matches!(note, Note::Map | Note::Labels | Note::Texts | Note::TextLists));
         let texts = has(|note| matches!(note, Note::Text(_) | Note::Words(_)));
         maps + has(|note| *note == Note::List) + texts > 1
     }

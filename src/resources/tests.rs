@@ -370,7 +370,8 @@ proptest! {
             },
         });
         let external_name = None;
-        let (cluster_ips, headless, session_affinity) = (ips, false, false);
+        let cluster_ips = ips.iter().map(std::net::IpAddr::to_canonical).collect();
+        let (headless, session_affinity) = (false, false);
         let expected =
             Service { metadata, selector, cluster_ips, headless, session_affinity, ports, external_name };
         prop_assert_eq!(read_text(&written.to_string()), Ok(vec![Resource::Service(expected)]));
@@ -404,7 +405,7 @@ proptest! {
                 })).collect::<Vec<_>>(),
             },
         });
-        let address = Address::Ip(ip);
+        let address = Address::Ip(ip.to_canonical());
         let expected = Workload { metadata, address, service_account: account, zone, weight, ports };
         prop_assert_eq!(read_text(&written.to_string()), Ok(vec![Resource::Workload(expected)]));
     }

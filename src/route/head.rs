@@ -39,7 +39,7 @@ pub(super) fn host(parts: &Parts) -> &str {
 }
 
 /// The name, and the port if one is written; the brackets of an IPv6 address stay.
-pub(super) fn split_port(host: &str) -> (&str, Option<u16>) {
+pub fn split_port(host: &str) -> (&str, Option<u16>) {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, port.parse().ok()),
         _ => (host, None),

@@ -19,6 +19,6 @@ mod tests;
 
 pub use conditions::Conditions;
 pub use filters::{CorsGrant, Filters};
-pub use head::Head;
+pub use head::{Head, split_port};
 pub use table::{Found, Table};
 pub use weights::{Turn, Weights};

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use super::Near;
 use super::tunnel::Tunnels;
 use crate::http::{Body, Gate, Guarded};
+use crate::model::Reason;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
 use crate::runtime::{Open, Phase, Prefixed, socket};
 use crate::tls::OverSocket;
@@ -36,7 +37,7 @@ const PONG: Duration = Duration::from_secs(5);
 
 /// Serves HTTP/1, and the tunnel that the connection may become; `keeps_case` keeps the letter case
 /// of header names. `may_stay` is asked when what peers were proven by has changed: who may not is
-/// cut off.
+/// cut off, as revoked.
 ///
 /// # Errors
 /// What broke the connection.
@@ -65,8 +66,12 @@ where
     let mut connection = builder.serve_connection(io, service);
     let news = Cell::new(0);
     let served = poll_fn(|cx| {
-        let is_over = open.poll_reached(cx, Phase::Closing).is_ready();
-        if is_over || open.is_renewed(&news) && !may_stay() {
+        if open.poll_reached(cx, Phase::Closing).is_ready() {
+            tunnels.entry.cut(Reason::DrainDeadline);
+            return Poll::Ready(None);
+        }
+        if open.is_renewed(&news) && !may_stay() {
+            tunnels.entry.cut(Reason::Revoked);
             return Poll::Ready(None);
         }
         Pin::new(&mut connection).poll(cx).map(Some)
@@ -142,17 +147,22 @@ where
         () = end => {}
     }
     if !may_stay() {
+        tunnels.entry.cut(Reason::Revoked);
         return Ok(());
     }
     connection.as_mut().graceful_shutdown();
     loop {
         tokio::select! {
             biased;
-            () = open.reached(Phase::Closing) => return Ok(()),
+            () = open.reached(Phase::Closing) => {
+                tunnels.entry.cut(Reason::DrainDeadline);
+                return Ok(());
+            }
             () = open.renewed(&news) => {}
             served = connection.as_mut() => return served,
         }
         if !may_stay() {
+            tunnels.entry.cut(Reason::Revoked);
             return Ok(());
         }
     }

@@ -3,13 +3,14 @@
 //! A connection writes itself in when it opens and its entry leaves with it; the numbers in between
 //! are atomics that only the page reads. One lock a process, taken twice in a connection's life.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::model::{Direction, SpiffeId};
+use crate::model::{Direction, Reason, SpiffeId};
 use crate::runtime::clock;
 use crate::tcp::Counters;
 use crate::telemetry::exchange::Exchange;
@@ -67,6 +68,15 @@ pub struct Entry {
     key: u64,
     connection: Arc<Connection>,
     ledger: Ledger,
+    /// Why what is still under way ends without its end.
+    cut: Cell<Option<Reason>>,
+}
+
+impl Entry {
+    /// The connection is about to be dropped with all that is under way on it.
+    pub fn cut(&self, reason: Reason) {
+        self.cut.set(Some(reason));
+    }
 }
 
 /// A request under way on a connection: one of its streams, whose bytes count when it ends.
@@ -84,6 +94,9 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        if let Some(reason) = self.entry.cut.get() {
+            self.exchange.cut(reason);
+        }
         let (bytes_in, bytes_out) = self.exchange.bytes();
         self.entry.streams.fetch_sub(1, Ordering::Relaxed);
         self.entry.bytes.a_to_b.fetch_add(bytes_in, Ordering::Relaxed);
@@ -105,7 +118,7 @@ impl Ledger {
         });
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(key, Arc::clone(&connection));
-        Entry { key, connection, ledger: self.clone() }
+        Entry { key, connection, ledger: self.clone(), cut: Cell::new(None) }
     }
 
     /// The connections open now, oldest first.

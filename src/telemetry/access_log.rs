@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use super::span::has_failed;
 use super::{AccessLog as Settings, LogFormat, Timestamps};
 use crate::model::{Direction, Reason};
 
@@ -38,7 +39,7 @@ pub struct Entry<'a> {
     /// With its query.
     pub path: Option<&'a str>,
     /// What was spoken downstream: `http/1.1`, `http/2`, `tcp`.
-    pub protocol: &'a str,
+    pub protocol: &'static str,
     pub status: Option<u16>,
     pub grpc_status: Option<u16>,
     /// Only where a proxy answered or closed by itself.
@@ -62,14 +63,22 @@ pub struct Entry<'a> {
     /// As it came; bytes that are no text are replaced.
     pub user_agent: Option<&'a [u8]>,
     /// How the downstream connection was secured.
-    pub tls: &'a str,
+    pub tls: &'static str,
+    /// The decision, the policy and the rule that kept the caller out, or would have.
+    pub access: Option<&'a str>,
 }
 
 impl Entry<'_> {
     /// Failures are always kept, whatever the sample ratio.
     fn is_failure(&self) -> bool {
-        self.reason.is_some() || self.status.is_some_and(|status| status >= 500)
+        let grpc = self.grpc_status.and_then(|status| u8::try_from(status).ok());
+        self.reason.is_some() || has_failed(self.status.unwrap_or(0), grpc, self.reason)
     }
+}
+
+/// Appends an entry as the JSON log has it, with its line feed.
+pub fn write_json(out: &mut Vec<u8>, times: &mut Timestamps, entry: &Entry<'_>) {
+    format::json(out, times.rfc3339(entry.time), entry);
 }
 
 /// An access decision, where the policy asks for a record of it.

@@ -5,6 +5,8 @@
 //! whatever breaks.
 
 mod ending;
+#[cfg(test)]
+mod tests;
 mod tries;
 
 use std::borrow::Cow;
@@ -20,6 +22,7 @@ use super::access_log::AccessLog;
 use super::metrics::Counter;
 use super::request_id;
 use super::span::Circuit;
+use super::tap::Taps;
 use super::tracer::{Position, Tracer};
 use super::traffic::{RouteMeter, Spoken};
 use crate::model::{Direction, Endpoint, Reason, SpiffeId};
@@ -28,11 +31,12 @@ use crate::model::{Direction, Endpoint, Reason, SpiffeId};
 pub struct Sinks {
     pub log: AccessLog,
     pub tracer: Rc<Tracer>,
+    pub taps: Taps,
     pub bytes_in: Counter,
     pub bytes_out: Counter,
 }
 
-/// What only the access log and spans want; gathered where there are such.
+/// What only the access log, spans and taps want; gathered where there are such.
 #[derive(Debug)]
 struct Detail {
     time: SystemTime,
@@ -58,6 +62,8 @@ pub struct Exchange {
     tries: RefCell<Tries>,
     /// What the proxy said of a failure.
     sentence: RefCell<Option<Cow<'static, str>>>,
+    /// What kept the caller out, or would have.
+    access: OnceCell<Box<str>>,
     pub status: Cell<u16>,
     pub grpc: Cell<Option<u8>>,
     pub reason: Cell<Option<Reason>>,
@@ -65,6 +71,7 @@ pub struct Exchange {
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     moved: Cell<bool>,
+    is_cut: Cell<bool>,
     ended_us: Cell<Option<u64>>,
     pub upstream_us: Cell<Option<u64>>,
     pub endpoint: Cell<Option<SocketAddr>>,
@@ -95,6 +102,7 @@ impl Exchange {
             position: Cell::new(None),
             tries: RefCell::default(),
             sentence: RefCell::new(None),
+            access: OnceCell::new(),
             status: Cell::new(0),
             grpc: Cell::new(None),
             reason: Cell::new(None),
@@ -102,6 +110,7 @@ impl Exchange {
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             moved: Cell::new(false),
+            is_cut: Cell::new(false),
             ended_us: Cell::new(None),
             upstream_us: Cell::new(None),
             endpoint: Cell::new(None),
@@ -111,12 +120,12 @@ impl Exchange {
         })
     }
 
-    /// Finds the request's place in its trace, and notes what log and spans want, before anything of
-    /// it is changed. `time` is when it began; `has_context`, whether a header may say the place.
+    /// Finds the request's place in its trace, and notes what log, spans and taps want, before
+    /// anything of it is changed. `time` is when it began; `has_context`, whether a header may say the place.
     pub fn note<B>(&self, request: &Request<B>, has_context: bool, time: SystemTime) {
         let headers = request.headers();
         self.join(has_context.then_some(headers));
-        if !self.is_logged() && !self.is_recorded() {
+        if !self.is_logged() && !self.is_recorded() && !self.sinks.taps.is_watched() {
             return;
         }
         let _ = self.detail.set(Detail {
@@ -214,6 +223,11 @@ impl Exchange {
         }
     }
 
+    /// The caller is kept out by this, or would be if it were not only observed.
+    pub fn keep_out(&self, by: String) {
+        let _ = self.access.set(by.into());
+    }
+
     /// The route that the request falls under; the first one counts.
     pub fn set_meter(&self, meter: Rc<RouteMeter>) {
         let _ = self.meter.set(meter);
@@ -257,6 +271,17 @@ impl Exchange {
     /// When the last byte was through, on the clock of `started_us`.
     pub fn set_ended(&self, now_us: u64) {
         self.ended_us.set(Some(now_us));
+    }
+
+    /// Its connection was cut under it, which looks as if the caller had gone.
+    pub fn cut(&self, reason: Reason) {
+        if self.ended_us.get().is_some() {
+            return;
+        }
+        self.is_cut.set(true);
+        if matches!(self.reason.get(), None | Some(Reason::ClientClosed)) {
+            self.reason.set(Some(reason));
+        }
     }
 
     /// Why a proxy answered or closed; the first reason counts.

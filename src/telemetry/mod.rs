@@ -2,8 +2,8 @@
 //! log. This room only records and renders: it opens no port and dials nobody, and nothing here
 //! makes a request wait. What can grow (series, queues, repeated keys) has a stated bound.
 //! Every room keeps handles from [`metrics::Registry`]; `inbound` and `outbound` write an
-//! [`exchange`], which becomes an [`access_log`] entry and a [`span`]; whoever sends spans on takes
-//! them from its queue ([`spans`]); `app` sets up [`log`] and [`process`].
+//! [`exchange`], which becomes an [`access_log`] entry, a [`span`] and what whoever [`tap`]s sees;
+//! whoever sends spans on takes them from its queue ([`spans`]); `app` sets up [`log`] and [`process`].
 
 pub mod access_log;
 pub mod exchange;
@@ -17,6 +17,7 @@ pub mod request_id;
 mod settings;
 pub mod span;
 pub mod spans;
+pub mod tap;
 mod timestamp;
 pub mod trace_context;
 pub mod tracer;

@@ -243,6 +243,19 @@ mod tests {
     }
 
     #[test]
+    fn what_counts_together_is_said_of_nobody() {
+        let metrics = TrafficMetrics::register(&Registry::default());
+        let mut reporter = Reporter::new(&metrics, 0);
+        let meters: Vec<RouteMeter> =
+            (0..5000).map(|n| meter(&metrics, &format!("r{n}"))).collect();
+        meters.iter().for_each(|meter| end(meter, 200));
+        let room = Room { rows: 100_000, bytes: 1 << 30 };
+        let report = reporter.take(room, 1);
+        assert_eq!((report.requests.len(), report.latencies.len()), (4096, 1024));
+        assert!(report.requests.iter().all(|row| row.labels()[2] != "other"));
+    }
+
+    #[test]
     fn a_series_that_begins_anew_counts_from_nothing() {
         let metrics = TrafficMetrics::register(&Registry::default());
         let mut reporter = Reporter::new(&metrics, 0);

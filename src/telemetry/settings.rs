@@ -19,7 +19,8 @@ pub struct Traces {
     pub sample_ratio: f64,
     /// What took as long is kept although it was not sampled.
     pub slower_than: Duration,
-    /// Trace headers: read in this order, all of them written.
+    /// Trace headers: read in this order and then in the formats that are not named, all of these
+    /// written.
     pub propagation: Vec<Propagation>,
 }
 
@@ -52,6 +53,11 @@ pub enum Propagation {
     B3,
     /// `x-b3-traceid` and its companions.
     B3Multi,
+}
+
+impl Propagation {
+    /// Each of them.
+    pub const ALL: [Propagation; 3] = [Propagation::W3c, Propagation::B3, Propagation::B3Multi];
 }
 
 impl Default for Settings {

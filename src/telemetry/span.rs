@@ -9,6 +9,19 @@ use std::time::{Duration, SystemTime};
 
 use crate::model::{Direction, Reason, SpiffeId};
 
+/// Bytes of one text of a span, at most; what is longer is cut. Arbitrary: a path that a person
+/// would read is far shorter, and a full queue of such spans is some megabytes.
+pub const TEXT: usize = 1024;
+
+/// A text of at most so many bytes: cut between letters, and then it ends in `…`.
+pub fn cut(text: &str, bytes: usize) -> Box<str> {
+    if text.len() <= bytes {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(bytes - '…'.len_utf8());
+    format!("{}…", &text[..end]).into()
+}
+
 /// One request at one sidecar.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
@@ -26,7 +39,7 @@ pub struct Span {
     pub duration: Duration,
     /// `http/1.1`, `http/2`, `grpc` or `tcp`.
     pub protocol: &'static str,
-    /// None for opaque connections.
+    /// None for opaque connections, and for requests whose head could not be read.
     pub method: Option<http::Method>,
     pub authority: Option<Box<str>>,
     /// Without the query, which may hold secrets.
@@ -192,6 +205,13 @@ pub mod tests {
             bytes_in: 0,
             bytes_out: 512,
         }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_letters() {
+        assert_eq!(&*cut("/orders", TEXT), "/orders");
+        let long = cut(&"ä".repeat(TEXT), TEXT);
+        assert!(long.len() <= TEXT && long.ends_with("ä…"), "{long}");
     }
 
     #[test]

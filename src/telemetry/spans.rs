@@ -126,18 +126,20 @@ impl Taken {
 
     /// Of all that are there at most so many, and of no more bytes, those that failed first, then by
     /// their traces' ids; the others are counted as dropped. Sidecars that each have to choose so
-    /// choose the same traces.
+    /// choose the same traces. One that is too large stops none of the others.
     pub fn choose(&self, most: usize, mut bytes: usize) -> Vec<Arc<Span>> {
         let mut all = self.drain(usize::MAX);
         all.sort_by_key(|span| (!span.has_failed(), span.trace_id as u64));
-        let fits = |span: &&Arc<Span>| {
-            let left = bytes.checked_sub(span.size());
-            bytes = left.unwrap_or(0);
-            left.is_some()
-        };
-        let count = all.iter().take(most).take_while(fits).count();
-        self.0.dropped.add((all.len() - count) as u64);
-        all.truncate(count);
+        let (offered, mut left) = (all.len(), most);
+        all.retain(|span| {
+            let fits = bytes.checked_sub(span.size()).filter(|_| left > 0);
+            if let Some(rest) = fits {
+                bytes = rest;
+                left -= 1;
+            }
+            fits.is_some()
+        });
+        self.0.dropped.add((offered - all.len()) as u64);
         all
     }
 
@@ -201,6 +203,11 @@ mod tests {
         (0..3).for_each(|_| feed.offer(Arc::new(example())));
         assert_eq!(taken.choose(9, 2 * example().size() + 1).len(), 2);
         assert_eq!(dropped.value(), 5);
+        let large = Span { status: Some(503), path: Some("/x".repeat(500).into()), ..example() };
+        feed.offer(Arc::new(large));
+        (0..3).for_each(|_| feed.offer(Arc::new(example())));
+        assert_eq!(taken.choose(9, 2 * example().size() + 1).len(), 2, "it stops nobody");
+        assert_eq!(dropped.value(), 7);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! Trace headers: which trace a request belongs to, read in any configured format and written in
-//! all of them. What does not follow its specification is ignored, never repaired: a wrong id joins
+//! Trace headers: which trace a request belongs to, read in any format, the configured
+//! ones first, and written in all of those. What does not follow its specification is ignored, never repaired: a wrong id joins
 //! strangers' traces. `inbound` and `outbound` read once per request, and write before forwarding;
 //! retries mark themselves in `tracestate` by [`set_attempt`].
 

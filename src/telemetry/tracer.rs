@@ -22,7 +22,10 @@ const RANDOM_BITS: u32 = 56;
 
 /// One worker's part in tracing.
 pub struct Tracer {
+    /// Written.
     formats: Box<[Propagation]>,
+    /// Read: what is written first, then the others, since who calls may speak any of them.
+    order: Box<[Propagation]>,
     /// Trace ids whose random part is this or above are sampled, as OpenTelemetry's consistent
     /// samplers do it.
     from: Cell<u64>,
@@ -55,7 +58,10 @@ pub struct End {
 impl Tracer {
     /// Without any feed nothing is recorded.
     pub fn new(settings: &Traces, feeds: Vec<Feed>, ids: Ids) -> Self {
+        let mut order = settings.propagation.clone();
+        order.extend(Propagation::ALL.into_iter().filter(|it| !settings.propagation.contains(it)));
         let tracer = Self {
+            order: order.into(),
             formats: settings.propagation.clone().into(),
             from: Cell::new(u64::MAX),
             slower_than_us: Cell::new(u64::MAX),
@@ -84,7 +90,7 @@ impl Tracer {
     /// Where a request stands that came with these headers, or an opaque connection. `None`: it has
     /// no trace, and gets none.
     pub fn join(&self, headers: Option<&HeaderMap>) -> Option<Position> {
-        let caller = headers.and_then(|headers| TraceContext::read(headers, &self.formats));
+        let caller = headers.and_then(|headers| TraceContext::read(headers, &self.order));
         if !self.is_recording() {
             let carried = |context| Position { context, parent_id: None, is_recorded: false };
             return caller.map(carried);
@@ -93,7 +99,7 @@ impl Tracer {
         let mut context = match &caller {
             Some(caller) => caller.child(random),
             None => {
-                let decided = headers.and_then(|h| TraceContext::decision(h, &self.formats));
+                let decided = headers.and_then(|h| TraceContext::decision(h, &self.order));
                 TraceContext { sampled: decided, ..TraceContext::fresh(random) }
             }
         };

@@ -1,7 +1,7 @@
 //! The metric families of traffic, and what one worker counts for one route.
 //!
-//! A [`RouteMeter`] is made when a worker first uses a route of a snapshot; a request then costs a
-//! comparison of a few small numbers to find its counter, and no lock.
+//! A [`RouteMeter`] is made when a worker first uses a route of a snapshot; a request then costs
+//! comparisons of a few small numbers to find its counter, and no lock.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -170,6 +170,7 @@ pub struct RouteMeter {
     pub service: Arc<str>,
     pub route: Arc<str>,
     duration: Histogram,
+    /// In the order of [`Kept::key`].
     kept: RefCell<Vec<Kept>>,
     pub retried: Counter,
     pub not_allowed: Counter,
@@ -187,7 +188,21 @@ struct Kept {
 }
 
 /// Counters that one worker keeps for one route at most; beyond it they are looked up each time.
-const KEPT: usize = 64;
+/// Arbitrary: a hundred callers of a route that ends in ten ways.
+const KEPT: usize = 1024;
+
+/// Numbers first: they differ where peers are alike in their first forty letters.
+type Key<'a> = (u16, Option<u8>, Option<u8>, u8, Option<&'a str>);
+
+fn key<'a>(
+    spoken: Spoken,
+    code: u16,
+    grpc: Option<u8>,
+    reason: Option<Reason>,
+    peer: Option<&'a SpiffeId>,
+) -> Key<'a> {
+    (code, grpc, reason.map(|reason| reason as u8), spoken as u8, peer.map(SpiffeId::as_str))
+}
 
 impl RouteMeter {
     pub fn new(
@@ -218,13 +233,14 @@ impl RouteMeter {
             trace_id => self.duration.observe_with(took, trace_id),
         }
         let mut kept = self.kept.borrow_mut();
-        match kept.iter().position(|kept| kept.is(ending)) {
-            Some(at) => kept[at].counter.inc(),
-            None => {
+        let wanted = ending.key();
+        match kept.binary_search_by(|kept| kept.key().cmp(&wanted)) {
+            Ok(at) => kept[at].counter.inc(),
+            Err(at) => {
                 let counter = self.look_up(ending);
                 counter.inc();
                 if kept.len() < KEPT {
-                    kept.push(Kept::new(ending, counter));
+                    kept.insert(at, Kept::new(ending, counter));
                 }
             }
         }
@@ -252,11 +268,61 @@ impl Kept {
         Self { spoken, code, grpc, peer: peer.cloned(), reason, counter }
     }
 
-    fn is(&self, ending: Ending<'_>) -> bool {
-        self.code == ending.code
-            && self.spoken == ending.spoken
-            && self.grpc == ending.grpc
-            && self.reason == ending.reason
-            && self.peer.as_ref() == ending.peer
+    fn key(&self) -> Key<'_> {
+        key(self.spoken, self.code, self.grpc, self.reason, self.peer.as_ref())
+    }
+}
+
+impl<'a> Ending<'a> {
+    fn key(self) -> Key<'a> {
+        key(self.spoken, self.code, self.grpc, self.reason, self.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_ways_to_end_are_found_again() {
+        let metrics = TrafficMetrics::register(&Registry::default());
+        let meter =
+            RouteMeter::new(&metrics, Direction::Inbound, "web.shop:80".into(), "web".into());
+        let peers: Vec<SpiffeId> = (0..50)
+            .map(|n| format!("spiffe://cluster.local/ns/shop/sa/caller-{n}"))
+            .map(|id| SpiffeId::parse(&id).expect("an id"))
+            .collect();
+        let ending = |n: usize| Ending {
+            spoken: [Spoken::Http1, Spoken::Grpc][n % 2],
+            code: [200, 404, 503, 500][n % 4],
+            grpc: [None, Some(14)][n % 2],
+            peer: peers.get(n / 8),
+            reason: [None, Some(Reason::NoRoute)][n / 4 % 2],
+            trace_id: 0,
+        };
+        for round in 1..=3 {
+            (0..400).rev().for_each(|n| meter.count(ending(n), Duration::from_millis(1)));
+            assert_eq!(meter.kept.borrow().len(), 400);
+            assert!((0..400).all(|n| meter.look_up(ending(n)).value() == round), "{round}");
+        }
+    }
+
+    #[test]
+    fn no_more_are_kept_than_there_is_room_for() {
+        let metrics = TrafficMetrics::register(&Registry::default());
+        let meter = RouteMeter::new(&metrics, Direction::Inbound, "w".into(), "r".into());
+        let ending = |code| Ending {
+            spoken: Spoken::Http1,
+            code,
+            grpc: None,
+            peer: None,
+            reason: None,
+            trace_id: 0,
+        };
+        for code in (0..2000).chain(0..2000) {
+            meter.count(ending(code), Duration::from_millis(1));
+        }
+        assert_eq!(meter.kept.borrow().len(), KEPT);
+        assert!((0..2000).all(|code| meter.look_up(ending(code)).value() == 2));
     }
 }

@@ -31,6 +31,8 @@ pub struct Peer {
     pub id: SpiffeId,
     /// Of its leaf, as `identity::serial_text` writes it.
     pub serial: String,
+    /// When its leaf begins.
+    pub not_before: SystemTime,
     /// When its leaf ends; the connection has to be drained by then.
     pub not_after: SystemTime,
     /// Of the bundle that vouched for it.
@@ -82,7 +84,13 @@ pub(super) fn judge(
         let not_before = Some(leaf.not_before);
         return Err(PeerError::NotYetValid { not_before });
     }
-    Ok(Peer { id, serial: leaf.serial(), not_after: leaf.not_after, bundle_generation: generation })
+    Ok(Peer {
+        id,
+        serial: leaf.serial(),
+        not_before: leaf.not_before,
+        not_after: leaf.not_after,
+        bundle_generation: generation,
+    })
 }
 
 /// The leaf's id, if it is of our trust domain and the expected one.

@@ -1,8 +1,11 @@
-//! How a token is shown with a call: one place, so that none is ever printed with a request. Callers:
-//! the command line, the demo.
+//! How a token is shown with a call, and read from one: one place, so that none is ever printed with
+//! a request and all who ask for one take the same. Callers: the command line, the demo; the control
+//! plane's API and its admin port.
 //!
 //! Nothing is known here of what a token means.
 
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use tonic::metadata::{Ascii, MetadataValue};
 
 /// The value of `authorization` for a token, blanks around it left out; `None`: the text can't be
@@ -13,6 +16,14 @@ pub fn bearer(token: &str) -> Option<MetadataValue<Ascii>> {
     let mut value = legal.then(|| format!("Bearer {token}").parse().ok()).flatten()?;
     MetadataValue::set_sensitive(&mut value, true);
     Some(value)
+}
+
+/// The token that a call shows; `None`: none, or by another scheme. RFC 6750, section 2.1; the
+/// scheme's case does not matter (RFC 9110, section 11.1).
+pub fn shown(headers: &HeaderMap) -> Option<&[u8]> {
+    let shown = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = shown.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
 #[cfg(test)]

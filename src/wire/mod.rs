@@ -2,17 +2,18 @@
 //! `proto/outrigger/v1`, and a channel that calls it.
 //!
 //! Generated types stop at four doors: `agent/convert`, `control/api/convert`,
-//! `cli/control/{calls,convert,seeing/calls}` and `demo/operator`. Everything else speaks the
+//! `cli/control/{calls,convert,seeing}` and `demo/operator`. Everything else speaks the
 //! house's own nouns.
 
 mod bearer;
 mod channel;
 mod codec;
 mod nouns;
+mod tap;
 #[cfg(test)]
 mod tests;
 
-pub use bearer::bearer;
+pub use bearer::{bearer, shown};
 pub use channel::{Channel, ChannelError, Unsent};
 pub use codec::Codec;
 pub use nouns::{protocol_number, protocol_of};

@@ -18,8 +18,9 @@ impl TryFrom<v1::ServiceName> for ServiceName {
 
     fn try_from(from: v1::ServiceName) -> Result<Self, String> {
         let v1::ServiceName { name, namespace, port } = from;
-        let text = format!("{name}.{namespace}:{port}");
-        ServiceName::parse(&text, "").map_err(|error| error.to_string())
+        let port = u16::try_from(port)
+            .map_err(|_| format!("{name}.{namespace}: {port} is no port: use 1 to 65535"))?;
+        ServiceName::new(&name, &namespace, port).map_err(|error| error.to_string())
     }
 }
 

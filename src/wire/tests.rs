@@ -11,7 +11,7 @@ use std::path::Path;
 /// Each RPC, field and value as one line, such as `mesh.proto Hello.version = 3 string`.
 fn said(folder: &Path) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
-    for file in ["authority", "configuration", "identity", "mesh", "observe"] {
+    for file in ["authority", "configuration", "identity", "mesh", "observe", "replicas", "tap"] {
         let name = format!("{file}.proto");
         let text = fs::read_to_string(folder.join(&name)).expect("the protocol");
         let mut path: Vec<String> = Vec::new();

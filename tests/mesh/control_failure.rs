@@ -216,8 +216,8 @@ fn presented_key(member: &Member) -> Option<Vec<u8>> {
 
 #[test]
 fn certificates_are_renewed_under_load_each_with_a_new_key() {
-    let time = Duration::from_secs(if is_long() { 60 } else { 15 });
-    let scene = Scene::set(&["--cert-lifetime", "3s"]);
+    let time = Duration::from_secs(if is_long() { 120 } else { 30 });
+    let scene = Scene::set(&["--cert-lifetime", "10s"]);
     let began = Instant::now();
     let mut seen: Vec<Rotations> = scene.instances.iter().map(|_| Rotations::default()).collect();
     while began.elapsed() < time {
@@ -226,8 +226,8 @@ fn certificates_are_renewed_under_load_each_with_a_new_key() {
         }
         thread::sleep(Duration::from_millis(100));
     }
-    // Due between 1.8 s and 2 s after the last.
-    let expected = (time.as_secs_f64() / 2.5) as usize;
+    // Due between 6 s and 6.7 s after the last.
+    let expected = (time.as_secs_f64() / 8.0) as usize;
     for (number, Rotations { serials, keys }) in seen.iter().enumerate() {
         eprintln!("web-{}: {} certificates, {} keys", number + 1, serials.len(), keys.len());
         assert!(serials.len() > expected, "{} certificates in {time:?}", serials.len());
@@ -308,7 +308,7 @@ async fn knock_for(channel: Channel, time: Duration) -> Result<Response<usize>, 
 #[test]
 fn nobody_is_taken_out_while_sidecars_are_told_to_wait() {
     // All that come back after a long absence are not let in within one lease.
-    let plane = ControlPlane::start(&["--lease", "3s"]);
+    let plane = ControlPlane::start(&["--lease", "6s"]);
     let token = plane.token("app", &["-l", "app=app", "--uses", &(MANY + 1).to_string()]);
     let join = || {
         let applicant = Applicant::new("app");
@@ -318,7 +318,7 @@ fn nobody_is_taken_out_while_sidecars_are_told_to_wait() {
     let others: Vec<Caller> = (0..MANY).map(|_| join()).collect();
     let caller = join();
     assert_eq!(caller.register("app-1", "app").ok(), Some(Vec::new()));
-    let time = Duration::from_secs(5);
+    let time = Duration::from_secs(8);
     let knock = |caller: &Caller| caller.call(async |channel| knock_for(channel, time).await);
     let told: usize = thread::scope(|scope| {
         let knocking: Vec<_> = others.iter().map(|other| scope.spawn(|| knock(other))).collect();
@@ -327,7 +327,8 @@ fn nobody_is_taken_out_while_sidecars_are_told_to_wait() {
     });
     assert!(told > 10, "{told}");
     assert_eq!(plane.registrations(), ["app-1.default"], "its sidecar may be among those who wait");
-    eventually("it leaves when nobody waits", || plane.registrations().is_empty());
+    let leaves = || plane.registrations().is_empty();
+    within(Duration::from_secs(30), "it leaves when nobody waits", leaves);
 }
 
 #[test]

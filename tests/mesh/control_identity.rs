@@ -187,13 +187,13 @@ fn a_session_needs_a_certificate_of_this_mesh() {
 
 #[test]
 fn a_session_ends_with_its_certificate_and_none_begins_after_it() {
-    let plane = ControlPlane::start(&["--cert-lifetime", "2s"]);
+    let plane = ControlPlane::start(&["--cert-lifetime", "5s"]);
     let caller = plane.nobody().showing(&plane.joined("web"));
     let begun = Instant::now();
     let ended = caller.outstay("web-1");
     assert_eq!(ended.code(), Code::Unauthenticated, "{ended}");
     assert!(ended.message().contains("certificate has ended"), "{ended}");
-    assert!((0.5..5.0).contains(&begun.elapsed().as_secs_f32()), "{:?}", begun.elapsed());
+    assert!((1.0..9.0).contains(&begun.elapsed().as_secs_f32()), "{:?}", begun.elapsed());
     assert!(caller.welcome("web-1").is_err(), "a certificate that has ended was let in");
 }
 

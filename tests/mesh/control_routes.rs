@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use outrigger::wire::v1::configuration_client::ConfigurationClient;
 use outrigger::wire::v1::{ApplyRequest, Document};
 
-use crate::harness::{App, ControlPlane, eventually, service, within};
+use crate::harness::{App, ControlPlane, eventually, service};
 
 const WEB: &str = "web.default:80";
 const V2: &str = "v2.default:80";
 
-/// More than a machine that builds and tests at the same time ever takes.
-const BOUND: Duration = Duration::from_secs(2);
+/// What half of them take at most, also on a machine that builds and tests at the same time.
+const BOUND: Duration = Duration::from_secs(1);
 
 fn route(backend: &str) -> String {
     format!(
@@ -46,13 +46,13 @@ fn a_policy_is_with_a_running_sidecar_at_once() {
             let applied = operator
                 .call(async |channel| ConfigurationClient::new(channel).apply(request).await);
             assert_eq!(applied.expect("an answer").faults, []);
-            within(BOUND, "the policy is there", || caller.link()["version"] != before);
+            eventually("the policy is there", || caller.link()["version"] != before);
             begun.elapsed()
         })
         .collect();
     took.sort_unstable();
     println!("from the call to the sidecar: {:?} to {:?}", took[0], took[took.len() - 1]);
-    assert!(took[took.len() / 2] < BOUND / 2, "{took:?}");
+    assert!(took[took.len() / 2] < BOUND, "{took:?}");
 }
 
 #[test]

@@ -73,6 +73,66 @@ fn the_drains_deadline_resets_both_sides() {
     }
 }
 
+/// An app that answers so much and then waits for its caller to go.
+fn stalls(answer: &'static str) -> App {
+    App::raw(move |mut wire| {
+        if wire.head().is_ok() && wire.try_send(answer).is_ok() {
+            while wire.try_take(1).is_ok() {}
+        }
+    })
+}
+
+/// What a stalling app says, and the status that the log has of it.
+const STALLED: [(&str, Option<u64>); 2] =
+    [("", None), ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", Some(200))];
+
+#[track_caller]
+fn says(log: &[serde_json::Value], reason: &str, status: Option<u64>) {
+    let is_it = |entry: &&serde_json::Value| entry["path"] == "/stalls";
+    let entry = log.iter().find(is_it).unwrap_or_else(|| panic!("no entry: {log:?}"));
+    assert_eq!((&entry["reason"], entry["status"].as_u64()), (&reason.into(), status), "{entry}");
+}
+
+#[test]
+fn requests_that_the_drains_deadline_cuts_say_so() {
+    for (answer, status) in STALLED {
+        for of_caller in [true, false] {
+            let app = stalls(answer);
+            let mut mesh = Pair::of(&app).drain("{minimum: 200ms, deadline: 1s}").start();
+            let mut wire = mesh.connect();
+            wire.send(get_with("/stalls", ""));
+            eventually("the app is asked", || app.open_connections() == 1);
+            if status.is_some() {
+                assert_eq!(wire.head().expect("a head").status(), 200);
+            }
+            let leaves = if of_caller { &mut mesh.outbound } else { mesh.inbound_mut(0) };
+            leaves.sigterm();
+            leaves.exit(Duration::from_secs(5));
+            says(&leaves.access_log(), "drain-deadline", status);
+        }
+    }
+}
+
+#[test]
+fn requests_of_the_revoked_say_so() {
+    for (answer, status) in STALLED {
+        let plane = ControlPlane::start(&[]);
+        plane.apply(&service("web"));
+        let app = stalls(answer);
+        let web = plane.instance("web-1", app.address);
+        let client = plane.caller("client-1", &["web.default:80"]);
+        eventually("it is there", || client.endpoints("web.default:80") == Some(1));
+        let mut wire = Wire::connect(client.upstreams[0]);
+        wire.send(get_with("/stalls", ""));
+        eventually("the app is asked", || app.open_connections() == 1);
+        plane.done(&["ca", "revoke", &spiffe("client")]);
+        eventually("the log has it", || {
+            web.sidecar.access_log().iter().any(|entry| entry["path"] == "/stalls")
+        });
+        says(&web.sidecar.access_log(), "revoked", status);
+    }
+}
+
 #[test]
 fn a_second_word_to_leave_resets_both_sides() {
     let (app, ends) = App::fours("echo");

@@ -408,17 +408,21 @@ fn a_transparent_listener_that_is_reached_directly_refuses_a_loop() {
 fn a_sidecar_whose_own_certificate_has_ended_refuses_and_says_so() {
     let app = App::ok();
     let mesh = Pair::of(&app).start();
-    let short = mesh.certs.issue_id(&spiffe("client"), -300, 6);
+    let short = mesh.certs.issue_id(&spiffe("client"), -300, 12);
     let before = mesh.outbound.get("/certs").text();
     mesh.outbound.folder.write("svid.key", &short.key_pem);
     mesh.outbound.folder.write("svid.pem", &short.cert_pem);
     eventually("it is in use", || mesh.outbound.get("/certs").text() != before);
     let mut answer = mesh.ask(get("/"));
     assert_eq!(answer.status(), 200, "it is used until it ends");
-    eventually("it has ended, and the refusal says so", || {
-        answer = mesh.ask(get("/"));
-        answer.text().contains("certificate")
-    });
+    crate::harness::within(
+        Duration::from_secs(25),
+        "it has ended, and the refusal says so",
+        || {
+            answer = mesh.ask(get("/"));
+            answer.text().contains("certificate")
+        },
+    );
     assert_eq!(answer.status(), 503, "{}", answer.text());
     assert!(answer.reason().is_some());
 }

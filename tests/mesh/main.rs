@@ -7,6 +7,7 @@
 mod harness;
 
 mod aborts;
+mod access;
 mod access_mtls;
 mod admin;
 mod by_host;
@@ -40,6 +41,7 @@ mod routing;
 mod seeing;
 mod storms;
 mod strictness;
+mod tapping;
 mod tcp;
 mod tracing;
 mod tunnels;

@@ -393,6 +393,7 @@ fn who_waits_for_a_slow_container_keeps_nobody_from_another() {
     let begun = Instant::now();
     assert_eq!(probed.ask("well/liveness").status(), 200);
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    eventually("the slow one is asked", || slow.begun() >= 1);
     assert_eq!(slow.begun(), 1, "and the slow one is asked once");
     drop(waiting);
 }

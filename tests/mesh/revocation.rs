@@ -45,6 +45,11 @@ fn a_revoked_instance_is_taken_out_at_once_and_its_serial_means_every_renewal() 
     plane.done(&["ca", "revoke", &first]);
     within(Duration::from_secs(10), "it is taken out", || client.endpoints(WEB) == Some(1));
     assert_eq!(plane.registrations(), ["web-2.default"]);
+    // Whatever the lifetime was when they were issued.
+    let held = plane.done(&["ca", "revocations", "-o", "json"]);
+    let held: serde_json::Value = serde_json::from_str(&held).expect("JSON");
+    let ends = held["revocations"][0]["endsIn"].as_str().expect("a span");
+    assert!(ends.ends_with('d'), "{held}");
     for _ in 0..10 {
         assert_eq!(client.ask("web").status(), 200, "the other serves");
     }

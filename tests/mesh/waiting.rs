@@ -85,7 +85,7 @@ fn who_waits_goes_on_when_the_sidecar_is_ready() {
 #[test]
 fn both_directions_work_on_while_the_whole_pod_leaves() {
     let app = App::ok();
-    let mut mesh = Pair::of(&app).drain("{minimum: 2s, deadline: 10s}").start();
+    let mut mesh = Pair::of(&app).drain("{minimum: 5s, deadline: 10s}").start();
     let begun = Instant::now();
     mesh.outbound.sigterm();
     mesh.inbound().sigterm();
@@ -101,7 +101,7 @@ fn both_directions_work_on_while_the_whole_pod_leaves() {
     for sidecar in [&mesh.outbound, mesh.inbound()] {
         assert_eq!(sidecar.get("/ready").status(), 503);
     }
-    assert_eq!(mesh.outbound.exit(Duration::from_secs(10)).code(), Some(0));
-    assert_eq!(mesh.inbound_mut(0).exit(Duration::from_secs(10)).code(), Some(0));
+    assert_eq!(mesh.outbound.exit(Duration::from_secs(15)).code(), Some(0));
+    assert_eq!(mesh.inbound_mut(0).exit(Duration::from_secs(15)).code(), Some(0));
     assert_eq!(app.requests().len(), answered);
 }

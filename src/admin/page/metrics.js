@@ -27,8 +27,11 @@ export function counted(text) {
   return sums;
 }
 
-const failed = ({ code, grpc_status: grpc, reason }) =>
-  /^5/.test(code) || FAILED_GRPC.has(grpc) || (reason && reason !== "client-closed");
+/** Nobody's failure: a caller that left, and a pooled connection that nobody used. */
+const excused = (code, reason) => reason === "client-closed" || (reason === "idle-timeout" && code === "0");
+
+export const failed = ({ code, grpc_status: grpc, reason }) =>
+  !excused(code, reason) && (/^5/.test(code) || FAILED_GRPC.has(grpc) || !!reason);
 
 /** What came between two looks: `{direction, service, rate, failureRate, p50Ms, p99Ms}` of each. */
 export function between(earlier, later, seconds) {

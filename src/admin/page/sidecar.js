@@ -1,7 +1,7 @@
 // One sidecar: whether it is well, who it is, whom it calls and who calls it, and how that goes.
 
 import { h, show } from "./dom.js";
-import { badge, command, empty, facts, lock, mark, panel, table } from "./parts.js";
+import { badge, because, command, empty, facts, lock, mark, panel, table } from "./parts.js";
 import { Refused, ask, poll } from "./poll.js";
 import { between, counted } from "./metrics.js";
 import { bytes, count, failures, level, moment, ms, plural, rate, span } from "./words.js";
@@ -90,7 +90,7 @@ function reached(endpoints, again) {
     { name: "In flight", number: true, by: (row) => row.inFlight, of: (row) => count(row.inFlight) },
     { name: "Latency", number: true, by: (row) => row.ewmaMs, of: (row) => ms(row.ewmaMs) },
     { name: "Last error", wide: true, of: ({ lastError }) => lastError
-      ? h("span", null, h("strong", { class: "bad" }, lastError.reason), ` ${span(lastError.agoMs)} ago: ${lastError.text}`) : "–" },
+      ? h("span", null, because(lastError.reason), ` ${span(lastError.agoMs)} ago: ${lastError.text}`) : "–" },
   ];
   return table({ name: "endpoints", columns, rows: endpoints, keyOf: ({ service, address }) => `${service} ${address}`, again, stack: true });
 }

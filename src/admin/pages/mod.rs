@@ -111,6 +111,8 @@ pub fn index(view: &View) -> Answer {
     let asks = "<code>/explain?service=name.namespace:port&amp;method=GET&amp;path=/</code>";
     let changes = "<code>POST /drain</code>, <code>POST /shutdown</code>, \
                    <code>POST /log?level=debug</code>";
-    let asked = format!("{changes}. What would become of a request: {asks}");
+    let taps = "<code>/tap?status=5xx&amp;path=/orders*</code>";
+    let asked =
+        format!("{changes}. What would become of a request: {asks}. Requests as they end: {taps}");
     answers::index(&view.workload, &rows, &links, &asked)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{targets, told, written};
-use crate::access::{self, AtPort};
+use crate::access::{self, AtPort, Said};
 use crate::admin::view::View;
 use crate::model::{Conflict, Part, Policy};
 use crate::outbound::{Backend, Rule, Snapshot, Target};
@@ -20,17 +20,33 @@ pub fn policies(view: &View) -> Value {
 }
 
 /// What holds for the workload's own callers, at each port of the app that is named, and at all
-/// others.
+/// others. `from` is of `mtls`.
 fn inbound(policy: &access::Policy) -> Value {
     let row = |(port, at): (Option<u16>, &AtPort)| {
-        let from = at.by.as_deref().map(|by| format!("AccessPolicy {by}"));
+        let rules = at.rules().map(|(action, place)| {
+            json!({
+                "action": action.as_str(),
+                "policy": &*place.policy.title,
+                "rule": place.nth,
+            })
+        });
         json!({
             "port": port.map_or(json!("*"), Value::from),
-            "mtls": at.mtls.as_str(),
-            "from": from.as_deref().unwrap_or("default"),
+            "mtls": at.mtls.says.as_str(),
+            "from": from(&at.mtls),
+            "mode": {"says": at.mode.says.as_str(), "from": from(&at.mode)},
+            "default": {"says": at.default.says.as_str(), "from": from(&at.default)},
+            "audit": {"says": at.audit.says.as_str(), "from": from(&at.audit)},
+            "rules": rules.collect::<Vec<_>>(),
+            "pathsNormalised": at.has_paths(),
         })
     };
     policy.ports().map(row).collect()
+}
+
+fn from<T>(said: &Said<T>) -> String {
+    let of = |policy: &access::Named| format!("AccessPolicy {}", policy.title);
+    said.by.as_ref().map_or("default".to_owned(), of)
 }
 
 pub(super) fn policies_of(snapshot: &Snapshot, now_us: u64) -> Value {

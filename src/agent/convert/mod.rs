@@ -4,9 +4,10 @@
 //! what it means. An answer that can't be read is refused with a sentence that says where.
 
 mod manifests;
+mod tapped;
 mod traffic;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::session::{AddressAnswer, References, ServiceAnswer};
@@ -16,6 +17,7 @@ use crate::resources::{AccessPolicy, Address, Resource};
 use crate::wire::{protocol_of, v1};
 pub use manifests::Manifests;
 use manifests::access_policy;
+pub use tapped::{filters, tapped};
 pub use traffic::{endpoint_states, span, traffic, unused};
 
 /// What tells endpoints of a service apart.
@@ -99,7 +101,10 @@ fn bound(
         session_affinity,
     } = from;
     let of = |error| format!("{name}: {error}");
-    let ip = |text: String| text.parse().map_err(|_| format!("{text:?} is no IP address"));
+    let ip = |text: String| {
+        let ip = text.parse().map_err(|_| format!("{text:?} is no IP address"));
+        ip.map(|ip: IpAddr| ip.to_canonical())
+    };
     let bound = Bound {
         name: name.clone(),
         protocol: protocol(spoken).map_err(of)?,
@@ -151,8 +156,8 @@ fn endpoint(from: v1::Endpoint) -> Result<BoundEndpoint, String> {
 
 fn key(from: v1::EndpointKey) -> Result<EndpointKey, String> {
     let v1::EndpointKey { workload, address, port: number } = from;
-    let address = match address.parse() {
-        Ok(ip) => Address::Ip(ip),
+    let address = match address.parse::<IpAddr>() {
+        Ok(ip) => Address::Ip(ip.to_canonical()),
         Err(_) if address.is_empty() => return Err(format!("{workload}: it has no address")),
         Err(_) => Address::Host(address),
     };

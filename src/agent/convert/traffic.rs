@@ -8,7 +8,7 @@ use crate::agent::session::{EndpointState, Unready};
 use crate::model::Direction;
 use crate::telemetry::metrics::BOUNDS;
 use crate::telemetry::reporter::{Latencies, Report, Requests};
-use crate::telemetry::span::{Attempt, Kept, Span};
+use crate::telemetry::span::{self, Attempt, Kept, Span};
 use crate::wire::v1;
 
 /// Bytes of one text of a kept request, and attempts of it.
@@ -144,30 +144,14 @@ fn attempt(attempt: &Attempt) -> v1::SpanAttempt {
 }
 
 fn cut(text: &str) -> String {
-    if text.len() <= TEXT {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(TEXT - '…'.len_utf8());
-    format!("{}…", &text[..end])
+    span::cut(text, TEXT).into()
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn unix_us(time: SystemTime) -> i64 {
+pub(super) fn unix_us(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_texts_are_cut_between_letters() {
-        assert_eq!(cut("/orders"), "/orders");
-        let long = cut(&"ä".repeat(TEXT));
-        assert!(long.len() <= TEXT && long.ends_with("ä…"), "{long}");
-    }
 }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info};
 
 use super::POLL;
-use crate::agent::hosts::{RESOLVE, Resolved, resolve};
+use crate::agent::hosts::{Hosts, PATIENCE, Resolved};
 use crate::agent::mapper::{Mapper, Picture};
 use crate::model::{Mesh, TrustDomain};
 use crate::resources::{self, Fault, Resource};
@@ -46,38 +46,52 @@ async fn watch_from(
     publish: impl Fn(Mesh),
     govern: impl Fn(&[Resource]),
 ) {
-    let mut hosts = resolve(picture.hosts(), &Resolved::new()).await;
-    let mut resolved_at = Instant::now();
+    let mut hosts = Hosts::default();
+    hosts.want(picture.hosts());
     if !picture.hosts().is_empty() {
-        publish(mapper.map(&picture, &hosts, now_us()));
+        settle(&mut hosts).await;
+        publish(mapper.map(&picture, hosts.known(), now_us()));
     }
+    let mut look_at = Instant::now() + POLL;
     loop {
-        sleep(POLL).await;
-        let now = resources::fingerprint(&paths.borrow());
-        let mut changed = false;
-        if now != seen {
-            seen = now;
-            let read = resources::read(&paths.borrow(), &namespace);
-            match read {
-                Ok(read) => {
-                    info!(resources = read.len(), "resources reloaded");
-                    govern(&read);
-                    picture = Picture::of(&read, &trust_domain);
-                    changed = true;
+        tokio::select! {
+            () = hosts.changed() => {}
+            () = sleep_until(look_at) => {
+                look_at = Instant::now() + POLL;
+                let now = resources::fingerprint(&paths.borrow());
+                if now == seen {
+                    continue;
                 }
-                Err(faults) => report(&faults),
+                seen = now;
+                let read = resources::read(&paths.borrow(), &namespace);
+                match read {
+                    Ok(read) => {
+                        info!(resources = read.len(), "resources reloaded");
+                        govern(&read);
+                        picture = Picture::of(&read, &trust_domain);
+                        hosts.want(picture.hosts());
+                        settle(&mut hosts).await;
+                    }
+                    Err(faults) => {
+                        report(&faults);
+                        continue;
+                    }
+                }
             }
         }
-        if changed || resolved_at.elapsed() >= RESOLVE {
-            let before = std::mem::take(&mut hosts);
-            hosts = resolve(picture.hosts(), &before).await;
-            resolved_at = Instant::now();
-            changed |= hosts != before;
-        }
-        if changed {
-            publish(mapper.map(&picture, &hosts, now_us()));
-        }
+        publish(mapper.map(&picture, hosts.known(), now_us()));
     }
+}
+
+/// Whoever comes next is to find endpoints; a name without an answer holds nobody up for long.
+async fn settle(hosts: &mut Hosts) {
+    let settled = async {
+        while !hosts.is_settled() {
+            hosts.changed().await;
+        }
+    };
+    // Those that came late are published when they come.
+    let _ = timeout(PATIENCE, settled).await;
 }
 
 fn report(faults: &[Fault]) {

@@ -108,6 +108,30 @@ fn who_joins_later_is_known_by_when() {
 }
 
 #[test]
+fn an_address_of_ipv4_written_as_one_of_ipv6_is_that_of_ipv4() {
+    let mesh = Mapper::default().map(
+        &read(
+            "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, clusterIP: '::ffff:10.0.0.7', ports: [{port: 80}]}
+---
+apiVersion: outrigger.dev/v1alpha1
+kind: Workload
+metadata: {name: web-1, namespace: shop, labels: {app: web}}
+spec: {address: '::ffff:10.0.1.1', serviceAccount: web, ports: [{port: 80}]}
+",
+        ),
+        &Resolved::new(),
+        0,
+    );
+    let at = |text: &str| text.parse().expect("an address");
+    assert!(mesh.by_cluster_ip(at("10.0.0.7:80")).is_some(), "{:?}", mesh.cluster_ips);
+    assert!(mesh.instances.contains_key(&at("10.0.1.1:80")), "{:?}", mesh.instances);
+}
+
+#[test]
 fn an_address_found_by_name_says_so() {
     let hosts = Resolved::from([("web.example".into(), vec![[127, 0, 0, 2].into()])]);
     let mesh = Mapper::default().map(&picture(), &hosts, 0);

@@ -27,6 +27,20 @@ pub enum Ended {
     Unfit(#[source] LinkError),
 }
 
+impl Ended {
+    /// Whether the next try begins with the token, though there is a certificate; `before`: whether
+    /// this one had to. A control plane that takes the certificate no longer will not take it at the
+    /// next try either. Where the token is no good, the certificate has its turn: what gave it may be
+    /// restored.
+    pub fn needs_token(&self, before: bool) -> bool {
+        match self {
+            Ended::Disowned(_) => true,
+            Ended::Unfit(_) => false,
+            _ => before,
+        }
+    }
+}
+
 impl From<LinkError> for Ended {
     fn from(error: LinkError) -> Self {
         use tonic::Code::{InvalidArgument, PermissionDenied, Unauthenticated};
@@ -63,4 +77,29 @@ impl From<Status> for Ended {
 fn pushback(status: &Status) -> Option<Duration> {
     let value = status.metadata().get("grpc-retry-pushback-ms")?;
     value.to_str().ok()?.parse().ok().map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disowned_certificate_is_not_tried_while_the_token_may_help() {
+        let status = |code| Box::new(Status::new(code, "no"));
+        let disowned = Ended::from(*status(tonic::Code::Unauthenticated));
+        assert!(matches!(disowned, Ended::Disowned(_)) && disowned.needs_token(false));
+        let passing = [
+            Ended::from(LinkError::Silent("control:15010".into())),
+            Ended::from(LinkError::Refused(status(tonic::Code::Unavailable))),
+            Ended::ComeBack(Duration::from_secs(1)),
+            Ended::Closed,
+        ];
+        for ended in passing {
+            assert!(ended.needs_token(true) && !ended.needs_token(false), "{ended:?}");
+        }
+        let used_up = LinkError::Refused(status(tonic::Code::Unauthenticated));
+        for error in [used_up, LinkError::NoToken] {
+            assert!(!Ended::from(error).needs_token(true));
+        }
+    }
 }

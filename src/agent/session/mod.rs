@@ -37,7 +37,7 @@ pub use pace::Pace;
 pub use signals::{EndpointState, Signals, TakeSpans, Unready};
 pub use status::{Facts, Status};
 
-use super::hosts::Resolved;
+use super::hosts::Hosts;
 use super::mapper::Mapper;
 use crate::http::respond::chain;
 use crate::identity::{Revoked, Svid, TrustBundle};
@@ -142,7 +142,7 @@ pub struct Agent {
     queue: Queue,
     known: RefCell<Known>,
     mapper: RefCell<Mapper>,
-    hosts: RefCell<Resolved>,
+    hosts: RefCell<Hosts>,
     svid: RefCell<Option<Svid>>,
     enrolling: RefCell<Option<Begun>>,
     /// When the certificate in use came.
@@ -208,7 +208,7 @@ impl Agent {
     async fn hold_sessions(self: &Rc<Self>) {
         loop {
             let ended = self.try_once().await;
-            self.is_disowned.set(matches!(ended, Ended::Disowned(_)));
+            self.is_disowned.set(ended.needs_token(self.is_disowned.get()));
             let left = self.svid.borrow().as_ref().map(Svid::not_after);
             let left = left.and_then(|ends| ends.duration_since(SystemTime::now()).ok());
             let pause = self.pace.borrow_mut().pause(&ended, left.unwrap_or_default());
@@ -277,13 +277,13 @@ impl Agent {
         self.enrolling.replace(begun);
         let enrolled = enrolled?;
         info!(identity = %self.identity, serial = enrolled.svid.serial(), "enrolled");
-        self.is_disowned.set(false);
         self.take_bundle(enrolled.bundle, false);
         self.take_svid(enrolled.svid);
         Ok(())
     }
 
     fn take_svid(&self, svid: Svid) {
+        self.is_disowned.set(false);
         let bundle = self.bundle.borrow().clone();
         *self.svid.borrow_mut() = Some(svid.clone());
         self.certified_at.set(SystemTime::now());

@@ -1,5 +1,6 @@
 //! Where the session finds what it says of the traffic: the metrics, the endpoints as requests find
-//! them, and the requests that were kept. `app` hands all three in; nothing here is per request.
+//! them, the requests that were kept, and those that somebody watches. `app` hands them in; nothing
+//! here is per request.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use crate::telemetry::reporter::Reporter;
 use crate::telemetry::span::Span;
+use crate::telemetry::tap::Taps;
 
 /// Takes kept requests out of their queue: at most so many, of at most so many bytes.
 pub type TakeSpans = dyn FnMut(usize, usize) -> Vec<Arc<Span>>;
@@ -17,6 +19,8 @@ pub struct Signals {
     /// Of every service that is used now.
     pub endpoints: Box<dyn Fn() -> Vec<Unready>>,
     pub spans: RefCell<Box<TakeSpans>>,
+    /// Of requests as they end.
+    pub taps: Taps,
 }
 
 /// Those endpoints of a service that are not simply ready.

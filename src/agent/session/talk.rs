@@ -5,9 +5,9 @@
 
 mod inbound;
 mod renewing;
+mod tapped;
 mod traffic;
 
-use std::future::{Future, pending};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use super::ended::Ended;
 use super::enroll::{bundle, revoked};
 use super::renewal::Pending;
 use super::{Agent, Offer, Remembered, Taken, verdict};
-use crate::agent::hosts::{RESOLVE, Resolved, resolve};
-use crate::agent::mapper::{Mapper, Picture};
+use crate::agent::hosts::Hosts;
+use crate::agent::mapper::Mapper;
 use crate::runtime::clock::{Rng, now_us};
 use crate::wire::Channel;
 use crate::wire::protocol_number;
@@ -51,7 +51,7 @@ pub struct Talk {
     agent: Rc<Agent>,
     say: mpsc::Sender<FromSidecar>,
     mapper: Mapper,
-    hosts: Resolved,
+    hosts: Hosts,
     rng: Rng,
     /// A key whose certificate was asked for.
     pending: Option<Pending>,
@@ -59,6 +59,7 @@ pub struct Talk {
     heartbeat: Duration,
     reported: Reported,
     told: traffic::Told,
+    taps: tapped::Taps,
 }
 
 impl Talk {
@@ -72,6 +73,7 @@ impl Talk {
             version: agent.known.borrow_mut().begin(),
             subscription: Some(answered),
             implied,
+            decides_by_rules: true,
         };
         let mut rng = Rng::from_system();
         let renew_at = next_renewal(&agent, &mut rng);
@@ -88,6 +90,7 @@ impl Talk {
             heartbeat: HEARTBEAT,
             reported: Reported::default(),
             told: traffic::Told::default(),
+            taps: tapped::Taps::default(),
         };
         let mut begun = talk.say(Say::Hello(hello));
         if !open.services.is_empty() || !open.addresses.is_empty() {
@@ -130,8 +133,9 @@ impl Talk {
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = interval(inbound::LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut taps = interval(tapped::PAUSE);
+        taps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent = 0;
-        let mut resolving = Box::pin(self.resolving(Duration::ZERO));
         loop {
             let beat = self.heartbeat;
             tokio::select! {
@@ -140,9 +144,7 @@ impl Talk {
                     Ok(Some(message)) => {
                         silent = 0;
                         agent.status.heard();
-                        if self.hear(message)? {
-                            resolving = Box::pin(self.resolving(Duration::ZERO));
-                        }
+                        self.hear(message)?;
                         if self.heartbeat != beat {
                             beats = interval(self.heartbeat);
                             beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -158,12 +160,7 @@ impl Talk {
                     self.say(Say::Withdraw(v1::Withdrawal {}))?;
                 }
                 () = sleep_until(self.renew_at) => self.renew()?,
-                hosts = &mut resolving => {
-                    if std::mem::replace(&mut self.hosts, hosts.clone()) != hosts {
-                        self.publish();
-                    }
-                    resolving = Box::pin(self.resolving(RESOLVE));
-                }
+                () = self.hosts.changed() => self.publish(),
                 _ = beats.tick() => {
                     silent += 1;
                     if silent > MISSED {
@@ -176,12 +173,12 @@ impl Talk {
                     self.report()?;
                     self.traffic()?;
                 }
+                _ = taps.tick(), if !self.taps.is_empty() => self.tell_taps()?,
             }
         }
     }
 
-    /// Takes a message; true when there are new host names to resolve.
-    fn hear(&mut self, message: v1::ToSidecar) -> Result<bool, Ended> {
+    fn hear(&mut self, message: v1::ToSidecar) -> Result<(), Ended> {
         match message.message {
             Some(Heard::Welcome(welcome)) => {
                 let v1::Welcome { software, heartbeat_ms, lease_ms, zone, traffic_ms } = welcome;
@@ -201,7 +198,7 @@ impl Talk {
                 }
                 self.register()?;
             }
-            Some(Heard::Update(update)) => return self.update(update),
+            Some(Heard::Update(update)) => self.update(update)?,
             Some(Heard::Bundle(roots)) => match bundle(roots) {
                 Ok(bundle) => self.agent.take_bundle(bundle, true),
                 Err(error) => warn!("a trust bundle can't be used, the old one stays: {error}"),
@@ -216,56 +213,40 @@ impl Talk {
                 }
             },
             Some(Heard::Inbound(inbound)) => self.inbound(inbound)?,
+            Some(Heard::Tap(tap)) => self.tap(tap)?,
+            Some(Heard::Untap(untap)) => self.untap(untap),
             Some(Heard::Heartbeat(v1::Heartbeat {})) => {}
             // A newer control plane's message, which this version does not know.
             None => {}
         }
-        Ok(false)
+        Ok(())
     }
 
-    fn update(&mut self, update: v1::Update) -> Result<bool, Ended> {
+    fn update(&mut self, update: v1::Update) -> Result<(), Ended> {
         let version = update.version.clone();
         let taken = self.agent.known.borrow_mut().take(update);
         match taken {
             Ok(Taken { unwanted, faults }) => {
                 self.agent.status.updated(&version);
-                let unresolved = self.publish();
+                self.publish();
                 if self.agent.known.borrow().is_complete() {
                     (self.agent.hooks.informed)();
                 }
                 self.say(Say::Verdict(verdict::taken(version, faults)))?;
                 let again = self.agent.known.borrow_mut().ask_again(Instant::now());
                 self.say_if_any(unwanted, Say::Unsubscribe)?;
-                self.say_if_any(again, Say::Subscribe)?;
-                Ok(unresolved)
+                self.say_if_any(again, Say::Subscribe)
             }
-            Err(errors) => {
-                self.say(Say::Verdict(verdict::refused(version, errors)))?;
-                Ok(false)
-            }
+            Err(errors) => self.say(Say::Verdict(verdict::refused(version, errors))),
         }
     }
 
-    /// Hands the newest picture to the data plane; true when there are host names that were never
+    /// Hands the newest picture to the data plane, with the host names in it as far as they are
     /// resolved.
-    fn publish(&mut self) -> bool {
+    fn publish(&mut self) {
         let picture = self.agent.known.borrow().picture();
-        let unresolved = picture.hosts().iter().any(|host| !self.hosts.contains_key(host));
-        (self.agent.hooks.publish)(self.mapper.map(&picture, &self.hosts, now_us()));
-        unresolved
-    }
-
-    /// The addresses behind the host names of the picture, after a while.
-    fn resolving(&self, after: Duration) -> impl Future<Output = Resolved> + use<> {
-        let hosts = Picture::hosts(&self.agent.known.borrow().picture());
-        let before = self.hosts.clone();
-        async move {
-            if hosts.is_empty() {
-                return pending().await;
-            }
-            tokio::time::sleep(after).await;
-            resolve(hosts, &before).await
-        }
+        self.hosts.want(picture.hosts());
+        (self.agent.hooks.publish)(self.mapper.map(&picture, self.hosts.known(), now_us()));
     }
 
     /// Asks for what the data plane wants, and for whatever else it wants meanwhile.

@@ -4,8 +4,7 @@
 //! other files judge what came back, each one subject, without asking anything. Nothing is changed:
 //! the only thing that is created is a pod, as a dry run, to see a sidecar come back with it.
 //!
-//! `--strict-ready` is a question to the control plane instead, which knows who came in plaintext;
-//! to each of its replicas, where there are several.
+//! `--strict-ready` is a question to the control plane instead, which knows who came in plaintext.
 
 mod before;
 mod certificates;
@@ -50,10 +49,6 @@ pub(super) struct Check {
         requires = "strict_ready"
     )]
     namespace: String,
-    /// Of --strict-ready: where another replica is reached, if not at its pod's address; may be
-    /// repeated
-    #[arg(long, value_name = "HOST:PORT", requires = "strict_ready")]
-    replica: Vec<String>,
     /// How the cluster is reached; KUBECONFIG or ~/.kube/config unless said
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -71,7 +66,7 @@ impl Check {
     pub(super) fn run(&self) -> ExitCode {
         if self.strict_ready {
             let (namespace, format) = (&self.namespace, self.output.format);
-            return control::strict_ready(&self.connection, &self.replica, namespace, format);
+            return control::strict_ready(&self.connection, namespace, format);
         }
         let runtime = match local_runtime() {
             Ok(runtime) => runtime,

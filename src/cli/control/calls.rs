@@ -8,7 +8,7 @@ use tonic::Streaming;
 use super::convert::{Change, Event, Held, JoinToken, Key, changes, moment};
 use super::documents::Document;
 use super::error::Error;
-use super::plaintext::{Path, Seen};
+use super::plaintext::{Path, Seen, Unheard};
 use super::session::{Session, answer};
 use crate::wire::Channel;
 use crate::wire::v1::{
@@ -177,6 +177,7 @@ impl Session {
             left_out,
             replica,
             replicas,
+            seen,
         } = told;
         let path = |from: v1::PlaintextPath| {
             let v1::PlaintextPath {
@@ -192,10 +193,19 @@ impl Session {
             Path { workload, port, address, caller, connections, first, last }
         };
         let paths = paths.into_iter().map(path).collect();
-        let replicas =
-            replicas.into_iter().map(|v1::Replica { name, address }| (name, address)).collect();
-        let since = moment(watching_since_ms);
-        Ok(Seen { since, sidecars, paths, left_out, replica, replicas })
+        let asked = replicas.len().max(1);
+        // One of an older release speaks for itself alone.
+        let alone = "the control plane is of a release that asks no others";
+        let is_unheard = |of: &v1::Replica| {
+            if seen.is_some() { !of.silence.is_empty() } else { of.name != replica }
+        };
+        let unheard = |v1::Replica { name, address, silence }: v1::Replica| {
+            let why = if seen.is_some() { silence } else { alone.to_owned() };
+            Unheard { name, address, why }
+        };
+        let unheard: Vec<Unheard> = replicas.into_iter().filter(is_unheard).map(unheard).collect();
+        let (since, heard) = (moment(watching_since_ms), asked - unheard.len().min(asked));
+        Ok(Seen { since, sidecars, paths, left_out, heard, unheard })
     }
 
     pub(super) async fn revoke_token(&self, id: &str) -> Result<(), Error> {

@@ -33,6 +33,9 @@ pub(super) fn facts(held: &Held, mixed: bool) -> Facts {
             ("workloads", workloads(held, &spec["selector"]["matchLabels"])),
             ("ports", ports(spec)),
             ("mtls", spec["mtls"].clone()),
+            ("mode", spec["mode"].clone()),
+            ("rules", items(&spec["rules"]).count().into()),
+            ("status", status),
         ],
         _ => vec![("ports", ports(spec)), ("address", address(spec))],
     }

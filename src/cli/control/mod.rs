@@ -22,7 +22,6 @@ mod picture;
 mod place;
 mod plaintext;
 mod refusal;
-mod replicas;
 mod seeing;
 mod session;
 mod shown;
@@ -43,7 +42,7 @@ pub(super) use delete::Delete;
 pub(super) use get::Get;
 pub(super) use place::Connection;
 pub(super) use plaintext::strict_ready;
-pub(super) use seeing::{Edges, Stat, Top, Traces};
+pub(super) use seeing::{Edges, Stat, Tap, Top, Traces};
 pub(super) use token::Token;
 
 use super::{FAILED, complain, emit};

@@ -1,7 +1,7 @@
 //! Who still comes in plaintext: whom `mtls: strict` would keep out.
 //!
-//! An empty list is worth what stands beside it: for how long the control plane has watched, and
-//! how many sidecars tell it.
+//! An empty list is worth what stands beside it: for how long the control plane has watched, how many
+//! sidecars tell it, and which of its replicas could not be heard.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::output::{Format, render};
 use super::place::Connection;
-use super::replicas::{self, Unasked, Whole};
-use super::session::Target;
+use super::session::{Session, Target};
 use super::{Answer, judge, shown};
 
 /// Whom strict mutual TLS would keep out, as far as they came within the last hour.
@@ -23,10 +22,18 @@ pub(super) struct Seen {
     pub(super) paths: Vec<Path>,
     /// Connections of others.
     pub(super) left_out: u64,
-    /// Who says so; empty: a control plane that is alone.
-    pub(super) replica: String,
-    /// All replicas, by name, and where they are.
-    pub(super) replicas: Vec<(String, String)>,
+    /// Replicas that say so.
+    pub(super) heard: usize,
+    /// Those whose sidecars may have told more.
+    pub(super) unheard: Vec<Unheard>,
+}
+
+/// A replica that did not say what its sidecars tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unheard {
+    pub(super) name: String,
+    pub(super) address: String,
+    pub(super) why: String,
 }
 
 /// From one address to one port of a workload.
@@ -43,23 +50,21 @@ pub(super) struct Path {
 }
 
 /// Asks about the workloads of a namespace, or of all (empty), prints who came, and leaves with 1
-/// if anybody did, or if a replica can't be asked.
+/// if anybody did, or if a replica was not heard.
 pub(in crate::cli) fn strict_ready(
     connection: &Connection,
-    more: &[String],
     namespace: &str,
     format: Format,
 ) -> ExitCode {
     judge(async {
-        let whole = replicas::plaintext(&Target::of(connection)?, more, namespace).await?;
-        Ok(told(&whole, SystemTime::now(), format))
+        let seen = Session::open(&Target::of(connection)?).await?.plaintext(namespace).await?;
+        Ok(told(&seen, SystemTime::now(), format))
     })
 }
 
 /// In words, and whether it is good.
-fn told(whole: &Whole, now: SystemTime, format: Format) -> (Answer, bool) {
-    let Whole { seen, asked, unasked } = whole;
-    let Seen { since, sidecars, paths, left_out, .. } = seen;
+fn told(seen: &Seen, now: SystemTime, format: Format) -> (Answer, bool) {
+    let Seen { since, sidecars, paths, left_out, heard, unheard } = seen;
     let ago = |at: SystemTime| now.duration_since(at).unwrap_or_default();
     let row = |path: &Path| {
         json!({
@@ -73,15 +78,15 @@ fn told(whole: &Whole, now: SystemTime, format: Format) -> (Answer, bool) {
         })
     };
     let rows: Vec<Value> = paths.iter().map(row).collect();
-    let is_ready = rows.is_empty() && *left_out == 0 && unasked.is_empty();
-    let not_asked = |Unasked { name, address, why }: &Unasked| json!({"replica": name, "address": address, "why": why});
+    let is_ready = rows.is_empty() && *left_out == 0 && unheard.is_empty();
+    let not_heard = |Unheard { name, address, why }: &Unheard| json!({"replica": name, "address": address, "why": why});
     let page = json!({
         "ready": is_ready,
         "watchingFor": shown::span(ago(*since)),
         "sidecars": sidecars,
         "leftOut": left_out,
-        "replicas": asked,
-        "notAsked": unasked.iter().map(not_asked).collect::<Vec<_>>(),
+        "replicas": heard,
+        "notAsked": unheard.iter().map(not_heard).collect::<Vec<_>>(),
         "paths": rows,
     });
     let data = match format {
@@ -89,15 +94,15 @@ fn told(whole: &Whole, now: SystemTime, format: Format) -> (Answer, bool) {
         Format::Table => render(&page, Some("paths"), format),
         Format::Json | Format::Yaml => render(&page, None, format),
     };
-    (Answer { data, remark: remark(whole, ago(*since)) }, is_ready)
+    (Answer { data, remark: remark(seen, ago(*since)) }, is_ready)
 }
 
-fn remark(Whole { seen, asked, unasked }: &Whole, watching: Duration) -> String {
+fn remark(seen: &Seen, watching: Duration) -> String {
     let watching = match watching {
         long if long >= Duration::from_secs(3600) => "the last hour".to_owned(),
         short => format!("the {} since the control plane began", shown::span(short)),
     };
-    let sidecars = match asked {
+    let sidecars = match seen.heard {
         1 => format!("{} connected sidecars", seen.sidecars),
         several => format!("{} connected sidecars of {several} replicas", seen.sidecars),
     };
@@ -106,11 +111,9 @@ fn remark(Whole { seen, asked, unasked }: &Whole, watching: Duration) -> String 
         more => format!("; {more} connections of others could not be listed"),
     };
     let mut said = format!("{sidecars}, of {watching}{more}");
-    for Unasked { name, address, why } in unasked {
+    for Unheard { name, address, why } in &seen.unheard {
         said.push_str(&format!(
-            "\nnot asked, so nobody knows what its sidecars tell: replica {name} at {address}: {why}; \
-             from outside of the cluster: kubectl -n outrigger-system port-forward pod/{name} \
-             15011:15010, and --replica 127.0.0.1:15011"
+            "\nnot heard, so nobody knows what its sidecars tell: replica {name} at {address}: {why}"
         ));
     }
     said
@@ -124,10 +127,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn seen(paths: Vec<Path>, left_out: u64) -> Whole {
-        let (replica, replicas) = (String::new(), Vec::new());
-        let seen = Seen { since: at(1_000), sidecars: 3, paths, left_out, replica, replicas };
-        Whole { seen, asked: 1, unasked: Vec::new() }
+    fn seen(paths: Vec<Path>, left_out: u64) -> Seen {
+        Seen { since: at(1_000), sidecars: 3, paths, left_out, heard: 1, unheard: Vec::new() }
     }
 
     fn path(caller: &str) -> Path {
@@ -157,16 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_could_not_be_asked_makes_it_fail_and_is_named() {
+    fn a_replica_that_was_not_heard_makes_it_fail_and_is_named() {
         let (name, address) = ("cp-2".to_owned(), "10.0.0.3:15010".to_owned());
-        let unasked = vec![Unasked { name, address, why: "no route to host".into() }];
-        let whole = Whole { unasked, asked: 2, ..seen(Vec::new(), 0) };
+        let unheard = vec![Unheard { name, address, why: "no route to host".into() }];
+        let whole = Seen { unheard, heard: 2, ..seen(Vec::new(), 0) };
         let (table, is_good) = told(&whole, at(9_000), Format::Table);
         assert!(!is_good && !table.data.contains("nobody came"), "{table:?}");
         assert!(table.remark.starts_with("3 connected sidecars of 2 replicas, of "), "{table:?}");
-        for part in ["replica cp-2 at 10.0.0.3:15010: no route", "port-forward pod/cp-2 15011"] {
-            assert!(table.remark.contains(part), "{table:?}");
-        }
+        let part = "replica cp-2 at 10.0.0.3:15010: no route";
+        assert!(table.remark.contains(part), "{table:?}");
         let json: Value =
             serde_json::from_str(&told(&whole, at(9_000), Format::Json).0.data).expect("JSON");
         assert_eq!(

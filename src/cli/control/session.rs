@@ -77,18 +77,6 @@ impl Target {
         Ok(Target { address: said.text.clone(), authority, security, bearer })
     }
 
-    /// Another of the same mesh, shown the same.
-    ///
-    /// # Errors
-    /// When the address can't be one.
-    pub(super) fn beside(&self, address: &str, at: Origin) -> Result<Target, Error> {
-        let said = Said { text: address.to_owned(), at };
-        let authority = authority(&said)?;
-        let Target { security, bearer, .. } = self;
-        let (security, bearer) = (security.clone(), bearer.clone());
-        Ok(Target { address: said.text, authority, security, bearer })
-    }
-
     /// `host:port`.
     pub(super) fn address(&self) -> &str {
         &self.address

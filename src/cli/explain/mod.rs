@@ -23,11 +23,20 @@ use crate::model::Reason;
 pub(in crate::cli) struct Explain {
     /// The service that is asked for, as name.namespace:port, where name:port is in the sidecar's
     /// own namespace; or a reason, such as circuit-open
-    #[arg(value_name = "SERVICE|REASON", required_unless_present = "list")]
+    #[arg(value_name = "SERVICE|REASON", required_unless_present_any = ["list", "port"])]
     service: Option<String>,
     /// List every reason
     #[arg(long, conflicts_with = "service")]
     list: bool,
+    /// Whether somebody may call the sidecar's own app, at this port of it
+    #[arg(long, conflicts_with_all = ["service", "list"])]
+    port: Option<u16>,
+    /// With --port: the SPIFFE id that the caller proves; without it the caller comes in plaintext
+    #[arg(long, value_name = "ID", requires = "port")]
+    peer: Option<String>,
+    /// With --port: http, or tcp for opaque bytes
+    #[arg(long, requires = "port")]
+    protocol: Option<String>,
     /// The request's method
     #[arg(long, default_value = "GET")]
     method: String,
@@ -50,15 +59,17 @@ pub(in crate::cli) struct Explain {
 impl Explain {
     pub(in crate::cli) fn run(self) -> ExitCode {
         let Target { admin, output } = self.target;
-        let word = match &self.service {
-            Some(word) => word,
-            None => return reason::list(output.format),
+        let word = match (&self.service, self.port) {
+            (Some(word), _) => word,
+            (None, Some(_)) => "",
+            (None, None) => return reason::list(output.format),
         };
         if let Some(reason) = Reason::parse(word.as_bytes()) {
             return reason::show(reason, output.format);
         }
         // Said where the sidecar would only say that the port is missing.
-        let meant = || (!word.contains(':')).then(|| reason::fault(word, admin));
+        let meant =
+            || (!word.is_empty() && !word.contains(':')).then(|| reason::fault(word, admin));
         match ask::asked(admin, &Question::get(self.question(), None)) {
             Ok(body) => match serde_json::from_slice::<Value>(&body) {
                 Ok(answer) => emit(&show(&answer, output.format)),
@@ -86,9 +97,17 @@ impl Explain {
     }
 
     fn question(&self) -> String {
-        let Self { service, list: _, method, path, header, host, source, target: _ } = self;
+        let Self { service, method, path, header, host, source, peer, protocol, .. } = self;
+        let port = self.port.map(|port| port.to_string());
         let required = [("method", method), ("path", path)];
-        let optional = [("service", service), ("host", host), ("source", source)];
+        let optional = [
+            ("service", service),
+            ("host", host),
+            ("source", source),
+            ("port", &port),
+            ("peer", peer),
+            ("protocol", protocol),
+        ];
         let optional = optional.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
         let headers = header.iter().map(|line| ("header", line));
         let pairs = required.into_iter().chain(optional).chain(headers);
@@ -99,7 +118,7 @@ impl Explain {
 }
 
 /// Everything but unreserved characters and slashes as `%XX`.
-fn encoded(value: &str) -> String {
+pub(super) fn encoded(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {
@@ -114,8 +133,36 @@ fn encoded(value: &str) -> String {
 fn show(answer: &Value, format: Format) -> String {
     match format {
         Format::Json | Format::Yaml => output::render(answer, None, format),
+        Format::Table if !answer["port"].is_null() => inbound(answer),
         Format::Table => page(answer),
     }
+}
+
+/// For a terminal: whether somebody may call the app, and why.
+fn inbound(answer: &Value) -> String {
+    let what = match answer["protocol"].as_str() {
+        Some("tcp") => "opaque bytes".to_owned(),
+        _ => line(&answer["request"]),
+    };
+    let (port, source) = (text(&answer["port"]), text(&answer["source"]));
+    let who = match &answer["peer"] {
+        Value::Null => "somebody in plaintext".to_owned(),
+        peer => text(peer),
+    };
+    let access = &answer["access"];
+    let word = match access["decision"].as_str() {
+        Some("allow") => "allowed".to_owned(),
+        Some("would-deny") => "would be denied, and is only observed".to_owned(),
+        _ => format!("refused: {}", text(&access["reason"])),
+    };
+    let mut lines = vec![format!("{what} to port {port} from {who} at {source}"), word];
+    if !access["policy"].is_null() {
+        let (policy, rule) = (text(&access["policy"]), text(&access["rule"]));
+        lines.push(format!("policy {policy}, rule {rule}"));
+    }
+    lines.extend(["".to_owned(), "Why:".to_owned()]);
+    lines.extend(list(&answer["why"]).iter().map(|why| format!("  - {}", text(why))));
+    printable(&format!("{}\n", lines.join("\n")))
 }
 
 /// For a terminal: the outcome, what would be sent, where to, and why.
@@ -280,6 +327,14 @@ mod tests {
             }},
             "why": ["because", "esc\u{1b}[31m"],
         });
+        let denied = json!({
+            "port": 8080, "peer": null, "source": "10.0.0.1", "protocol": "tcp",
+            "access": {"decision": "deny", "reason": "denied", "policy": "a/b", "rule": 0},
+            "why": ["because"],
+        });
+        let lines = "opaque bytes to port 8080 from somebody in plaintext at 10.0.0.1\n\
+            refused: denied\npolicy a/b, rule 0\n\nWhy:\n  - because\n";
+        assert_eq!(show(&denied, Format::Table), lines);
         let expected = "GET /x for a.b:80 (host a.b)\nrule r.b (HTTPRoute)\nsent\n  as GET /y (host a.b)\n  \
             with x-a: 1\n  without x-b\n\n100 % to c.b:80\n  ENDPOINT     WORKLOAD  STATE  CHANCE  ZONE  IDENTITY\n  \
             10.0.0.1:80  c-1.b     ready  100 %   -     -\n\ntimeouts  connect=1s\n\nWhy:\n  - because\n  - esc\u{fffd}[31m\n";

@@ -97,6 +97,12 @@ controlPlane:
 proxy:
   # What the injector writes into pods.
   image: {proxy_image}
+  # Of all pods that say nothing themselves, by annotations; all as text.
+  traces:
+    # Where spans go, such as http://collector.observability:4317; empty: nowhere.
+    otlpEndpoint: \"\"
+    # The share of traces that are sampled, such as \"0.1\"; empty: the sidecar's own, 0.01.
+    sampleRatio: \"\"
 injector:
   # What becomes of pods that want a sidecar while no control plane can give them one:
   # Fail: they wait. Ignore: they start without one.
@@ -133,7 +139,10 @@ fn schema() -> String {
             "logLevel": {"enum": ["error", "warn", "info", "debug", "trace"]},
             "resources": resources,
         })),
-        "proxy": of(json!({"image": image})),
+        "proxy": of(json!({"image": image, "traces": of(json!({
+            "otlpEndpoint": text("^(https?://[^@\\s\"{}\\\\]+)?$"),
+            "sampleRatio": text("^(0(\\.[0-9]+)?|1(\\.0+)?)?$"),
+        }))})),
         "injector": of(json!({"failurePolicy": {"enum": ["Fail", "Ignore"]}})),
     }));
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");

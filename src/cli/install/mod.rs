@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::control_plane::{level, seconds, trust_domain};
 use super::output::{self, Format};
+use super::traces::Traces;
 use super::{complain, emit};
 use crate::control::install::{self, FailurePolicy, Group, Settings};
 use crate::model::{Mtls, TrustDomain};
@@ -58,6 +59,8 @@ pub(super) struct Install {
     /// The sidecars' image, in place of the release's own
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     proxy_image: Option<String>,
+    #[command(flatten)]
+    traces: Traces,
     /// How many control planes run
     #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=9))]
     replicas: u32,
@@ -145,6 +148,7 @@ impl Install {
         Settings {
             control_plane_image: image(self.control_plane_image, usual.control_plane_image),
             proxy_image: image(self.proxy_image, usual.proxy_image),
+            traces: self.traces.settings(),
             replicas: self.replicas,
             mtls: match self.mtls {
                 MtlsWord::Permissive => Mtls::Permissive,

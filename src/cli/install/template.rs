@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::control::inject::Traces;
 use crate::control::install::{FailurePolicy, Settings};
 use crate::model::{Mtls, TrustDomain};
 
@@ -21,12 +22,17 @@ const fn place(value: &'static str, pipe: &'static str, path: &'static str) -> P
     Place { value, pipe, path }
 }
 
+/// In place of a pipe: the whole line is there only if the value is.
+const LINE: &str = "line";
+
 const REPLICAS: u32 = 70_001;
 const LIFETIME: Duration = Duration::from_secs(70_003);
 
 const PLACES: &[Place] = &[
     place("place.control-plane-image", "quote", "controlPlane.image"),
     place("place.proxy-image", "", "proxy.image"),
+    place("place.otlp-endpoint", LINE, "proxy.traces.otlpEndpoint"),
+    place("place.sample-ratio", LINE, "proxy.traces.sampleRatio"),
     place("70001", "", "controlPlane.replicas"),
     place("place.trust-domain", "", "trustDomain"),
     place("70003s", "", "certLifetime"),
@@ -43,6 +49,10 @@ pub(super) fn settings() -> Settings {
     Settings {
         control_plane_image: "place.control-plane-image".into(),
         proxy_image: "place.proxy-image".into(),
+        traces: Traces {
+            otlp_endpoint: Some("place.otlp-endpoint".into()),
+            sample_ratio: Some("place.sample-ratio".into()),
+        },
         replicas: REPLICAS,
         mtls: Mtls::Permissive,
         trust_domain: TrustDomain::parse("place.trust-domain").expect("of legal characters"),
@@ -58,6 +68,16 @@ pub(super) fn settings() -> Settings {
 /// The text of such objects as a template.
 pub(super) fn of(text: &str) -> String {
     PLACES.iter().fold(text.to_owned(), |text, Place { value, pipe, path }| {
+        if *pipe == LINE {
+            let filled = |line: &str| match line.contains(value) {
+                true => {
+                    let line = line.replace(value, &format!("{{{{ .Values.{path} }}}}"));
+                    format!("{{{{- if .Values.{path} }}}}\n{line}\n{{{{- end }}}}\n")
+                }
+                false => format!("{line}\n"),
+            };
+            return text.lines().map(filled).collect();
+        }
         let pipe = if pipe.is_empty() { String::new() } else { format!(" | {pipe}") };
         let expression = format!("{{{{ .Values.{path}{pipe} }}}}");
         match value.split_once(": ") {

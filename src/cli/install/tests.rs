@@ -9,6 +9,7 @@ use clap::Parser;
 use serde_json::Value;
 
 use super::*;
+use crate::control::inject;
 use crate::resources::{Node, Origin, Value as Read, yaml};
 
 #[derive(Parser)]
@@ -58,12 +59,17 @@ fn flags_say_what_they_say() {
     assert_eq!(read("").expect("no flag is needed"), Settings::default());
     let line = "--mtls strict --registry r.example/mesh/ --replicas 3 --trust-domain m \
                 --cert-lifetime 90s --failure-policy ignore --log-level debug --cpu-request 1 \
-                --memory-request 1Gi --memory-limit 2Gi --proxy-image other:1";
+                --memory-request 1Gi --memory-limit 2Gi --proxy-image other:1 --otlp-endpoint https://c \
+                --trace-sample-ratio 1";
     let settings = read(line).expect("legal");
     let version = env!("CARGO_PKG_VERSION");
     let expected = Settings {
         control_plane_image: format!("r.example/mesh/outrigger-control-plane:{version}"),
         proxy_image: "other:1".into(),
+        traces: inject::Traces {
+            otlp_endpoint: Some("https://c".into()),
+            sample_ratio: Some("1.0".into()),
+        },
         replicas: 3,
         mtls: Mtls::Strict,
         trust_domain: TrustDomain::parse("m").expect("legal"),
@@ -85,6 +91,10 @@ fn what_can_not_be_is_refused() {
         "--replicas 10",
         "--registry -x",
         "--proxy-image {{x}}",
+        "--otlp-endpoint c.o:4317",
+        "--otlp-endpoint http://user@c.o:4317",
+        "--trace-sample-ratio 2",
+        "--trace-sample-ratio some",
         "--cpu-request 0",
         "--cpu-request 1Ti",
         "--memory-limit lots",

@@ -15,6 +15,7 @@ use crate::http::answers::{self, Answer};
 use crate::http::local_only;
 use crate::identity::Revoked;
 use crate::tls::Peer;
+use crate::wire::shown;
 
 /// Why a request is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub fn check<B>(
         return Err(Refusal::Forbidden(local_only::Refusal::WebPage));
     }
     if request.headers().contains_key(header::AUTHORIZATION) {
-        let shown = bearer(request).ok_or(Refusal::WrongToken)?;
+        let shown = shown(request.headers()).ok_or(Refusal::WrongToken)?;
         return if operators.know(shown) { Ok(()) } else { Err(Refusal::WrongToken) };
     }
     let peer = peer.as_ref().ok_or(Refusal::NoProof)?;
@@ -68,13 +69,6 @@ pub fn check<B>(
         return Err(Refusal::Ended);
     }
     if operators.include(&peer.id) { Ok(()) } else { Err(Refusal::NoOperator) }
-}
-
-/// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer<B>(request: &Request<B>) -> Option<&[u8]> {
-    let shown = request.headers().get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = shown.split_at_checked(b"Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
 impl Refusal {
@@ -198,8 +192,13 @@ mod tests {
             (WEB, later, good, Some("Bearer right"), false, None),
             (BOSS, later, good, None, true, Some(page)),
         ] {
-            let peer =
-                Peer { id: id(name), serial: serial.into(), not_after, bundle_generation: 1 };
+            let peer = Peer {
+                id: id(name),
+                serial: serial.into(),
+                not_before: ago,
+                not_after,
+                bundle_generation: 1,
+            };
             let found = judged("POST /log", authorization, origin, Some(peer.clone()));
             assert_eq!(found, refusal, "{peer:?} {authorization:?} {origin}");
             assert_eq!(judged("GET /ready", None, false, Some(peer)), None, "open to all");

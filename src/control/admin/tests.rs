@@ -82,6 +82,8 @@ impl Bench {
             memory,
             catalog: Arc::clone(&catalog),
             sessions: Arc::clone(&sessions),
+            plaintext: Arc::new(Plaintext::new(SystemTime::now())),
+            others: None,
         });
         let view = View {
             health: None,
@@ -337,6 +339,7 @@ async fn the_pages_show_the_live_state() {
         workload: "web-1.shop".to_owned(),
         address: "10.1.0.1:5000".parse().expect("an address"),
         software: "<outrigger> 0.1".to_owned(),
+        certificate_begins: SystemTime::UNIX_EPOCH,
         certificate_ends: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
     });
     entry.subscribed(2);

@@ -5,7 +5,7 @@
 //! Who is concerned hears of it through the catalog, like of any other change.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tonic::{Request, Response, Status, async_trait};
 use tracing::warn;
@@ -110,11 +110,19 @@ fn revocable(what: Option<What>, desk: &Desk) -> Result<Revocable, Status> {
     }
 }
 
-/// The entry ends with the last certificate that it concerns: what was issued until now ends
-/// within a lifetime. It stays longer when what it concerns does.
+/// A lifetime of certificates that most have had at some time, whatever it is now.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The entry ends with the last certificate that it concerns, and stays longer when what it concerns
+/// does. Nobody wants an enrolment back. An identity's pods and tokens may come again, and should not
+/// find it for longer than they must.
 fn plan(what: &Revocable, desk: &Desk, now: SystemTime) -> Plan {
     let mut writes = Vec::new();
-    let mut until_ms = unix_ms(now + desk.authority.leaf_lifetime());
+    let end = match what {
+        Revocable::Identity(_) => now + desk.authority.leaf_lifetime().max(DAY),
+        Revocable::Enrollment(_) => desk.authority.all_end(),
+    };
+    let mut until_ms = unix_ms(end);
     for (number, held) in desk.catalog.enrollments() {
         let concerned = match what {
             Revocable::Identity(id) => {

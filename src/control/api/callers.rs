@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use super::Author;
 use crate::control::Operators;
 use crate::tls::Peer;
+use crate::wire::shown;
 
 /// The far end of a connection.
 #[derive(Clone, Debug)]
@@ -31,6 +32,9 @@ pub enum Rule {
     Workload,
     /// A person or program that looks after the mesh.
     Operator,
+    /// Another control plane of this mesh, by certificate. No operator either: what replicas tell each
+    /// other is nobody else's business, and may change with each release.
+    Replica,
 }
 
 /// Each RPC and who may call it.
@@ -50,6 +54,8 @@ const RULES: &[(&str, Rule)] = &[
     ("/outrigger.v1.Observe/Top", Rule::Operator),
     ("/outrigger.v1.Observe/Traces", Rule::Operator),
     ("/outrigger.v1.Observe/Trace", Rule::Operator),
+    ("/outrigger.v1.Replicas/Recall", Rule::Replica),
+    ("/outrigger.v1.Observe/Tap", Rule::Operator),
     ("/outrigger.v1.Tokens/Create", Rule::Operator),
     ("/outrigger.v1.Tokens/List", Rule::Operator),
     ("/outrigger.v1.Tokens/Revoke", Rule::Operator),
@@ -84,6 +90,17 @@ pub fn judge(
             "this needs a certificate of the mesh that has not ended: enroll with a token first",
         )),
         (Rule::Operator, peer) => operator(peer, headers, operators),
+        // The handshake let in nobody of another trust domain.
+        (Rule::Replica, Some(peer)) if peer.id.is_control_plane() => {
+            Ok(Author(peer.id.as_str().into()))
+        }
+        (Rule::Replica, Some(peer)) => Err(Status::permission_denied(format!(
+            "this is for control planes of this mesh, and {} is none",
+            peer.id
+        ))),
+        (Rule::Replica, None) => Err(Status::unauthenticated(
+            "this is for control planes of this mesh, by their certificate",
+        )),
     }
 }
 
@@ -92,12 +109,9 @@ fn operator(
     headers: &HeaderMap,
     operators: &Operators,
 ) -> Result<Author, Status> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
-        return match token {
-            Some(token) if operators.know(token.as_bytes()) => {
-                Ok(Author("the operators' token".into()))
-            }
+    if headers.contains_key(AUTHORIZATION) {
+        return match shown(headers) {
+            Some(token) if operators.know(token) => Ok(Author("the operators' token".into())),
             _ => Err(Status::unauthenticated("this is not the operators' token")),
         };
     }
@@ -134,6 +148,7 @@ mod tests {
         let peer = identity.map(|identity| Peer {
             id: id(identity),
             serial: "1".into(),
+            not_before: SystemTime::UNIX_EPOCH,
             not_after: ends,
             bundle_generation: 1,
         });
@@ -144,6 +159,8 @@ mod tests {
     fn each_rule_lets_in_whom_it_names() {
         const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
         const BOSS: &str = "spiffe://cluster.local/ns/ops/sa/boss";
+        const CONTROL: &str =
+            "spiffe://cluster.local/ns/outrigger-system/sa/outrigger-control-plane";
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let later = now + Duration::from_secs(1);
         let operators =
@@ -154,12 +171,19 @@ mod tests {
             (Rule::Workload, None, later, Some("Bearer s3cret"), Some(Unauthenticated)),
             (Rule::Workload, Some(WEB), later, None, None),
             (Rule::Workload, Some(WEB), now, None, Some(Unauthenticated)),
+            (Rule::Replica, Some(CONTROL), later, None, None),
+            (Rule::Replica, Some(CONTROL), now, None, Some(Unauthenticated)),
+            (Rule::Replica, Some(WEB), later, None, Some(PermissionDenied)),
+            (Rule::Replica, Some(BOSS), later, Some("Bearer s3cret"), Some(PermissionDenied)),
+            (Rule::Replica, None, later, Some("Bearer s3cret"), Some(Unauthenticated)),
             (Rule::Operator, None, later, None, Some(Unauthenticated)),
             (Rule::Operator, Some(WEB), later, None, Some(PermissionDenied)),
             (Rule::Operator, Some(BOSS), later, None, None),
             (Rule::Operator, Some(BOSS), now, None, Some(Unauthenticated)),
             (Rule::Operator, None, later, Some("Bearer s3cret"), None),
             (Rule::Operator, Some(WEB), later, Some("Bearer s3cret"), None),
+            (Rule::Operator, None, later, Some("bearer  s3cret "), None),
+            (Rule::Operator, None, later, Some("Bearer"), Some(Unauthenticated)),
             (Rule::Operator, None, later, Some("Bearer s3cre"), Some(Unauthenticated)),
             (Rule::Operator, None, later, Some("Bearer s3creT"), Some(Unauthenticated)),
             (Rule::Operator, None, later, Some("Basic s3cret"), Some(Unauthenticated)),

@@ -1,7 +1,9 @@
 //! The house's nouns as the protocol writes them, and back.
 
 mod observed;
+pub mod recalled;
 mod reported;
+mod tapped;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,8 +18,9 @@ use crate::model::{PlaintextCaller, ServiceName, SpiffeId};
 use crate::resources::Address;
 use crate::resources::bound::{Bound, BoundEndpoint, Instance};
 use crate::wire::{protocol_number, protocol_of, v1};
-pub use observed::{edges, filter, stat, top, trace, traces, window_s};
+pub use observed::{edges, filter, seen, stat, top, trace, traces, window_s};
 pub use reported::traffic;
+pub use tapped::{TapOrder, Whose, tapped};
 
 /// Callers in one report.
 const REPORTED: usize = 100;
@@ -46,11 +49,8 @@ impl TryFrom<v1::Subscription> for Wanted {
 }
 
 /// # Errors
-/// The first name that can't be one, or that they are too many.
+/// The first name that can't be one.
 pub fn names(from: Vec<v1::ServiceName>) -> Result<Vec<ServiceName>, String> {
-    if from.len() > MOST {
-        return Err(format!("at most {MOST} services may be named at once"));
-    }
     from.into_iter().map(ServiceName::try_from).collect()
 }
 
@@ -204,7 +204,7 @@ pub fn report(from: v1::Report) -> Result<Report, String> {
 }
 
 /// Who came in plaintext, while so many sidecars would say so.
-pub fn plaintext(seen: Seen, sidecars: usize) -> v1::PlaintextResponse {
+pub fn plaintext(seen: Seen, sidecars: u32) -> v1::PlaintextResponse {
     let Seen { since_ms, paths, left_out } = seen;
     let path = |path: Path| {
         let Path { workload, port, address, caller, connections, first_ms, last_ms } = path;
@@ -220,11 +220,12 @@ pub fn plaintext(seen: Seen, sidecars: usize) -> v1::PlaintextResponse {
     };
     v1::PlaintextResponse {
         watching_since_ms: since_ms,
-        sidecars: u32::try_from(sidecars).unwrap_or(u32::MAX),
+        sidecars,
         paths: paths.into_iter().map(path).collect(),
         left_out,
         replica: String::new(),
         replicas: Vec::new(),
+        seen: None,
     }
 }
 

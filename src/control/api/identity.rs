@@ -201,6 +201,10 @@ pub async fn renew(
 ) -> Result<Issued, String> {
     let request = SigningRequest::read(signing_request, identity)
         .map_err(|error| format!("the signing request can't be taken: {error}"))?;
+    let revoked = desk.catalog.revoked();
+    if revoked.identities.contains(identity) || revoked.enrollments.contains(&number) {
+        return Err("this workload was revoked: see `outrigger ca revocations`".to_owned());
+    }
     let until_ms = unix_ms(now + desk.authority.leaf_lifetime());
     for _ in 0..RACES {
         let member = member(desk, number, identity).await;

@@ -1,7 +1,7 @@
 //! What sidecars and people may ask the control plane, over gRPC and TLS.
 //!
 //! `server` (connections) → `router` and `callers` (who calls, and whether they may) → `identity`,
-//! `session`, `configuration`, `tokens` (what they asked). Every RPC has its rule in one table; one
+//! `session`, `configuration`, `tokens`, `tap` (what they asked). Every RPC has its rule in one table; one
 //! that is not in it is refused. Cores (`apply`, `checks`, `view`, `subscriptions`) know nothing of
 //! the wire, which stops at `convert` and `said`.
 
@@ -14,12 +14,15 @@ mod configuration;
 mod convert;
 mod identity;
 mod observe;
+mod recall;
 mod router;
 mod said;
 pub mod server;
 mod session;
 mod standings;
 mod subscriptions;
+mod tap;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -30,6 +33,9 @@ mod writer;
 
 pub use author::Author;
 pub use callers::Caller;
+pub use convert::recalled;
+pub use recall::RecallService;
 pub use router::Router;
 pub use standings::{Newest, Standings};
+pub use taps::Taps;
 pub use view::Id;

@@ -2,17 +2,21 @@
 //!
 //! Answers from memory; nothing here changes anything.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::convert;
+use super::{Author, convert, tap};
 use crate::control::desk::Desk;
+use crate::control::memory::part::Worth;
 use crate::control::memory::{Graph, Observer, trace_id};
 use crate::wire::v1;
 use crate::wire::v1::observe_server::Observe;
+
+/// How long is remembered who comes in plaintext.
+const HOUR_S: f64 = 3600.0;
 
 /// Serves `outrigger.v1.Observe`.
 pub struct ObserveService {
@@ -32,18 +36,17 @@ impl Observe for ObserveService {
         request: Request<v1::PlaintextRequest>,
     ) -> Result<Response<v1::PlaintextResponse>, Status> {
         let v1::PlaintextRequest { namespace } = request.into_inner();
-        let namespace = Some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
-        let desk = &self.desk;
-        let seen = desk.plaintext.seen(namespace, &desk.catalog, SystemTime::now());
-        let answer = convert::plaintext(seen, desk.sessions.counts().live);
-        let Some(of) = &desk.replicas else { return Ok(Response::new(answer)) };
-        let replica = |(name, address): (String, SocketAddr)| {
-            let address = address.to_string();
-            v1::Replica { name, address }
-        };
-        let replicas = of.all(&desk.catalog).into_iter().map(replica).collect();
-        let replica = of.own.clone();
-        Ok(Response::new(v1::PlaintextResponse { replica, replicas, ..answer }))
+        self.looking(move |observer| {
+            let now = SystemTime::now();
+            let (found, worth) = observer.plaintext(&namespace, now);
+            let sidecars = worth.sidecars;
+            let seen = convert::seen(observer, worth, HOUR_S, now, 0);
+            let replica = if seen.replicas.is_empty() { "" } else { &seen.replica }.to_owned();
+            let (replicas, seen) = (seen.replicas.clone(), Some(seen));
+            let answer = convert::plaintext(found, sidecars);
+            v1::PlaintextResponse { replica, replicas, seen, ..answer }
+        })
+        .await
     }
 
     async fn stat(
@@ -73,8 +76,9 @@ impl Observe for ObserveService {
     ) -> Result<Response<v1::TracesResponse>, Status> {
         let filter = convert::filter(request.into_inner()).map_err(Status::invalid_argument)?;
         self.looking(move |observer| {
-            let traces = observer.traces(&filter);
-            convert::traces(&traces, observer, SystemTime::now())
+            let now = SystemTime::now();
+            let (traces, worth) = observer.traces(&filter, now);
+            convert::traces(&traces, worth, observer, now)
         })
         .await
     }
@@ -88,17 +92,34 @@ impl Observe for ObserveService {
             return Err(Status::invalid_argument("a trace id has 32 hexadecimal digits"));
         };
         let found = self.looking(move |observer| {
-            let trace = observer.trace(id)?;
-            Some(convert::trace(&trace, observer, SystemTime::now()))
+            let now = SystemTime::now();
+            let (trace, worth) = observer.trace(id, now);
+            match trace {
+                Some(trace) => Ok(convert::trace(&trace, worth, observer, now)),
+                None => Err(worth),
+            }
         });
         let found = found.await?.into_inner();
-        let missing = || Status::not_found(format!("nothing was kept of trace {text}"));
-        found.map(Response::new).ok_or_else(missing)
+        let missing = |worth: Worth| {
+            Status::not_found(format!("nothing was kept of trace {text}{}", worth.doubt()))
+        };
+        found.map(Response::new).map_err(missing)
+    }
+
+    type TapStream = ReceiverStream<tap::Told>;
+
+    async fn tap(
+        &self,
+        request: Request<v1::TapRequest>,
+    ) -> Result<Response<Self::TapStream>, Status> {
+        let who = Author::of(&request);
+        tap::tap(&self.desk, who, request.into_inner()).map(Response::new)
     }
 }
 
 impl ObserveService {
-    /// On a thread that may be kept busy: a large mesh takes milliseconds to put together.
+    /// On a thread that may be kept busy: a large mesh takes milliseconds to put together, and other
+    /// replicas are waited for.
     async fn looking<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Observer) -> T + Send + 'static,

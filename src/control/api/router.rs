@@ -18,6 +18,7 @@ use super::callers::{Caller, GUESS_DELAY, Rule, is_guess, judge, rule};
 use super::configuration::Configuration;
 use super::identity::IdentityService;
 use super::observe::ObserveService;
+use super::recall::RecallService;
 use super::session::{MeshService, concerns};
 use super::tokens::{Mint, Tokens};
 use crate::control::desk::Desk;
@@ -26,6 +27,7 @@ use crate::wire::v1::configuration_server::ConfigurationServer;
 use crate::wire::v1::identity_server::IdentityServer;
 use crate::wire::v1::mesh_server::MeshServer;
 use crate::wire::v1::observe_server::ObserveServer;
+use crate::wire::v1::replicas_server::ReplicasServer;
 use crate::wire::v1::tokens_server::TokensServer;
 
 /// Enrolments at once: anybody may ask, each costs signatures. More are told to come back.
@@ -45,6 +47,7 @@ pub struct Router {
     tokens: TokensServer<Tokens>,
     authority: AuthorityServer<AuthorityService>,
     observe: ObserveServer<ObserveService>,
+    replicas: ReplicasServer<RecallService>,
 }
 
 impl Router {
@@ -67,6 +70,7 @@ impl Router {
             tokens: TokensServer::new(tokens),
             authority: AuthorityServer::new(AuthorityService::new(Arc::clone(&desk))),
             observe: ObserveServer::new(ObserveService::new(Arc::clone(&desk))),
+            replicas: ReplicasServer::new(RecallService::new(Arc::clone(&desk.observer))),
             desk,
         }
     }
@@ -116,6 +120,7 @@ impl Router {
             "outrigger.v1.Configuration" => infallible(self.configuration.call(request).await),
             "outrigger.v1.Authority" => infallible(self.authority.call(request).await),
             "outrigger.v1.Observe" => infallible(self.observe.call(request).await),
+            "outrigger.v1.Replicas" => infallible(self.replicas.call(request).await),
             "outrigger.v1.Tokens" => infallible(self.tokens.call(request).await),
             _ => Status::unimplemented("the control plane has no such service").into_http(),
         }

@@ -7,6 +7,7 @@
 mod governed;
 mod judged;
 mod offers;
+mod tapped;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -149,6 +150,7 @@ struct Session {
     subscriptions: Subscriptions,
     registered: Option<Arc<str>>,
     governed: Governed,
+    watched: tapped::Watched,
     entry: SessionEntry,
     source: Source,
     tell: mpsc::Sender<Queued>,
@@ -173,7 +175,8 @@ impl Session {
         hello: v1::Hello,
         tell: mpsc::Sender<Queued>,
     ) -> Result<Session, Status> {
-        let v1::Hello { software, workload, version, subscription, implied } = hello;
+        let v1::Hello { software, workload, version, subscription, implied, decides_by_rules } =
+            hello;
         let enrollment = enrollment_of(&peer.serial).unwrap_or_default();
         let found = member(&desk, enrollment, &peer.id).await.inspect_err(|_| {
             warn!(identity = %peer.id, serial = peer.serial, "a certificate without an enrolment was refused");
@@ -200,6 +203,7 @@ impl Session {
             workload: workload.clone(),
             address: (connected_from, port).into(),
             software: software.chars().take(SOFTWARE).collect(),
+            certificate_begins: peer.not_before,
             certificate_ends: peer.not_after,
         };
         let source = desk.observer.memory.enter(&peer.id, &workload);
@@ -207,6 +211,7 @@ impl Session {
         let (catalog, epoch) = (Arc::clone(&desk.catalog), Arc::clone(&desk.epoch));
         let mut subscriptions = Subscriptions::new(catalog, epoch, peer.id.namespace());
         let first = subscriptions.begin(&wanted, implied, &version);
+        let first = first.map_err(Status::invalid_argument)?;
         entry.subscribed(subscriptions.len());
         let until = peer.not_after;
         let mut session = Session {
@@ -218,7 +223,8 @@ impl Session {
             enrollment,
             subscriptions,
             registered: None,
-            governed: Governed::default(),
+            governed: Governed::new(decides_by_rules),
+            watched: tapped::Watched::default(),
             entry,
             source,
             tell,
@@ -271,6 +277,8 @@ impl Session {
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beats.tick().await;
         let mut leaving = self.desk.leaving.clone();
+        let mut taps = self.desk.taps.follow();
+        taps.mark_changed();
         let mut silent = 0;
         loop {
             let left = self.until.duration_since(SystemTime::now()).unwrap_or_default();
@@ -280,6 +288,9 @@ impl Session {
                     Ok(Some(message)) => {
                         silent = 0;
                         self.is_current()?;
+                        if concerns(&self.desk.catalog.revoked(), &self.peer) {
+                            self.revocations().await?;
+                        }
                         self.hear(message).await?;
                     }
                     Ok(None) => return Ok(()),
@@ -302,6 +313,7 @@ impl Session {
                         return Err(Status::deadline_exceeded("the sidecar fell silent"));
                     }
                 }
+                Ok(()) = taps.changed() => self.tap().await?,
                 _ = leaving.changed() => {
                     return Err(Status::unavailable("the control plane is about to leave"));
                 }
@@ -353,6 +365,10 @@ impl Session {
             }
             Some(Said::Traffic(traffic)) => {
                 self.traffic(traffic);
+                Ok(())
+            }
+            Some(Said::Tapped(tapped)) => {
+                self.tapped(tapped);
                 Ok(())
             }
             Some(Said::Hello(_)) => Err(Status::invalid_argument("hello was said already")),

@@ -87,6 +87,7 @@ fn words(standing: &Standing<'_>) -> String {
         Condition::Accepted => None,
         Condition::Conflicted { with } => Some(format!("{on}: the older {with} wins")),
         Condition::TargetNotFound { what } => Some(format!("there is no {what}")),
+        Condition::Unread { what } => Some(what.clone()),
     };
     let missing = standing.missing.iter().map(|ServiceName { name, namespace, port }| match port {
         0 => {

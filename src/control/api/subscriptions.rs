@@ -15,7 +15,7 @@ use crate::model::ServiceName;
 use crate::wire::v1;
 
 /// Names, and addresses, that one session may ask for. Far more than a workload calls; a sidecar
-/// lets go of what it no longer uses.
+/// lets go of what it no longer uses. What that leads to does not count: it is for the mesh to say.
 pub const MOST: usize = 10_000;
 /// Updates that are remembered until the sidecar judges them. It judges each before it reads the
 /// next, so that there are hardly ever more than one.
@@ -79,19 +79,32 @@ impl Subscriptions {
 
     /// The first answer. `implied` are services that the sidecar knows though it did not ask for
     /// them. What did not change since `version` is not said again, if that is a version of ours.
+    ///
+    /// # Errors
+    /// When it is too much.
     pub fn begin(
         &mut self,
         wanted: &Wanted,
         implied: Vec<ServiceName>,
         version: &str,
-    ) -> v1::Update {
+    ) -> Result<v1::Update, String> {
+        self.has_room(wanted)?;
+        let named = wanted.services.len() + wanted.addresses.len() + implied.len();
+        if named > 2 * MOST {
+            return Err(format!(
+                "a session may begin with at most {} services and addresses, those included that \
+                 others lead to, and this one names {named}: call fewer, or restart the sidecar to \
+                 let go of what it no longer uses",
+                2 * MOST
+            ));
+        }
         self.ask(wanted);
         let services: Vec<ServiceName> = wanted.services.iter().cloned().chain(implied).collect();
         self.follow(&services);
         if let Some(since) = self.revision_of(version) {
             let reading = self.catalog.read(&services, &[], &self.namespace);
             for (name, served, changed_at) in reading.services {
-                if changed_at <= since {
+                if changed_at <= since && reading.forgotten_at <= since {
                     self.services.insert(name, Some(served));
                 }
             }
@@ -102,10 +115,10 @@ impl Subscriptions {
             ..News::default()
         };
         if let Some(update) = self.update(&news) {
-            return update;
+            return Ok(update);
         }
         let version = self.version(self.catalog.revision());
-        v1::Update { version, services: Vec::new(), addresses: Vec::new() }
+        Ok(v1::Update { version, services: Vec::new(), addresses: Vec::new() })
     }
 
     /// More is wanted; it is answered with the next news.
@@ -113,9 +126,7 @@ impl Subscriptions {
     /// # Errors
     /// When it is too much.
     pub fn subscribe(&mut self, wanted: &Wanted) -> Result<(), String> {
-        if self.len() + wanted.services.len() + wanted.addresses.len() > 2 * MOST {
-            return Err(format!("a session may ask for at most {MOST} services and addresses"));
-        }
+        self.has_room(wanted)?;
         self.ask(wanted);
         // Who asks has no answer, whatever was said before, nor one to what it leads to.
         let Wanted { services, addresses } = wanted;
@@ -149,6 +160,21 @@ impl Subscriptions {
             self.mailbox.mark(&missing, &[]);
             self.follow(&missing);
         }
+    }
+
+    /// Whether so much more may be asked for.
+    fn has_room(&self, Wanted { services, addresses }: &Wanted) -> Result<(), String> {
+        let names = services.iter().filter(|name| !self.asked.contains(*name)).count();
+        let is_new = |address: &&SocketAddr| !self.addresses.contains_key(*address);
+        let asked = self.asked.len() + self.addresses.len();
+        let more = names + addresses.iter().filter(is_new).count();
+        if asked + more > MOST {
+            return Err(format!(
+                "a session may ask for at most {MOST} services and addresses: this one has {asked} \
+                 and asks for {more} more"
+            ));
+        }
+        Ok(())
     }
 
     fn ask(&mut self, Wanted { services, addresses }: &Wanted) {

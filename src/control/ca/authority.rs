@@ -151,6 +151,11 @@ impl Authority {
         self.lifetimes.leaf
     }
 
+    /// When the last certificate ends that was issued until now, at whatever lifetime that was.
+    pub fn all_end(&self) -> SystemTime {
+        self.issuer.load().not_after
+    }
+
     /// The roots and the issuer, for the pages.
     pub fn shown(&self) -> Value {
         let certificate = |of: &CertificateDer<'static>| {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use super::attachments::ServiceKey as Key;
 use super::{Catalog, Mailbox};
-use crate::model::Mtls;
 use crate::resources::{AccessPolicy, Labels, Resource, manifest};
 
 /// All access policies.
@@ -26,6 +25,18 @@ pub struct Governed {
 struct Held {
     policy: Arc<AccessPolicy>,
     manifest: Arc<str>,
+    /// What it asks for, without what it grants; for those whom it may be about.
+    cautious: Option<Arc<str>>,
+}
+
+/// What a workload is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Governing {
+    /// In an order that stays.
+    pub manifests: Vec<Arc<str>>,
+    /// One of the policies, as `namespace/name`, that says more than which callers must prove an
+    /// identity: older sidecars can't read it.
+    pub by_rules: Option<String>,
 }
 
 /// What is known of a workload's labels.
@@ -62,7 +73,7 @@ impl Catalog {
     }
 
     /// The manifests of the access policies of a workload with these labels.
-    pub fn governing(&self, namespace: &str, labels: Known<'_>) -> Vec<Arc<str>> {
+    pub fn governing(&self, namespace: &str, labels: Known<'_>) -> Governing {
         self.lock().picture.governing(namespace, labels)
     }
 
@@ -88,19 +99,29 @@ impl Governed {
             subjects.note(before);
         }
         if let Some(now) = now {
-            let manifest = manifest::of(&Resource::AccessPolicy(Arc::clone(now))).to_string();
-            let held = Held { policy: Arc::clone(now), manifest: manifest.into() };
+            let written = |policy: &Arc<AccessPolicy>| -> Arc<str> {
+                manifest::of(&Resource::AccessPolicy(Arc::clone(policy))).to_string().into()
+            };
+            let cautious = now.cautious().map(|policy| written(&Arc::new(policy)));
+            let held = Held { policy: Arc::clone(now), manifest: written(now), cautious };
             self.shelf(now).insert(now.metadata.name.clone(), held);
             subjects.note(now);
         }
     }
 
-    /// The manifests of those that a workload is told, in an order that stays.
-    pub fn of(&self, namespace: &str, labels: Known<'_>) -> Vec<Arc<str>> {
+    /// Those that a workload is told.
+    pub fn of(&self, namespace: &str, labels: Known<'_>) -> Governing {
         let own = self.own.get(namespace).into_iter().flat_map(BTreeMap::values);
         let all = self.mesh.values().chain(own);
-        let told = all.filter(|held| is_told(&held.policy, namespace, labels));
-        told.map(|held| Arc::clone(&held.manifest)).collect()
+        let mut governing = Governing::default();
+        for (held, manifest) in all.filter_map(|held| Some((held, told(held, namespace, labels)?)))
+        {
+            governing.manifests.push(Arc::clone(manifest));
+            if governing.by_rules.is_none() && held.policy.is_of_rules() {
+                governing.by_rules = Some(held.policy.title());
+            }
+        }
+        governing
     }
 
     fn shelf(&mut self, policy: &AccessPolicy) -> &mut BTreeMap<String, Held> {
@@ -121,16 +142,13 @@ impl Subjects {
     }
 }
 
-/// A policy that asks for `strict` at any level can only make what holds stricter, compared with
-/// each set of labels that is possible; one that asks for less may be left out for the same reason.
-fn is_told(policy: &AccessPolicy, namespace: &str, labels: Known<'_>) -> bool {
-    match labels {
-        Known::Has(labels) => policy.concerns(namespace, labels),
-        Known::MayHave(labels) => {
-            let is_certain = policy.selector.is_empty();
-            policy.concerns(namespace, labels) && (is_certain || policy.mtls == Some(Mtls::Strict))
-        }
-    }
+/// What a policy asks for can only let in fewer, compared with each set of labels that is possible;
+/// what it grants is left out for the same reason.
+fn told<'a>(held: &'a Held, namespace: &str, labels: Known<'_>) -> Option<&'a Arc<str>> {
+    let (Known::Has(all) | Known::MayHave(all)) = labels;
+    let is_certain = held.policy.selector.is_empty() || matches!(labels, Known::Has(_));
+    let manifest = if is_certain { Some(&held.manifest) } else { held.cautious.as_ref() };
+    manifest.filter(|_| held.policy.concerns(namespace, all))
 }
 
 #[cfg(test)]
@@ -174,7 +192,7 @@ mod tests {
         assert!(subjects.mesh && subjects.namespaces == HashSet::from(["shop".to_owned()]));
         let (web, db) = (labels(&[("app", "web")]), labels(&[("app", "db")]));
         let told = |governed: &Governed, namespace: &str, known: Known<'_>| {
-            names(&governed.of(namespace, known))
+            names(&governed.of(namespace, known).manifests)
         };
         assert_eq!(told(&governed, "shop", Known::Has(&web)), ["m", "all", "one"]);
         assert_eq!(told(&governed, "shop", Known::Has(&db)), ["m", "all"]);
@@ -220,7 +238,7 @@ mod tests {
                 governed.change(None, Some(&policy), &mut Subjects::default());
             }
             let holds = |known: Known<'_>, port: u16| {
-                let told = governed.of("shop", known);
+                let told = governed.of("shop", known).manifests;
                 let read = |manifest: &Arc<str>| {
                     let read = parse_documents(manifest, &Origin::file("told"), "shop");
                     super::policy(&read.expect("sound")[0]).expect("a policy").clone()
@@ -237,5 +255,37 @@ mod tests {
                 prop_assert!(Some(told) >= strictest, "{told:?} {strictest:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_may_be_about_a_workload_is_told_without_what_it_grants() {
+        let mut governed = Governed::default();
+        let one = |name: &str, spec: &str| {
+            let spec = format!("{{selector: {{matchLabels: {{app: web}}}}, {spec}}}");
+            policy(&format!("name: {name}"), &spec)
+        };
+        let deny = "{action: deny, from: [{namespaces: [far]}]}";
+        for policy in [
+            one("a", "mode: observe, default: allow, mtls: permissive"),
+            one("b", &format!("rules: [{{action: allow}}, {deny}]")),
+            one("c", "default: deny, mode: enforce"),
+        ] {
+            governed.change(None, Some(&policy), &mut Subjects::default());
+        }
+        let web = labels(&[("app", "web")]);
+        let Governing { manifests, by_rules } = governed.of("shop", Known::MayHave(&web));
+        assert_eq!(names(&manifests), ["b", "c"]);
+        assert_eq!(by_rules.as_deref(), Some("shop/b"));
+        let told = |nth: usize| {
+            let value: serde_json::Value = serde_json::from_str(&manifests[nth]).expect("JSON");
+            value["spec"].clone()
+        };
+        assert_eq!(told(0)["default"], "deny");
+        assert_eq!(told(0)["rules"].as_array().map(Vec::len), Some(1));
+        assert_eq!(told(0)["rules"][0]["action"], "deny");
+        assert_eq!((&told(1)["default"], &told(1)["mode"]), (&"deny".into(), &"enforce".into()));
+        let known = governed.of("shop", Known::Has(&web));
+        assert_eq!(names(&known.manifests), ["a", "b", "c"]);
+        assert_eq!(governed.of("shop", Known::Has(&Labels::new())), Governing::default());
     }
 }

@@ -5,6 +5,7 @@
 //! is marked when that part changes (`audience`) and reads the newest state when it gets to it: a
 //! slow reader skips states, it never queues them. Called by every part of the API.
 
+mod ages;
 mod attachments;
 mod audience;
 mod cluster;
@@ -27,7 +28,7 @@ use tokio::sync::watch;
 pub use attachments::ServiceKey;
 pub use audience::{Mailbox, News};
 pub use cluster::{Change, Member, ObjectName, Pod, Slice, SlicePort};
-pub use governed::Known;
+pub use governed::{Governing, Known};
 pub use held::{
     Enrollment, Held, Registration, Revocable, Revocation, StoredResource, Token, encoded,
     enrollment_key, resource_name,
@@ -264,6 +265,7 @@ impl Catalog {
         };
         Reading {
             revision: state.revision,
+            forgotten_at: state.picture.forgotten_at(),
             services: services.iter().map(service).collect(),
             addresses: addresses
                 .iter()
@@ -292,6 +294,9 @@ pub struct Snapshot {
 /// Some answers, all of one moment.
 pub struct Reading {
     pub revision: u64,
+    /// Services that were gone at this revision are as if they had never been: the numbers say nothing
+    /// to who was told of a moment before.
+    pub forgotten_at: u64,
     /// `None` is a service that there isn't; the number is the revision at which it changed last.
     pub services: Vec<(ServiceName, Option<Arc<Served>>, u64)>,
     pub addresses: Vec<(SocketAddr, AddressFact)>,

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::ages::Ages;
 use super::attachments::{Attachments, Reach, ServiceKey};
-use super::governed::{self, Governed, Known, Subjects};
+use super::governed::{self, Governed, Governing, Known, Subjects};
 use super::members::{Members, Touched};
 use super::served::{Served, Views};
 use crate::model::{Protocol, ServiceName, TrustDomain};
@@ -49,18 +50,13 @@ pub struct Picture {
     bound: HashMap<ServiceName, Views>,
     /// The ports of `bound`.
     ports: HashMap<ServiceKey, Vec<u16>>,
-    /// Also of services that are gone.
-    changed_at: HashMap<ServiceName, u64>,
+    ages: Ages,
     /// Services to bind again.
     stale: HashSet<ServiceKey>,
     /// Services whose endpoints are as they were.
     reattached: Reach,
     changed: Changed,
 }
-
-/// Services that are gone are remembered up to this many, so that a sidecar that was away hears of
-/// them; beyond it every returning one is told everything. Arbitrary.
-const GONE: usize = 100_000;
 
 impl Picture {
     pub fn new(trust_domain: TrustDomain) -> Self {
@@ -75,7 +71,7 @@ impl Picture {
             cluster_ips: HashMap::new(),
             bound: HashMap::new(),
             ports: HashMap::new(),
-            changed_at: HashMap::new(),
+            ages: Ages::default(),
             stale: HashSet::new(),
             reattached: Reach::default(),
             changed: Changed::default(),
@@ -88,9 +84,8 @@ impl Picture {
 
     /// All of them, in no order, and when each changed last.
     pub fn all_services(&self) -> Vec<(Arc<Served>, u64)> {
-        let changed_at = |name: &ServiceName| self.changed_at.get(name).copied();
         let one = |(name, views): (&ServiceName, &Views)| {
-            (Arc::clone(views.shared()), changed_at(name).unwrap_or_default())
+            (Arc::clone(views.shared()), self.ages.changed_at(name))
         };
         self.bound.iter().map(one).collect()
     }
@@ -103,7 +98,12 @@ impl Picture {
     /// was has never changed.
     pub fn service(&self, name: &ServiceName, namespace: &str) -> (Option<Arc<Served>>, u64) {
         let served = self.bound.get(name).map(|views| Arc::clone(views.within(namespace)));
-        (served, self.changed_at.get(name).copied().unwrap_or_default())
+        (served, self.ages.changed_at(name))
+    }
+
+    /// Whoever was told of a moment before this builds on nothing.
+    pub fn forgotten_at(&self) -> u64 {
+        self.ages.forgotten_at()
     }
 
     /// What an address means now.
@@ -220,7 +220,7 @@ impl Picture {
     }
 
     /// The manifests of the access policies of a workload.
-    pub fn governing(&self, namespace: &str, labels: Known<'_>) -> Vec<Arc<str>> {
+    pub fn governing(&self, namespace: &str, labels: Known<'_>) -> Governing {
         self.governed.of(namespace, labels)
     }
 
@@ -265,9 +265,7 @@ impl Picture {
             }
             self.replace(bound, revision);
         }
-        if self.changed_at.len() > self.bound.len() + GONE {
-            self.changed_at.retain(|name, _| self.bound.contains_key(name));
-        }
+        self.ages.prune(self.bound.len(), |name| self.bound.contains_key(name), revision);
         std::mem::take(&mut self.changed)
     }
 
@@ -307,7 +305,7 @@ impl Picture {
     }
 
     fn note(&mut self, name: ServiceName, revision: u64) {
-        self.changed_at.insert(name.clone(), revision);
+        self.ages.note(name.clone(), revision);
         self.changed.services.insert(name);
     }
 

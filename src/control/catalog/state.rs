@@ -76,7 +76,11 @@ impl State {
         };
         if let Err(error) = taken {
             let is_access = shelf == Shelf::Resources && name.starts_with("AccessPolicy/");
-            let counts = if is_access { "counts as `mtls: strict`" } else { "is left out" };
+            let counts = if is_access {
+                "counts as `mtls: strict`, or lets nobody in"
+            } else {
+                "is left out"
+            };
             tracing::error!(shelf = shelf.as_str(), %name, "a stored value can't be read and {counts}: {error}");
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::control::store::{Key, Shelf};
-use crate::resources::{Labels, Origin, manifest, parse_documents};
+use crate::resources::{Address, Labels, Origin, manifest, parse_documents};
 
 const WEB: &str = "
 apiVersion: v1
@@ -144,6 +144,19 @@ fn an_address_is_a_service_an_instance_or_unknown() {
         matches!(&found[1], AddressFact::Instance(i) if i.owner == Some(name("web.shop:80"))),
         "{found:?}"
     );
+}
+
+#[test]
+fn an_address_of_ipv4_written_as_one_of_ipv6_is_found() {
+    let mut bench = Bench::new();
+    let service = WEB.replace("10.0.0.7", "'::ffff:10.0.0.7'");
+    let instance = workload("web-1", "web", "'::ffff:10.0.1.1'");
+    bench.commit(vec![change(&service, false), change(&instance, false)]);
+    let asked = ["10.0.0.7:80", "10.0.1.1:8080"].map(|at| at.parse().expect("an address"));
+    let found = bench.catalog.read(&[], &asked, "shop").addresses;
+    assert_eq!(found[0].1, AddressFact::Service(name("web.shop:80")));
+    let AddressFact::Instance(found) = &found[1].1 else { panic!("{found:?}") };
+    assert_eq!(found.endpoint.address, Address::Ip([10, 0, 1, 1].into()));
 }
 
 #[test]
@@ -330,16 +343,16 @@ fn a_stored_access_policy_that_can_not_be_read_counts_as_strict() {
     let stored = StoredResource { manifest, created_ms: 1, enrollment: None };
     let web = [("app".to_owned(), "web".to_owned())].into();
     let told = |bench: &Bench| {
-        let told = bench.catalog.governing("shop", Known::Has(&web));
+        let told = bench.catalog.governing("shop", Known::Has(&web)).manifests;
         told.iter().map(|manifest| manifest.contains("strict")).collect::<Vec<_>>()
     };
     bench.commit(vec![(key("AccessPolicy"), Some(stored.encode()))]);
     bench.commit(vec![(key("TrafficPolicy"), Some(stored.encode()))]);
     assert_eq!(told(&bench), [true]);
-    assert_eq!(bench.catalog.governing("shop", Known::Has(&Labels::new())).len(), 0);
+    assert_eq!(bench.catalog.governing("shop", Known::Has(&Labels::new())).manifests.len(), 0);
     assert_eq!(bench.catalog.snapshot().resources.len(), 1);
     bench.commit(vec![(key("AccessPolicy"), Some(b"no JSON".as_slice().into()))]);
-    assert_eq!(bench.catalog.governing("shop", Known::Has(&Labels::new())).len(), 1);
+    assert_eq!(bench.catalog.governing("shop", Known::Has(&Labels::new())).manifests.len(), 1);
     bench.commit(vec![(key("AccessPolicy"), None)]);
     assert_eq!(told(&bench), [false; 0]);
 }

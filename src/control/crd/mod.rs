@@ -46,7 +46,12 @@ const KINDS: [Kind; 3] = [
         plural: "accesspolicies",
         short: "outap",
         about: "Who may call a workload, and how.",
-        columns: &[("mTLS", ".spec.mtls"), ("Ports", ".spec.ports"), ACCEPTED],
+        columns: &[
+            ("mTLS", ".spec.mtls"),
+            ("Mode", ".spec.mode"),
+            ("Ports", ".spec.ports"),
+            ACCEPTED,
+        ],
         words: words::ACCESS_POLICY,
         rules: &[],
     },

@@ -143,6 +143,9 @@ fn other(notes: &[Note]) -> Map<String, Value> {
                 return of_texts(Value::Object(value));
             }
             Note::Texts => return of_texts(json!({"type": "string"})),
+            Note::TextLists => {
+                return of_texts(json!({"x-kubernetes-preserve-unknown-fields": true}));
+            }
             _ => {}
         }
     }

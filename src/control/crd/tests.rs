@@ -253,7 +253,25 @@ fn lines_are_drawn_in_the_same_place() {
         ("AccessPolicy", "{mtls: on}", false),
         ("AccessPolicy", "{mtls: strict, ports: [0]}", false),
         ("AccessPolicy", "{mtls: strict, selector: {matchLabels: {a: '-'}}}", false),
-        ("AccessPolicy", "{rules: []}", false),
+        ("AccessPolicy", "{mode: observe, default: deny, audit: denied}", true),
+        ("AccessPolicy", "{audit: some}", false),
+        ("AccessPolicy", "{rules: [{action: allow}]}", true),
+        ("AccessPolicy", "{rules: [{from: [{namespaces: [a]}]}]}", false),
+        ("AccessPolicy", "{rules: [{action: allow, from: [{identities: ['*']}]}]}", true),
+        ("AccessPolicy", "{rules: [{action: allow, from: [{identities: [web]}]}]}", false),
+        ("AccessPolicy", "{rules: [{action: allow, from: [{namespaces: [A]}]}]}", false),
+        (
+            "AccessPolicy",
+            "{rules: [{action: allow, from: [{claims: {roles: [a], sub: b}}]}]}",
+            true,
+        ),
+        ("AccessPolicy", "{rules: [{action: deny, to: [{methods: [get]}]}]}", false),
+        ("AccessPolicy", "{rules: [{action: deny, to: [{paths: ['/a/*', '/b/{c}/%2F']}]}]}", true),
+        ("AccessPolicy", "{rules: [{action: deny, to: [{paths: [a]}]}]}", false),
+        ("AccessPolicy", "{rules: [{action: deny, to: [{hosts: ['*.a.example']}]}]}", true),
+        ("AccessPolicy", "{rules: [{action: deny, to: [{hosts: [A]}]}]}", false),
+        ("AccessPolicy", "{rules: [{action: deny, to: [{headers: {x-a: 'b*', x-c: [d]}}]}]}", true),
+        ("AccessPolicy", "{jwt: []}", false),
     ];
     for (kind, spec, good) in rows {
         let text = format!(

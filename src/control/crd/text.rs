@@ -21,6 +21,8 @@ struct Form {
 const LABEL: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
 const SUBDOMAIN: &str =
     "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*";
+const HOST: &str =
+    "(\\*\\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*";
 const LABEL_VALUE: &str = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
 const DURATION: &str = "([0-9]{1,5}(h|m|s|ms)){1,4}";
 /// RFC 9110, 5.6.2.
@@ -50,6 +52,20 @@ const FORMS: &[Form] = &[
         "[2-5][0-9]{2}-[2-5][0-9]{2}",
         Some(7),
     ),
+    form(
+        "a SPIFFE id such as spiffe://cluster.local/ns/default/sa/web, or * for anybody of the mesh",
+        "(\\*|spiffe://[a-z0-9._-]+/ns/[A-Za-z0-9._-]+/sa/[A-Za-z0-9._-]+)",
+        Some(2048),
+    ),
+    form(
+        "a block of addresses such as 10.0.0.0/8 or fd00::/8",
+        "[0-9A-Fa-f.:]+(/[0-9]+)?",
+        Some(49),
+    ),
+    form("the name of a key", "(.|\\n)+", None),
+    form("a method such as GET", "[!#$%&'*+.^_`|~0-9A-Z-]+", None),
+    form("a path such as /api/* or /users/{id}", "/[!-~]*", None),
+    form("a host name or *.example.com, in lower case, without port", HOST, Some(255)),
     form("a service such as api, api.shop or api.shop:80", "[0-9A-Za-z.-]+(:[0-9]+)?", Some(300)),
 ];
 

@@ -8,35 +8,42 @@ export const every = 5000;
 
 export const ask = () => ["/api/certificates"];
 
-// A certificate is replaced when a third of its time is left, which is 8 h of the usual 24 and 20
-// minutes of an hour's: below that something keeps its sidecar from it.
-const SOON_MS = 900_000;
-const LATE_MS = 300_000;
+// A certificate is replaced when a third of its life is left: below these shares of it something keeps
+// its sidecar from it.
+const SOON = 1 / 4;
+const LATE = 1 / 10;
+
+/** How a certificate is that lives from one moment to another. */
+export function state({ notBeforeMs, notAfterMs }, now) {
+  const share = (notAfterMs - now) / Math.max(1, notAfterMs - notBeforeMs);
+  return share < LATE ? "bad" : share < SOON ? "warn" : "ok";
+}
 
 export function draw([{ root, issuer, workloads }], _place, again) {
   const now = Date.now();
   const left = ({ notAfterMs }) => notAfterMs - now;
   const rows = [...workloads].sort((a, b) => left(a) - left(b));
-  const state = (row) => (left(row) <= 0 ? "bad" : left(row) < LATE_MS ? "bad" : left(row) < SOON_MS ? "warn" : "ok");
+  const how = (row) => state(row, now);
   const words = (row) => (left(row) <= 0 ? `ended ${span(-left(row))} ago` : `in ${span(left(row))}`);
   const columns = [
     { name: "Workload", wide: true, by: ({ workload }) => workload, of: ({ workload }) => workload },
     { name: "Ends", by: left, of: (row) => h("time", { title: moment(row.notAfterMs) },
-      state(row) === "ok" ? words(row) : badge(state(row), words(row))) },
+      how(row) === "ok" ? words(row) : badge(how(row), words(row))) },
     { name: "At", minor: true, by: left, of: ({ notAfterMs }) => moment(notAfterMs) },
     { name: "Identity", wide: true, by: ({ identity }) => identity, of: ({ identity }) => h("code", null, identity) },
   ];
-  const soon = rows.filter((row) => state(row) !== "ok").length;
+  const late = rows.filter((row) => how(row) !== "ok");
+  const worst = late.some((row) => how(row) === "bad") ? "bad" : "warn";
   const first = rows[0];
   return {
     title: "Certificates",
     nodes: [
       h("div", { class: "heading" }, h("h1", null, "Certificates"),
-        first && (soon ? badge(state(first), `${plural(soon, "certificate ends", "certificates end")} within 15 minutes`)
+        first && (late.length ? badge(worst, `${plural(late.length, "certificate")} should have been replaced by now`)
           : badge("ok", `all are good; the next ends in ${span(left(first))}`))),
       h("div", { class: "columns" }, authority("Root", root), authority("Issuer", issuer)),
       rows.length
-        ? panel(`Workloads (${rows.length})`, table({ name: "certificates", columns, rows, keyOf: ({ workload }) => workload, levelOf: state, again, stack: true }))
+        ? panel(`Workloads (${rows.length})`, table({ name: "certificates", columns, rows, keyOf: ({ workload }) => workload, levelOf: how, again, stack: true }))
         : empty("No workload has a certificate now.", h("p", null, "A sidecar gets its first one with a token:"),
           command("outrigger token create -n default -s web --label app=web")),
     ],

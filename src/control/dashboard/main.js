@@ -4,7 +4,7 @@
 // `draw(data, place, again)` → `{title, nodes}`, a function of what came and nothing else.
 
 import { h, show } from "./dom.js";
-import { empty } from "./parts.js";
+import { empty, mark } from "./parts.js";
 import { again, ask, poll } from "./poll.js";
 import { listenForSearch } from "./search.js";
 import * as certificates from "./certificates.js";
@@ -33,6 +33,15 @@ function placeOf(hash) {
   return { page: page in PAGES ? page : "map", name, query: new URLSearchParams(query ?? "") };
 }
 
+/** Replicas of the control plane whose part is missing from what is shown. */
+function unheard(data) {
+  const all = data.flatMap((told) => told?.replicas ?? []).filter(({ silence }) => silence);
+  const each = [...new Map(all.map((of) => [of.replica, of])).values()];
+  return each.length > 0 && h("ul", { class: "problems", "data-key": "unheard", role: "status" },
+    each.map(({ replica, silence }) => h("li", null, mark("warn", ""), h("span", null,
+      `Without what sidecars tell replica ${replica} of the control plane: ${silence}.`))));
+}
+
 function open() {
   if (location.hash === "#content") return content.focus();
   const place = placeOf(location.hash);
@@ -55,7 +64,7 @@ function open() {
   const draw = (data) => {
     newest = data;
     const { title, nodes } = page.draw(data, place, () => newest && draw(newest));
-    put(title, nodes);
+    put(title, unheard(data), nodes);
   };
   const refuse = (error) => put("Nothing here", h("h1", null, "Nothing here"), empty(error.message,
     h("p", null, h("a", { href: "#/map" }, "Back to the map"))));

@@ -2,7 +2,7 @@
 // why requests to it failed.
 
 import { h, room } from "./dom.js";
-import { badge, command, empty, facts, lock, panel, table } from "./parts.js";
+import { badge, because, command, empty, facts, lock, panel, table } from "./parts.js";
 import { chart } from "./chart.js";
 import { readiness } from "./services.js";
 import { LEVELS, WARN, clock, count, failures as failed, level, ms, percent, plural, rate, span } from "./words.js";
@@ -44,6 +44,8 @@ export function draw([told], { name, query }, again) {
         section("Routes", told.routes, "No request has taken a route in the last 30 s.", (rows) => routes(rows, again)),
         section("Policies", told.policies, "Nothing but the defaults holds for it.", policies)),
       section("Endpoints", told.endpoints, "It has no endpoints: no workload's labels match its selector, or none has joined.", endpoints),
+      told.leftOut > 0 && h("p", { class: "quiet", "data-key": "left-out" },
+        `${plural(told.leftOut, "row", "rows")} of these lists had to be left out.`),
       !(node.rate > 0) && !told.callers?.length && empty("It has no traffic now. To send some through a sidecar:",
         command(`curl -H 'Host: ${name.split(":")[0]}' http://127.0.0.1:15001/`)),
     ],
@@ -84,7 +86,7 @@ function failures(all) {
     { name: "Last", of: ({ atMs }) => h("time", { title: `${span(Date.now() - atMs)} ago` }, clock(atMs)) },
     { name: "Times", number: true, of: ({ times }) => count(times) },
     { name: "Reason", of: ({ reason, status }) => h("span", null,
-      h("strong", { class: "bad" }, reason ?? "from the app"), status ? ` ${status}` : "") },
+      reason ? because(reason) : h("strong", { class: "bad" }, "from the app"), status ? ` ${status}` : "") },
     { name: "What happened", wide: true, of: ({ sentence }) => sentence ?? "The app answered so." },
     { name: "Request", wide: true, of: ({ method, path, route }) => h("code", { title: route && `route ${route}` }, `${method ?? ""} ${path ?? ""}`) },
     { name: "From", of: ({ from }) => from ?? "–" },

@@ -2,7 +2,7 @@
 // caused it; opened, it says what it knows, attempt by attempt.
 
 import { h, s } from "./dom.js";
-import { badge, facts, lock, mark } from "./parts.js";
+import { badge, because, facts, lock, mark } from "./parts.js";
 import { clock, ms, plural } from "./words.js";
 
 export const every = 5000;
@@ -54,7 +54,8 @@ function row(span, depth, total) {
         }))),
       h("span", { class: "took" }, ms(span.durationUs / 1000))),
     h("div", { class: "known" },
-      span.sentence && h("p", { class: "sentence" }, span.reason && h("strong", { class: "bad" }, `${span.reason}: `), span.sentence),
+      (span.reason || span.sentence) && h("p", { class: "sentence" },
+        span.reason && because(span.reason), span.reason && span.sentence && ": ", span.sentence),
       facts([
         ["Request", h("code", null, span.name)],
         ["Status", [span.status, span.grpcStatus != null && `gRPC ${span.grpcStatus}`].filter(Boolean).join(", ") || "–"],
@@ -74,5 +75,5 @@ function attempts({ attempts }) {
   if (!attempts?.length) return null;
   return h("ol", { class: "attempts" }, attempts.map((attempt) =>
     h("li", null, h("code", null, attempt.endpoint), ` ${attempt.status ?? ""} after ${ms(attempt.durationUs / 1000)}`,
-      attempt.reason && h("strong", { class: "bad" }, ` ${attempt.reason}`))));
+      attempt.reason && [" ", because(attempt.reason)])));
 }

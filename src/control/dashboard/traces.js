@@ -4,7 +4,7 @@
 // `#/traces?service=api.shop&failed=true&slowerThanMs=100`.
 
 import { h, s } from "./dom.js";
-import { command, empty, mark, table } from "./parts.js";
+import { because, command, empty, mark, table } from "./parts.js";
 import { clock, count, ms, plural, span } from "./words.js";
 
 export const every = 5000;
@@ -57,7 +57,7 @@ function list(traces) {
     { name: "", minor: true, of: ({ durationMs, failed }) => s("svg", { class: "length", width: 120, height: 8, "aria-hidden": "true" },
       s("rect", { class: failed ? "bad" : "", width: Math.max(2, (120 * durationMs) / longest), height: 8, rx: 2 })) },
     { name: "Spans", number: true, minor: true, of: ({ spans }) => count(spans) },
-    { name: "Kept because", minor: true, of: ({ kept, reason }) => (reason ? `${kept}: ${reason}` : kept) },
+    { name: "Kept because", minor: true, of: ({ kept, reason }) => (reason ? [`${kept}: `, because(reason)] : kept) },
     { name: "When", of: ({ startedMs }) => h("time", { title: `${span(Date.now() - startedMs)} ago` }, clock(startedMs)) },
   ];
   return h("div", { "data-key": "traces" },

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use super::json::{at, path, wrong};
 use super::table::{PREFIX, names};
 use super::values::{self, Amount};
-use super::{INJECT, Path, Refusal, Settings};
+use super::{INJECT, Path, Refusal, Settings, Traces};
+use crate::model::APP_LABELS;
 use crate::resources::suggestion;
 
 /// Marks an injected pod, with the version.
@@ -87,7 +88,7 @@ pub(super) fn read(
         rewrite_probes: reader.truth("rewrite-probes").unwrap_or(true),
         drain_minimum,
         drain_deadline,
-        environment: environment(&mut reader, metadata),
+        environment: environment(&mut reader, metadata, settings),
     }
 }
 
@@ -104,7 +105,12 @@ fn unknown(annotations: &Map<String, Value>, refusals: &mut Vec<Refusal>) {
     }
 }
 
-fn environment(reader: &mut Reader<'_>, metadata: &Value) -> Vec<(&'static str, String)> {
+fn environment(
+    reader: &mut Reader<'_>,
+    metadata: &Value,
+    settings: &Settings,
+) -> Vec<(&'static str, String)> {
+    let Traces { otlp_endpoint, sample_ratio } = &settings.traces;
     let levels = &["error", "warn", "info", "debug", "trace"];
     let level = reader.word("log-level", levels).map(str::to_owned);
     let format = reader.word("access-log", &["json", "text", "off"]).map(str::to_owned);
@@ -112,9 +118,10 @@ fn environment(reader: &mut Reader<'_>, metadata: &Value) -> Vec<(&'static str, 
         text.parse::<u16>().ok().filter(|count| (1..=256).contains(count))
     });
     let workers = workers.map(|count| count.to_string());
-    const URL: &str = "a URL such as http://collector.observability:4317";
-    let collector = reader.read("otlp-endpoint", URL, values::url);
+    let collector = reader.read("otlp-endpoint", values::URL, values::url);
+    let collector = collector.or_else(|| otlp_endpoint.clone());
     let ratio = reader.read("sample-ratio", "a number from 0.0 to 1.0, in quotes", values::ratio);
+    let ratio = ratio.or_else(|| sample_ratio.clone());
     let service = collector.as_ref().and_then(|_| service(metadata));
     let all = [
         ("OUTRIGGER_LOG__LEVEL", level),
@@ -127,10 +134,10 @@ fn environment(reader: &mut Reader<'_>, metadata: &Value) -> Vec<(&'static str, 
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// What the instances of a pod's app have in common: its own name differs from one to the next.
+/// What the instances of a pod's app have in common.
 fn service(metadata: &Value) -> Option<String> {
     let labels = at(metadata, "labels")?;
-    let said = ["app.kubernetes.io/name", "app"].map(|name| at(labels, name)?.as_str());
+    let said = APP_LABELS.map(|name| at(labels, name)?.as_str());
     said.into_iter().flatten().find(|text| !text.is_empty()).map(str::to_owned)
 }
 

@@ -60,6 +60,7 @@ pub struct Settings {
     pub trust_domain: TrustDomain,
     /// `host:port`, as a sidecar reaches it.
     pub control_plane: String,
+    pub traces: Traces,
     /// Native sidecars unless a pod says otherwise; false for clusters before 1.29.
     pub native_sidecars: bool,
 }
@@ -71,9 +72,36 @@ impl Settings {
             proxy_image: proxy_image(),
             trust_domain,
             control_plane: format!("{WEBHOOK_HOST}:15010"),
+            traces: Traces::default(),
             native_sidecars: true,
         }
     }
+}
+
+/// What sidecars do with traces unless their pod says otherwise; what is not said here either, the
+/// sidecar has a default for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// Where spans go.
+    pub otlp_endpoint: Option<String>,
+    /// Of the traces that nobody has decided on, 0.0 to 1.0.
+    pub sample_ratio: Option<String>,
+}
+
+/// Where spans go, as annotations say it too.
+///
+/// # Errors
+/// What would do.
+pub fn otlp_endpoint(text: &str) -> Result<String, String> {
+    values::url(text).ok_or_else(|| format!("expected {}", values::URL))
+}
+
+/// A share of traces, as annotations say it too.
+///
+/// # Errors
+/// What would do.
+pub fn sample_ratio(text: &str) -> Result<String, String> {
+    values::ratio(text).ok_or_else(|| "expected a number from 0.0 to 1.0".to_owned())
 }
 
 /// That of our own version.

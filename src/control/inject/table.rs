@@ -30,10 +30,15 @@ const TABLE: &[[&str; 4]] = &[
     [
         "otlp-endpoint",
         "a URL",
-        "none",
+        "as installed, else none",
         "where spans go, such as `http://collector.observability:4317`; their service is the pod's label `app.kubernetes.io/name` or `app`",
     ],
-    ["sample-ratio", "0.0 to 1.0", "`0.01`", "of the traces that nobody has decided on"],
+    [
+        "sample-ratio",
+        "0.0 to 1.0",
+        "as installed, else `0.01`",
+        "of the traces that nobody has decided on",
+    ],
     ["workers", "1 to 256", "by the CPU limit; 1 without", "data-plane threads"],
     [
         "cpu-request",

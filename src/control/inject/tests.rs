@@ -6,6 +6,7 @@ mod properties;
 mod refusals;
 mod reviews;
 mod served;
+mod traces;
 
 use serde_json::{Value, json};
 

@@ -66,6 +66,9 @@ pub(super) fn interfaces(text: &str) -> Option<String> {
     })
 }
 
+/// What [`url`] takes, for whoever wrote something else.
+pub(super) const URL: &str = "a URL such as http://collector.observability:4317";
+
 /// An address of the web: scheme, host and port, and a path if there is one.
 pub(super) fn url(text: &str) -> Option<String> {
     let uri = text.parse::<http::Uri>().ok()?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::crd;
-use super::inject::{INJECT, SIDECAR};
+use super::inject::{INJECT, SIDECAR, Traces};
 use super::replicas::LABELS;
 use crate::model::{CONTROL_PLANE_ACCOUNT, CONTROL_PLANE_NAMESPACE, Mtls, TrustDomain};
 
@@ -46,6 +46,8 @@ pub struct Settings {
     pub control_plane_image: String,
     /// What the injector writes into pods.
     pub proxy_image: String,
+    /// Of all pods that say nothing themselves.
+    pub traces: Traces,
     pub replicas: u32,
     /// Whether workloads take plaintext where no policy says otherwise.
     pub mtls: Mtls,
@@ -64,6 +66,7 @@ impl Default for Settings {
         Settings {
             control_plane_image: image(NAME),
             proxy_image: image(SIDECAR),
+            traces: Traces::default(),
             replicas: 2,
             mtls: Mtls::Permissive,
             trust_domain: TrustDomain::default(),

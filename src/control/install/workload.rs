@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::{MTLS, NAME, Settings, labels, metadata, selector, webhook};
+use super::{MTLS, NAME, Settings, Traces, labels, metadata, selector, webhook};
 
 /// Sidecars and operators, over TLS.
 const MESH: u16 = 15010;
@@ -106,7 +106,12 @@ fn container(settings: &Settings) -> Value {
 }
 
 fn arguments(settings: &Settings) -> Vec<String> {
-    vec![
+    let Traces { otlp_endpoint, sample_ratio } = &settings.traces;
+    let said = |flag: &str, value: &Option<String>| {
+        value.as_ref().map(|value| format!("--{flag}={value}"))
+    };
+    let traces = [said("otlp-endpoint", otlp_endpoint), said("trace-sample-ratio", sample_ratio)];
+    let mut all = vec![
         "control-plane".into(),
         "--kubernetes".into(),
         format!("--listen=[::]:{MESH}"),
@@ -117,7 +122,9 @@ fn arguments(settings: &Settings) -> Vec<String> {
         format!("--cert-lifetime={}", written(settings)),
         format!("--log-level={}", settings.log_level),
         "--log-format=json".into(),
-    ]
+    ];
+    all.extend(traces.into_iter().flatten());
+    all
 }
 
 /// In the largest unit that says it exactly, down to seconds.

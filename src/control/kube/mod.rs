@@ -49,6 +49,7 @@ pub use subjects::Subjects;
 pub use super::membership::{Bearer, Review, ReviewError};
 
 use super::catalog::Catalog;
+use super::inject::Traces;
 use tellers::{Namespaces, Pods, Services, Slices, Written, Zones};
 use watch::{Follower, Teller, Watchable};
 
@@ -72,6 +73,7 @@ pub struct Settings {
 pub struct Webhook {
     pub listen: SocketAddr,
     pub proxy_image: String,
+    pub traces: Traces,
 }
 
 /// Why there is no way to the cluster.

@@ -144,6 +144,9 @@ impl Teller<DynamicObject> for Written {
 /// Whom an access policy is about.
 fn scope(held: &Held) -> String {
     match &*held.resource {
+        Resource::AccessPolicy(policy) if !policy.rules.is_empty() => {
+            format!("{}, and lets nobody in", policy.scope())
+        }
         Resource::AccessPolicy(policy) => policy.scope(),
         other => other.metadata().name.clone(),
     }
@@ -191,7 +194,7 @@ mod tests {
         let of_shop = "namespace shop".to_owned();
         let strict = Some(Some((Mtls::Strict, of_shop.clone())));
         let good = Some(Some((Mtls::Permissive, of_shop)));
-        let faulty = || json!({"mtls": "permissive", "mode": "observe"});
+        let faulty = || json!({"mtls": "permissive", "jwt": []});
         let mut first = written("AccessPolicy");
         assert_eq!(told(&mut first, "a", faulty()), strict);
         assert_eq!(told(&mut first, "a", faulty()), strict, "the strict one is no good form");

@@ -2,19 +2,21 @@
 //!
 //! What a caller's sidecar says of a call counts: it knows what became of it, also where it reached
 //! nobody. What the called one says counts where the caller says nothing of any service that it is
-//! of: it has no sidecar, or one that reports elsewhere. Every request is in one edge, and a node's signals are those of the edges
-//! that lead to it.
+//! of: it has no sidecar, or one that reports to a replica that can't be asked. Every request is in
+//! one edge, and a node's signals are those of the edges that lead to it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::directory::{Directory, EXTERNAL, UNMESHED};
 use super::owners::{Key, Kind, OTHER};
+use super::part::Worth;
 use super::quantile::quantile_ms;
 use super::report::{Buckets, Spoken};
 use super::track::Sums;
 
 /// What was counted of one thing in a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub owner: Arc<str>,
     pub key: Key,
@@ -86,6 +88,7 @@ pub struct Graph {
     pub routes: Vec<Route>,
     /// What the numbers are about.
     pub seconds: f64,
+    pub worth: Worth,
 }
 
 /// Golden signals as people read them.
@@ -119,18 +122,18 @@ impl Measured {
 }
 
 /// Puts rows of one window together.
-pub fn graph(rows: &[Row], directory: &Directory, seconds: f64) -> Graph {
+pub fn graph(rows: &[&Row], directory: &Directory, seconds: f64) -> Graph {
     let edges = edges(rows, directory);
     let routes = routes(rows);
     let nodes = nodes(rows, &edges, &routes, directory);
     let mut edges: Vec<Edge> = edges.into_values().collect();
     edges.sort_by_key(|edge| std::cmp::Reverse(edge.sums.requests));
-    Graph { nodes, edges, routes, seconds }
+    Graph { nodes, edges, routes, seconds, worth: Worth::default() }
 }
 
 type Edges = BTreeMap<(Arc<str>, Arc<str>), Edge>;
 
-fn edges(rows: &[Row], directory: &Directory) -> Edges {
+fn edges(rows: &[&Row], directory: &Directory) -> Edges {
     let mut edges = Edges::new();
     let of_kind = |kind| rows.iter().filter(move |row| row.key.kind == kind);
     let told = Callers::of(of_kind(Kind::Flow).map(|row| (&*row.owner, &*row.key.to)));
@@ -144,7 +147,7 @@ fn edges(rows: &[Row], directory: &Directory) -> Edges {
     }
     let received = received(rows);
     for row in of_kind(Kind::Caller) {
-        if told.told(&row.key, &row.owner, directory) {
+        if told.told(&row.key.from, &row.key.to, &row.owner, directory) {
             continue;
         }
         let is_proved = !row.key.from.is_empty() && &*row.key.from != OTHER;
@@ -176,9 +179,9 @@ impl<'a> Callers<'a> {
 
     /// Whether the caller told already what the called one tells. It may have meant another service
     /// than the one by which the called one goes: a canary's, or one without an address.
-    pub fn told(&self, key: &Key, called: &str, directory: &Directory) -> bool {
-        let has = |service: &str| self.0.contains(&(&*key.from, service));
-        has(&key.to) || directory.kin(&key.to, called).any(|service| has(service))
+    pub fn told(&self, from: &str, to: &str, called: &str, directory: &Directory) -> bool {
+        let has = |service: &str| self.0.contains(&(from, service));
+        has(to) || directory.kin(to, called).any(|service| has(service))
     }
 }
 
@@ -188,15 +191,15 @@ fn edge<'a>(edges: &'a mut Edges, from: &Arc<str>, to: &Arc<str>) -> &'a mut Edg
 }
 
 /// How long it took as the called see it, by name.
-fn received(rows: &[Row]) -> HashMap<&str, Buckets> {
-    let mut received: HashMap<&str, Sums> = HashMap::new();
+fn received<'a>(rows: &[&'a Row]) -> HashMap<&'a str, Buckets> {
+    let mut received: HashMap<&'a str, Sums> = HashMap::new();
     for row in rows.iter().filter(|row| row.key.kind == Kind::Received) {
         received.entry(&row.key.to).or_default().add(&row.sums);
     }
     received.into_iter().map(|(name, sums)| (name, sums.buckets)).collect()
 }
 
-fn routes(rows: &[Row]) -> Vec<Route> {
+fn routes(rows: &[&Row]) -> Vec<Route> {
     let mut routes: HashMap<(&str, &str, &str), Route> = HashMap::new();
     for row in rows.iter().filter(|row| row.key.kind == Kind::Flow) {
         let Key { from, to, route, .. } = &row.key;
@@ -219,7 +222,7 @@ fn routes(rows: &[Row]) -> Vec<Route> {
     routes
 }
 
-fn nodes(rows: &[Row], edges: &Edges, routes: &[Route], directory: &Directory) -> Vec<Node> {
+fn nodes(rows: &[&Row], edges: &Edges, routes: &[Route], directory: &Directory) -> Vec<Node> {
     let mut nodes: BTreeMap<Arc<str>, Node> = BTreeMap::new();
     for (name, entry) in &directory.services {
         let kind = if entry.is_outside { "external" } else { "service" };

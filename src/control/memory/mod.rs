@@ -3,8 +3,9 @@
 //! A synchronous core that is given `now`; bounded in bytes, whoever reports. What is said is counted
 //! under the identity of the certificate that it came with and no other: a sidecar that lies, lies
 //! about itself. Who reports is named by the `directory`; `owners` counts, `spans` keeps requests,
-//! `states` how endpoints are found; `observer` and `traces` answer. Sessions write, the API and the
-//! admin port read, on copies. Each replica of the control plane knows what is reported to it.
+//! `states` how endpoints are found. Sessions write, the API and the admin port read, on copies. Each
+//! replica of the control plane knows what is reported to it: `recall` gives its `part` of what is
+//! asked, `observer`, `graph` and `traces` answer from all parts together.
 
 mod chart;
 mod directory;
@@ -12,7 +13,9 @@ mod found;
 mod graph;
 mod observer;
 mod owners;
+pub mod part;
 mod quantile;
+mod recall;
 pub mod report;
 mod source;
 mod spans;
@@ -31,17 +34,20 @@ use arc_swap::ArcSwap;
 pub use chart::Point;
 pub use directory::{Directory, Endpoint};
 pub use found::Found;
-pub use graph::{Edge, Graph, Measured, Node, Route};
+pub use graph::{Edge, Graph, Measured, Node, Route, Row};
 pub use observer::{Failure, Observer, Service};
 pub use quantile::quantile_ms;
 pub use source::{Source, Turn};
+pub use spans::Seen;
 pub use states::Told;
-pub use traces::{Filter, Summary, Trace, TraceSpan, trace_id};
+pub use traces::{Beginning, Filter, Summary, Trace, TraceSpan, trace_id};
 pub use track::Sums;
 
 use super::catalog::Catalog;
 use super::desk::unix_ms;
 use crate::telemetry::metrics::{Desc, Registry};
+pub use owners::{Key, Kind};
+
 use owners::Owners;
 use spans::Spans;
 use states::States;

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::Reason;
 use crate::telemetry::metrics::BOUNDS;
+use crate::telemetry::span::has_failed;
 
 /// Requests by bucket of [`BOUNDS`], and beyond the last.
 pub type Buckets = [u64; BOUNDS.len() + 1];
@@ -193,11 +195,12 @@ impl Kept {
 pub const ALLOCATION: usize = 16;
 
 /// Whether a request failed that ended so: by the server's fault, or because a proxy said why. A
-/// caller that left is nobody's failure; an app that asks to be spared fails nobody yet.
+/// caller that left is nobody's failure, nor is a pooled connection that nobody used; an app that
+/// asks to be spared fails nobody yet. A reason that is not known here is a newer sidecar's.
 pub fn failed(status: u16, grpc: Option<u8>, reason: &str) -> bool {
-    let by_grpc = grpc.is_some_and(|code| matches!(code, 2 | 4 | 12..=15));
-    let by_proxy = !reason.is_empty() && reason != "client-closed";
-    status >= 500 && reason != "client-closed" || by_grpc || by_proxy
+    let known = Reason::parse(reason.as_bytes());
+    let is_news = known.is_none() && !reason.is_empty();
+    is_news || has_failed(status, grpc, known)
 }
 
 #[cfg(test)]
@@ -219,6 +222,9 @@ mod tests {
             ((200, Some(5), ""), false),
             ((0, None, ""), false),
             ((0, None, "upstream-reset"), true),
+            ((0, None, "idle-timeout"), false),
+            ((504, None, "idle-timeout"), true),
+            ((0, None, "one-to-come"), true),
         ];
         for ((status, grpc, reason), expected) in rows {
             assert_eq!(failed(status, grpc, reason), expected, "{status} {grpc:?} {reason}");

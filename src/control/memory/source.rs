@@ -137,7 +137,8 @@ impl Turn<'_> {
                 }
             });
         }
-        state.states.take(source.session, &source.owner, &source.workload, endpoints);
+        let who = (&source.owner, &source.workload);
+        state.states.take(source.session, who, endpoints, now_ms);
         for kept in spans {
             let Some(kept) = timely(kept, now_us, now_ms) else {
                 state.spans.refuse();

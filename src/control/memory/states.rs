@@ -10,9 +10,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::part::{self, Endpoints};
 use super::report::{ALLOCATION, State, Unready};
-
-type Endpoints = Box<[(SocketAddr, State)]>;
 
 #[derive(Debug)]
 struct Teller {
@@ -20,6 +19,8 @@ struct Teller {
     owner: Arc<str>,
     workload: Arc<str>,
     services: HashMap<Arc<str>, Endpoints>,
+    /// When it said anything last, in milliseconds since 1970.
+    at_ms: i64,
     bytes: usize,
 }
 
@@ -58,14 +59,23 @@ impl States {
     }
 
     /// Takes what a session says over what it said before.
-    pub fn take(&mut self, session: u64, owner: &Arc<str>, workload: &Arc<str>, all: Vec<Unready>) {
+    pub fn take(
+        &mut self,
+        session: u64,
+        (owner, workload): (&Arc<str>, &Arc<str>),
+        all: Vec<Unready>,
+        now_ms: i64,
+    ) {
+        if let Some(of) = self.tellers.get_mut(&session).filter(|_| !all.is_empty()) {
+            of.at_ms = now_ms;
+        }
         for Unready { service, mut endpoints, is_used } in all {
             // Who says two things of one endpoint says the worse.
             endpoints.sort_unstable_by_key(|&(address, state)| (address, Reverse(state)));
             endpoints.dedup_by_key(|(address, _)| *address);
             self.change(session, &service, None);
             if is_used {
-                self.enter(session, owner, workload);
+                self.enter(session, owner, workload, now_ms);
                 self.change(session, &service, Some(endpoints.into()));
             }
         }
@@ -75,7 +85,7 @@ impl States {
         }
     }
 
-    fn enter(&mut self, session: u64, owner: &Arc<str>, workload: &Arc<str>) {
+    fn enter(&mut self, session: u64, owner: &Arc<str>, workload: &Arc<str>, at_ms: i64) {
         if self.tellers.contains_key(&session) {
             return;
         }
@@ -84,7 +94,7 @@ impl States {
         *self.owners.entry(Arc::clone(&owner)).or_default() += bytes;
         self.bytes += bytes;
         let services = HashMap::new();
-        self.tellers.insert(session, Teller { owner, workload, services, bytes });
+        self.tellers.insert(session, Teller { owner, workload, services, at_ms, bytes });
     }
 
     /// Puts something in the place of what a session said of a service, or nothing.
@@ -144,44 +154,55 @@ impl States {
         }
     }
 
-    /// What is said of services that `wanted` holds for.
-    pub fn told(&self, wanted: impl Fn(&str) -> bool) -> Vec<Told> {
-        let mut all = Vec::new();
-        for of in self.tellers.values() {
-            let services = of.services.iter().filter(|(service, _)| wanted(service));
-            all.extend(services.map(|(service, endpoints)| Told {
-                by: Arc::clone(&of.workload),
-                service: Arc::clone(service),
-                unready: endpoints.to_vec(),
-            }));
-        }
-        all
-    }
-
-    /// How more than half of those who use a service find each of its endpoints, where that is not
-    /// ready: who is half-open is not found ejected, and who is ejected not half-open either.
-    pub fn prevailing(&self) -> HashMap<(Arc<str>, SocketAddr), State> {
-        let mut users: HashMap<&Arc<str>, usize> = HashMap::new();
-        let mut said: HashMap<(&Arc<str>, SocketAddr), [usize; 2]> = HashMap::new();
-        for (service, endpoints) in self.tellers.values().flat_map(|of| &of.services) {
-            *users.entry(service).or_default() += 1;
-            for &(address, state) in endpoints {
-                let [half_open, ejected] = said.entry((service, address)).or_default();
-                *ejected += usize::from(state == State::Ejected);
-                *half_open += usize::from(state >= State::HalfOpen);
-            }
-        }
-        let prevails = |((service, address), [half_open, ejected]): (_, [usize; 2])| {
-            let users = users.get(service).copied().unwrap_or_default();
-            let state = match () {
-                () if 2 * ejected > users => State::Ejected,
-                () if 2 * half_open > users => State::HalfOpen,
-                () => return None,
-            };
-            Some(((Arc::clone(service), address), state))
+    /// Who says what; in no order.
+    pub fn tellers(&self) -> Vec<part::Teller> {
+        let teller = |of: &Teller| part::Teller {
+            owner: Arc::clone(&of.owner),
+            workload: Arc::clone(&of.workload),
+            at_ms: of.at_ms,
+            services: of.services.iter().map(|(s, all)| (Arc::clone(s), Arc::clone(all))).collect(),
         };
-        said.into_iter().filter_map(prevails).collect()
+        self.tellers.values().map(teller).collect()
     }
+}
+
+/// What is said of services that `wanted` holds for.
+pub fn told(tellers: &[&part::Teller], wanted: impl Fn(&str) -> bool) -> Vec<Told> {
+    let mut all = Vec::new();
+    for of in tellers {
+        let services = of.services.iter().filter(|(service, _)| wanted(service));
+        all.extend(services.map(|(service, endpoints)| Told {
+            by: Arc::clone(&of.workload),
+            service: Arc::clone(service),
+            unready: endpoints.to_vec(),
+        }));
+    }
+    all
+}
+
+/// How more than half of those who use a service find each of its endpoints, where that is not
+/// ready: who is half-open is not found ejected, and who is ejected not half-open either.
+pub fn prevailing(tellers: &[&part::Teller]) -> HashMap<(Arc<str>, SocketAddr), State> {
+    let mut users: HashMap<&Arc<str>, usize> = HashMap::new();
+    let mut said: HashMap<(&Arc<str>, SocketAddr), [usize; 2]> = HashMap::new();
+    for (service, endpoints) in tellers.iter().flat_map(|of| &of.services) {
+        *users.entry(service).or_default() += 1;
+        for &(address, state) in endpoints.iter() {
+            let [half_open, ejected] = said.entry((service, address)).or_default();
+            *ejected += usize::from(state == State::Ejected);
+            *half_open += usize::from(state >= State::HalfOpen);
+        }
+    }
+    let prevails = |((service, address), [half_open, ejected]): (_, [usize; 2])| {
+        let users = users.get(service).copied().unwrap_or_default();
+        let state = match () {
+            () if 2 * ejected > users => State::Ejected,
+            () if 2 * half_open > users => State::HalfOpen,
+            () => return None,
+        };
+        Some(((Arc::clone(service), address), state))
+    };
+    said.into_iter().filter_map(prevails).collect()
 }
 
 fn size(service: &str, endpoints: &[(SocketAddr, State)]) -> usize {
@@ -211,24 +232,38 @@ mod tests {
     }
 
     fn of(states: &States, port: u16) -> Option<State> {
-        states.prevailing().get(&("s".into(), ([10, 0, 0, 1], port).into())).copied()
+        let tellers = states.tellers();
+        let tellers: Vec<&part::Teller> = tellers.iter().collect();
+        prevailing(&tellers).get(&("s".into(), ([10, 0, 0, 1], port).into())).copied()
+    }
+
+    fn services(states: &States) -> usize {
+        states.tellers().iter().map(|of| of.services.len()).sum()
     }
 
     #[test]
     fn the_newest_counts_and_goes_with_its_session() {
         let mut states = States::new(1 << 20);
         let who: Arc<str> = "w.a".into();
-        states.take(1, &who, &who, vec![unready("s", &[(1, State::Ejected)]), unready("t", &[])]);
+        states.take(
+            1,
+            (&who, &who),
+            vec![unready("s", &[(1, State::Ejected)]), unready("t", &[])],
+            1,
+        );
         assert_eq!(of(&states, 1), Some(State::Ejected));
-        assert_eq!(states.told(|service| service == "s").len(), 1);
-        states.take(1, &who, &who, vec![unready("s", &[])]);
-        assert_eq!((of(&states, 1), states.told(|_| true).len()), (None, 2));
+        assert_eq!(
+            told(&states.tellers().iter().collect::<Vec<_>>(), |service| service == "s").len(),
+            1
+        );
+        states.take(1, (&who, &who), vec![unready("s", &[])], 1);
+        assert_eq!((of(&states, 1), services(&states)), (None, 2));
         let left = |service: &str| Unready { is_used: false, ..unready(service, &[]) };
-        states.take(1, &who, &who, vec![left("t"), left("never-used")]);
-        assert_eq!(states.told(|_| true).len(), 1);
-        states.take(1, &who, &who, vec![left("s")]);
+        states.take(1, (&who, &who), vec![left("t"), left("never-used")], 1);
+        assert_eq!(services(&states), 1);
+        states.take(1, (&who, &who), vec![left("s")], 1);
         assert_eq!((states.bytes(), states.owners.len(), states.tellers.len()), (0, 0, 0));
-        states.take(1, &who, &who, vec![unready("s", &[])]);
+        states.take(1, (&who, &who), vec![unready("s", &[])], 1);
         states.forget(1);
         assert_eq!((states.bytes(), states.owners.len()), (0, 0));
     }
@@ -243,11 +278,11 @@ mod tests {
             &[(1, State::Connecting), (3, State::Connecting)],
         ];
         for (session, said) in (1..).zip(said) {
-            states.take(session, &who, &who, vec![unready("s", said), unready("t", said)]);
+            states.take(session, (&who, &who), vec![unready("s", said), unready("t", said)], 1);
         }
         let all = [1, 2, 3].map(|port| of(&states, port));
         assert_eq!(all, [Some(State::Ejected), Some(State::HalfOpen), None]);
-        states.take(4, &who, &who, vec![unready("s", &[(3, State::Ejected); 9])]);
+        states.take(4, (&who, &who), vec![unready("s", &[(3, State::Ejected); 9])], 1);
         assert_eq!(of(&states, 3), None, "however often one says it");
         assert_eq!([1, 2].map(|port| of(&states, port)), [None, None], "two of four are no more");
     }
@@ -256,10 +291,10 @@ mod tests {
     fn a_flood_takes_nothing_from_others() {
         let mut states = States::new(20_000);
         let honest: Arc<str> = "honest".into();
-        states.take(0, &honest, &honest, vec![unready("s", &[(1, State::Ejected)])]);
+        states.take(0, (&honest, &honest), vec![unready("s", &[(1, State::Ejected)])], 1);
         for session in 1..1000 {
             let many = (0..20).map(|n| unready(&format!("s-{n}"), &[(1, State::Ejected)]));
-            states.take(session, &"flood".into(), &"w".into(), many.collect());
+            states.take(session, (&"flood".into(), &"w".into()), many.collect(), 1);
             assert!(states.bytes() <= 20_000);
         }
         assert!(states.left_out() > 900);

@@ -2,6 +2,7 @@
 //! included.
 
 mod hostile;
+mod merged;
 mod scale;
 mod told;
 
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use super::report::{Latencies, Outcome, Report, Requests, Spoken};
 use super::*;
 use crate::control::catalog::{StoredResource, resource_name};
-use crate::control::sessions::Sessions;
+use crate::control::plaintext::Plaintext;
 use crate::control::store::{Key as StoreKey, Record, Shelf};
 use crate::model::{SpiffeId, TrustDomain};
 use crate::resources::{Origin, manifest, parse_documents};
@@ -55,11 +56,15 @@ struct Mesh {
     observer: Observer,
 }
 
+fn observer(memory: Arc<Memory>, catalog: Arc<Catalog>) -> Observer {
+    let plaintext = Arc::new(Plaintext::new(at(0)));
+    Observer { memory, catalog, sessions: Arc::default(), plaintext, others: None }
+}
+
 impl Mesh {
     fn new(budget: usize, documents: &[String]) -> Self {
         let memory = Arc::new(Memory::new(budget, "one", at(0)));
-        let catalog = Arc::new(catalog(documents));
-        Self { observer: Observer { memory, catalog, sessions: Arc::new(Sessions::default()) } }
+        Self { observer: observer(memory, Arc::new(catalog(documents))) }
     }
 
     /// A session of a workload, under the account that its name begins with.
@@ -199,11 +204,10 @@ fn a_workload_that_drains_still_counts_as_what_it_was() {
     let mut web = mesh.enter("web-0");
     mesh.take(&mut web, counts(vec![called("api.shop:80", "", false, 1)]), 10);
     let gone = Mesh {
-        observer: Observer {
-            memory: Arc::clone(&mesh.observer.memory),
-            catalog: Arc::new(catalog(&[service("web", 0), service("api", 1)])),
-            sessions: Arc::default(),
-        },
+        observer: observer(
+            Arc::clone(&mesh.observer.memory),
+            Arc::new(catalog(&[service("web", 0), service("api", 1)])),
+        ),
     };
     gone.observer.memory.directory.store(Arc::new(Directory::of(&gone.observer.catalog)));
     gone.take(&mut web, counts(vec![called("api.shop:80", "", false, 2)]), 15);

@@ -13,13 +13,22 @@ use super::spans::Seen;
 const PARTS: usize = 500;
 
 /// Which traces.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// `name.namespace`; it called or was called.
     pub service: Option<String>,
     pub failed: bool,
     pub slower_than_us: u64,
     pub limit: usize,
+}
+
+/// That something was kept of a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    pub id: u128,
+    pub started_us: i64,
+    /// Whose report it is.
+    pub owner: Arc<str>,
 }
 
 /// A trace at a glance.
@@ -63,8 +72,41 @@ pub fn trace_id(text: &str) -> Option<u128> {
     legal.then(|| u128::from_str_radix(text, 16).ok()).flatten()
 }
 
+/// Those that a filter lets through as far as one replica knows them; in no order.
+pub fn beginnings(all: &[Arc<Seen>], filter: &Filter) -> Vec<Beginning> {
+    let found = found(all, filter).into_iter();
+    let beginning = |(owner, of): (Arc<str>, Summary)| Beginning {
+        id: of.id,
+        started_us: of.started_us,
+        owner,
+    };
+    newest(found.map(beginning).collect(), filter.limit)
+}
+
+/// Of traces that several may have begun to tell of, the newest of everybody; in no order.
+pub fn newest(all: Vec<Beginning>, limit: usize) -> Vec<Beginning> {
+    let mut earliest: HashMap<u128, Beginning> = HashMap::new();
+    for of in all {
+        match earliest.get_mut(&of.id) {
+            Some(known) if known.started_us <= of.started_us => {}
+            Some(known) => *known = of,
+            None => drop(earliest.insert(of.id, of)),
+        }
+    }
+    let mut all: Vec<Beginning> = earliest.into_values().collect();
+    all.sort_by_key(|of| std::cmp::Reverse((of.started_us, of.id)));
+    in_turns(all.into_iter().map(|of| (Arc::clone(&of.owner), of)).collect(), limit)
+}
+
 /// Those that a filter lets through, newest first.
 pub fn summaries(all: &[Arc<Seen>], filter: &Filter) -> Vec<Summary> {
+    let mut found = in_turns(found(all, filter), filter.limit);
+    found.sort_by_key(|of| std::cmp::Reverse((of.started_us, of.id)));
+    found
+}
+
+/// And whose report each is; newest first.
+fn found(all: &[Arc<Seen>], filter: &Filter) -> Vec<(Arc<str>, Summary)> {
     let mut traces: HashMap<u128, Vec<&Arc<Seen>>> = HashMap::new();
     for seen in all {
         traces.entry(seen.kept.trace_id).or_default().push(seen);
@@ -79,8 +121,6 @@ pub fn summaries(all: &[Arc<Seen>], filter: &Filter) -> Vec<Summary> {
         .filter(|(_, of)| (of.failed || !filter.failed) && of.duration_us >= filter.slower_than_us)
         .collect();
     found.sort_by_key(|(_, of)| std::cmp::Reverse((of.started_us, of.id)));
-    let mut found = in_turns(found, filter.limit);
-    found.sort_by_key(|of| std::cmp::Reverse((of.started_us, of.id)));
     found
 }
 

@@ -107,8 +107,11 @@ fn names_are_few() {
         let (route, service) = (route.map(Into::into), service.map(Into::into));
         assert_eq!(name(&Span { method, route, service, ..example() }), expected);
     }
-    let tcp = Span { method: None, route: None, ..example() };
+    let tcp = Span { method: None, protocol: "tcp", route: None, ..example() };
     assert_eq!(name(&tcp), "tcp api.default:80");
+    let unread = Span { method: None, path: None, route: None, ..example() };
+    assert_eq!(name(&unread), "HTTP api.default:80");
+    assert!(shown(&unread).starts_with("http.request.method=_OTHER\n"), "{}", shown(&unread));
 }
 
 #[test]

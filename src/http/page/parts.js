@@ -39,6 +39,10 @@ export function lock(tls) {
 /** What something is, in a coloured word. */
 export const badge = (level, words) => h("span", { class: `badge ${level}` }, mark(level, ""), words);
 
+/** Why a sidecar answered or closed by itself: the word, which leads to what it means and what to do. */
+export const because = (reason) =>
+  h("strong", { class: "bad" }, h("a", { href: `/reasons/${encodeURIComponent(reason)}` }, reason));
+
 export const panel = (title, ...children) =>
   h("section", { class: "panel", "data-key": title }, title && h("h2", null, title), children);
 

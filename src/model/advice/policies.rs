@@ -86,12 +86,14 @@ pub const FAULT_INJECTED: Advice = Advice {
 };
 
 pub const DENIED: Advice = Advice {
-    happened: "The caller proved who it is, and may not do this.",
-    look: "The access log has the caller's identity as `peer`; `outrigger proxy policies` at the \
-           called workload shows what holds for its callers, and which resource says so.",
-    change: "Allow that identity by an AccessPolicy, or move the caller to the account that may. \
+    happened: "A rule or the default of an AccessPolicy keeps the caller out, or it is of another \
+               trust domain.",
+    look: "The access log has the caller's identity as `peer`; `outrigger explain --port 8080 --peer \
+           ID` at the called workload names the policy and the rule, `outrigger proxy policies` all \
+           that holds for its callers.",
+    change: "Allow what that identity does by a rule, or move the caller to the account that may. \
              Callers of other trust domains are never let in.",
-    settings: &["AccessPolicy", "trustDomain"],
+    settings: &["AccessPolicy", "rules", "default", "mode", "trustDomain"],
     metrics: &["outrigger_access_decisions_total"],
 };
 

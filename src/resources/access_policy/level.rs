@@ -5,7 +5,7 @@
 //! The order in which policies come, and their age, mean nothing.
 
 use super::AccessPolicy;
-use crate::model::Mtls;
+use crate::model::{Action, Audit, Mode, Mtls};
 
 /// How near a policy is to the workload, from afar to near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,27 @@ impl AccessPolicy {
     /// Whether it is about a port of the app, given that it is about the workload.
     pub fn is_about(&self, port: u16) -> bool {
         self.ports.is_empty() || self.ports.binary_search(&port).is_ok()
+    }
+}
+
+/// What holds at a port, of what only the nearest policy says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rulings<'a> {
+    pub mtls: Ruling<'a, Mtls>,
+    pub mode: Ruling<'a, Mode>,
+    /// `None`: as the rules have it.
+    pub default: Ruling<'a, Option<Action>>,
+    pub audit: Ruling<'a, Audit>,
+}
+
+/// What `policies` come to, which are all about one port of one workload.
+pub fn rulings<'a>(policies: impl IntoIterator<Item = &'a AccessPolicy> + Clone) -> Rulings<'a> {
+    let all = || policies.clone().into_iter();
+    Rulings {
+        mtls: nearest(all(), |policy| policy.mtls),
+        mode: nearest(all(), |policy| policy.mode),
+        default: nearest(all(), |policy| policy.default.map(Some)),
+        audit: nearest(all(), |policy| policy.audit),
     }
 }
 

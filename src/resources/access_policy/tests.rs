@@ -27,10 +27,135 @@ fn everything_is_read_and_printed_back() {
     let full = policy("name: api", spec);
     assert_eq!(full.selector, [("app".to_owned(), "api".to_owned())].into());
     assert_eq!((&full.ports[..], full.mtls), (&[8080, 9090][..], Some(Mtls::Permissive)));
-    for policy in [full, policy("name: a", "{}"), policy("name: b", "{mtls: strict}")] {
+    let rules = policy("name: c", EVERYTHING);
+    let words = (rules.mode, rules.default, rules.audit, rules.rules.len());
+    assert_eq!(words, (Some(Mode::Observe), Some(Action::Deny), Some(Audit::All), 2));
+    for policy in [full, policy("name: a", "{}"), policy("name: b", "{mtls: strict}"), rules] {
         let written = manifest::of(&Resource::AccessPolicy(policy.clone().into())).to_string();
         let again = parse_documents(&written, &Origin::file("again"), "other").expect(&written);
         assert_eq!(again, [Resource::AccessPolicy(policy.into())]);
+    }
+}
+
+const EVERYTHING: &str = "
+  mode: observe
+  default: deny
+  audit: all
+  rules:
+    - action: allow
+      from:
+        - identities: ['*', 'spiffe://cluster.local/ns/shop/sa/web']
+          namespaces: [shop]
+          ipBlocks: [10.0.0.0/8, 'fd00::/8', 192.168.0.1]
+          claims: {roles: [admin, ops], sub: ann}
+          apiKeys: [partner]
+        - {identities: [], namespaces: [far]}
+      to:
+        - methods: [GET, PURGE]
+          paths: [/, '/*', '/api/*', '/users/{id}', '/a%2Fb;c/']
+          hosts: [api.example, '*.shop.example']
+          headers: {x-env: prod, x-v: ['1.*', '*-beta', '*']}
+    - {action: deny}
+";
+
+/// Each is refused in one sentence that names the field, and says what to write.
+#[test]
+fn rules_that_can_not_be_kept_are_refused_with_their_cure() {
+    let long = vec!["a"; 101].join(", ");
+    let rows = [
+        ("rules: []", "spec.rules: names no rule; leave out `rules`, or write `default: deny`"),
+        ("rules: {action: deny}", "spec.rules: expected a list"),
+        ("rules: [{}]", "spec.rules[0]: missing field `action`"),
+        ("rules:", "spec.rules: has no value: give it one, or leave the whole field out"),
+        ("rules: [{action: allow, from: }]", "spec.rules[0].from: has no value"),
+        ("rules: [{action: deny, to: [{methods: [GET], paths: }]}]", "paths: has no value"),
+        ("selector: , mtls: strict", "spec.selector: has no value"),
+        ("rules: [{action: block}]", "spec.rules[0].action: expected one of allow, deny"),
+        ("rules: [{action: deny, froms: []}]", "did you mean `from`?"),
+        ("rules: [{action: deny, from: []}]", "spec.rules[0].from: names nobody; leave out `from`"),
+        ("rules: [{action: allow, from: [{}]}]", "spec.rules[0].from[0]: says nothing of a caller"),
+        (
+            "rules: [{action: allow, from: [{identities: []}]}]",
+            "spec.rules[0].from[0]: says nothing of a caller",
+        ),
+        ("rules: [{action: allow, to: []}]", "spec.rules[0].to: names nothing; leave out `to`"),
+        (
+            "rules: [{action: allow, to: [{paths: []}]}]",
+            "spec.rules[0].to[0]: says nothing of a re",
+        ),
+        ("rules: [{action: allow, from: [{identities: [web]}]}]", "expected a SPIFFE id such as"),
+        (
+            "rules: [{action: allow, from: [{identities: ['spiffe://a/ns/b/sa/*']}]}]",
+            "spec.rules[0].from[0].identities[0]: expected a SPIFFE id",
+        ),
+        ("rules: [{action: allow, from: [{namespaces: ['*']}]}]", "expected a name of at most 63"),
+        ("rules: [{action: allow, from: [{ipBlocks: [10.0.0.0/33]}]}]", "expected a block of addr"),
+        ("rules: [{action: allow, from: [{ipBlocks: [10.0.0.1/8]}]}]", "write 10.0.0.0/8"),
+        ("rules: [{action: allow, from: [{ipBlocks: ['::ffff:10.0.0.0/104']}]}]", "10.0.0.0/8"),
+        ("rules: [{action: allow, from: [{claims: [a]}]}]", "expected a map"),
+        ("rules: [{action: allow, from: [{claims: {a: []}}]}]", "claims.a: names no value"),
+        ("rules: [{action: allow, from: [{claims: {a: 1}}]}]", "put it in quotes"),
+        ("rules: [{action: allow, to: [{methods: [get]}]}]", "expected a method such as GET"),
+        ("rules: [{action: allow, to: [{paths: [api]}]}]", "it must begin with `/`"),
+        ("rules: [{action: allow, to: [{paths: ['/a//b']}]}]", "it must not have `//`"),
+        ("rules: [{action: allow, to: [{paths: [/a/../b]}]}]", "the segment `..`"),
+        ("rules: [{action: allow, to: [{paths: ['/a*']}]}]", "write /api/*"),
+        ("rules: [{action: allow, to: [{paths: ['/*/a']}]}]", "at the end: write /api/*"),
+        ("rules: [{action: allow, to: [{paths: ['/{}']}]}]", "write /users/{id}"),
+        ("rules: [{action: allow, to: [{paths: ['/a{id}']}]}]", "write /users/{id}"),
+        ("rules: [{action: allow, to: [{paths: ['/%61']}]}]", "write a in place of %61"),
+        ("rules: [{action: allow, to: [{paths: ['/%2f']}]}]", "write %2F in place of %2f"),
+        ("rules: [{action: allow, to: [{paths: ['/%']}]}]", "two hexadecimal digits"),
+        ("rules: [{action: allow, to: [{paths: ['/a?b=c']}]}]", "the query, which rules don't see"),
+        ("rules: [{action: allow, to: [{paths: ['/é']}]}]", "write it percent-encoded"),
+        ("rules: [{action: allow, to: [{hosts: [API.example]}]}]", "in lower case, without port"),
+        ("rules: [{action: allow, to: [{hosts: ['a:80']}]}]", "in lower case, without port"),
+        ("rules: [{action: allow, to: [{hosts: ['*']}]}]", "in lower case, without port"),
+        ("rules: [{action: allow, to: [{headers: {host: a}}]}]", "hosts are matched by `hosts`"),
+        ("rules: [{action: allow, to: [{headers: {x-outrigger-peer: a}}]}]", "write `identities`"),
+        ("rules: [{action: allow, to: [{headers: {connection: a}}]}]", "is not passed on"),
+        ("rules: [{action: allow, to: [{headers: {'a b': a}}]}]", "not the name of a header"),
+        ("rules: [{action: allow, to: [{headers: {x: 'a*b'}}]}]", "a star only at one end"),
+        ("rules: [{action: allow, to: [{headers: {x: ''}}]}]", "expected a header's value"),
+        (&format!("rules: [{{action: allow, to: [{{methods: [{long}]}}]}}]"), "100 is the most"),
+    ];
+    for (spec, part) in rows {
+        let faults = read("name: api", &format!("{{{spec}}}")).expect_err(spec);
+        assert!(faults.len() == 1 && faults[0].contains(part), "{spec}: {faults:?}");
+    }
+    let many = "{action: deny}, ".repeat(1_001);
+    let faults = read("name: api", &format!("{{rules: [{many}]}}")).expect_err("too many");
+    assert!(faults[0].contains("has 1001 rules; 1000 is the most"), "{faults:?}");
+}
+
+#[test]
+fn rules_that_ask_for_tokens_are_named() {
+    let token = "{rules: [{action: allow}, {action: allow, from: [{claims: {a: b}}]}, \
+                 {action: deny, from: [{apiKeys: [c]}]}]}";
+    let said: Vec<String> = policy("name: a", token).unread_rules().collect();
+    assert_eq!(said.len(), 2);
+    assert!(said[0].starts_with("rules[1] asks for a token") && said[0].ends_with("allows nobody"));
+    assert!(said[1].starts_with("rules[2]") && said[1].contains("denies everybody"), "{said:?}");
+    assert_eq!(policy("name: b", EVERYTHING).unread_rules().count(), 1);
+}
+
+#[test]
+fn what_may_have_kept_somebody_out_keeps_out_all_until_it_can_be_read() {
+    let rows = [
+        ("{mtls: permissive, selector: {}}", 0),
+        ("{ports: [0]}", 0),
+        ("{audit: some}", 0),
+        ("{rules: [{action: denied}]}", 1),
+        ("{jwt: []}", 1),
+        ("{default: dny}", 1),
+        ("{newer: 1}", 1),
+        ("[]", 1),
+    ];
+    for (spec, rules) in rows {
+        let counts = in_place_of(spec);
+        let denies = counts.rules.iter().filter(|rule| rule.action == Action::Deny).count();
+        assert_eq!((counts.rules.len(), denies), (rules, rules), "{spec}");
+        assert_eq!((counts.mtls, counts.mode), (Some(Mtls::Strict), Some(Mode::Enforce)), "{spec}");
     }
 }
 
@@ -48,10 +173,9 @@ fn what_can_not_be_kept_is_refused_with_its_cure() {
         ("{ports: [80, http]}", "spec.ports[1]: expected"),
         ("{ports: [80, 80]}", "spec.ports[1]: 80 is taken by item 0"),
         ("{ports: 80}", "spec.ports: expected a list"),
-        ("{mode: observe}", "spec.mode: is not supported by this version"),
-        ("{default: allow}", "spec.default: is not supported by this version"),
-        ("{audit: all}", "spec.audit: is not supported by this version"),
-        ("{rules: [{action: deny}]}", "spec.rules: is not supported by this version"),
+        ("{mode: obsrve}", "did you mean `observe`?"),
+        ("{default: allowed}", "did you mean `allow`?"),
+        ("{audit: some}", "spec.audit: expected one of none, denied, all"),
         ("{jwt: []}", "spec.jwt: is not supported by this version"),
         ("{apiKeys: {header: x}}", "spec.apiKeys: is not supported by this version"),
         ("{mtsl: strict}", "unknown field `mtsl`; did you mean `mtls`?"),

@@ -1,12 +1,13 @@
 //! What counts in place of a policy that can't be read.
 //!
 //! Whoever wrote it asked something of callers, and nobody can tell what: a doubt is a refusal. So
-//! it counts as `mtls: strict`, for whom it is about as far as that can be read; what of that can't
-//! be read makes it about more, never about less. Called where a policy lies that nobody judged at
+//! it counts as `mtls: strict`, and if it may have kept out anybody by a rule, a token or its default
+//! it keeps out all; for whom it is about as far as that can be read: what of that can't be read
+//! makes it about more, never about less. Called where a policy lies that nobody judged at
 //! the door: in a cluster, or in the store of another version.
 
-use super::{AccessPolicy, MOST_PORTS};
-use crate::model::Mtls;
+use super::{AccessPolicy, MOST_PORTS, Rule};
+use crate::model::{Action, Mode, Mtls};
 use crate::resources::Labels;
 use crate::resources::metadata::Metadata;
 use crate::resources::names::{is_label_key, is_label_value};
@@ -25,8 +26,25 @@ impl AccessPolicy {
             metadata: Metadata { labels: Labels::new(), version: None, ..metadata },
             selector: labels.map(selector).unwrap_or_default(),
             ports: under("ports").and_then(ports).unwrap_or_default(),
+            mode: Some(Mode::Enforce),
             mtls: Some(Mtls::Strict),
+            default: None,
+            audit: None,
+            rules: if may_refuse(spec) { vec![NOBODY] } else { Vec::new() },
         }
+    }
+}
+
+const NOBODY: Rule = Rule { action: Action::Deny, from: Vec::new(), to: Vec::new() };
+
+/// Whether it may say more of callers than what this version reads in its place.
+fn may_refuse(spec: Option<&Node>) -> bool {
+    match spec.map(|spec| &spec.value) {
+        Some(Value::Map(entries)) => {
+            let harmless = ["selector", "ports", "mtls", "audit"];
+            entries.iter().any(|(key, _)| !harmless.contains(&key.name.as_str()))
+        }
+        _ => true,
     }
 }
 

@@ -36,6 +36,10 @@ pub enum Condition {
     TargetNotFound {
         what: String,
     },
+    /// What asks for something that this version can't read, and what becomes of it.
+    Unread {
+        what: String,
+    },
 }
 
 impl Standing<'_> {
@@ -117,7 +121,11 @@ impl<'a> Index<'a> {
         let on = match resource {
             Resource::Service(_) | Resource::Workload(_) => return None,
             // Several about the same add up, and whom it is about may come later.
-            Resource::AccessPolicy(policy) => vec![(policy.subject(), Condition::Accepted)],
+            Resource::AccessPolicy(policy) => {
+                let unread = policy.unread_rules().map(|what| Condition::Unread { what });
+                let all = std::iter::once(Condition::Accepted).chain(unread);
+                all.map(|how| (policy.subject(), how)).collect()
+            }
             Resource::HttpRoute(_) | Resource::GrpcRoute(_) => {
                 parents(resource).iter().map(|parent| self.parent(parent)).collect()
             }

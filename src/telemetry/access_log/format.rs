@@ -65,6 +65,7 @@ impl Record for Entry<'_> {
         put("bytes_out", Some(Number(self.bytes_out)));
         put("user_agent", self.user_agent.map(Bytes));
         put("tls", Some(Text(self.tls)));
+        put("access", self.access.map(Text));
     }
 }
 

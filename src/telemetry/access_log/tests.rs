@@ -55,6 +55,7 @@ fn tcp() -> Entry<'static> {
         bytes_out: 4,
         user_agent: None,
         tls: "none",
+        access: None,
     }
 }
 
@@ -77,6 +78,7 @@ fn full() -> Entry<'static> {
         upstream: Some(Duration::from_nanos(43_999)),
         user_agent: Some(b"curl/8 \"x\"\n\xff"),
         tls: "mutual",
+        access: None,
         ..tcp()
     }
 }
@@ -228,6 +230,8 @@ fn samples_keep_their_share_and_every_failure() {
         (0.0, Entry { status: Some(499), ..tcp() }, 0..=0),
         (0.0, Entry { status: Some(500), ..tcp() }, N..=N),
         (0.0, Entry { reason: Some(Reason::Denied), ..ok() }, N..=N),
+        (0.0, Entry { grpc_status: Some(14), ..ok() }, N..=N),
+        (0.0, Entry { grpc_status: Some(5), ..ok() }, 0..=0),
     ];
     for (sample, entry, expected) in table {
         let settings = Settings { sample, ..JSON };

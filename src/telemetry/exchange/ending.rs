@@ -1,4 +1,5 @@
-//! What becomes of an exchange at its end: counts, a line of the access log, a span that is kept.
+//! What becomes of an exchange at its end: counts, a line of the access log, what
+//! whoever taps is shown, a span that is kept.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +8,7 @@ use http::{HeaderValue, Method, uri};
 use super::{Detail, Exchange};
 use crate::model::{Reason, SpiffeId};
 use crate::telemetry::access_log::Entry;
-use crate::telemetry::span::{Kept, Span, has_failed};
+use crate::telemetry::span::{Kept, Span, TEXT, cut, has_failed};
 use crate::telemetry::tracer::{End, Position};
 use crate::telemetry::traffic::{Ending, Spoken};
 
@@ -23,11 +24,18 @@ fn text(value: Option<&HeaderValue>) -> Option<&str> {
     value.and_then(|value| value.to_str().ok())
 }
 
+/// A method may be any word, as long as a head may be.
+fn bounded(method: &Method) -> Method {
+    let name = method.as_str().as_bytes();
+    let cut = name.get(..TEXT).and_then(|name| Method::from_bytes(name).ok());
+    cut.unwrap_or_else(|| method.clone())
+}
+
 impl Exchange {
     fn end(&mut self) {
         let ended_us = self.ended_us.get().unwrap_or_else(self.now_us);
         let took = Duration::from_micros(ended_us.saturating_sub(self.started_us));
-        if self.status.get() == 0 && self.spoken != Spoken::Tcp {
+        if self.status.get() == 0 && self.spoken != Spoken::Tcp && !self.is_cut.get() {
             self.blame(Reason::ClientClosed);
             self.status.set(499);
         }
@@ -52,8 +60,13 @@ impl Exchange {
             };
             meter.count(ending, took);
         }
-        if self.is_logged() {
-            self.log(took, peer.as_ref());
+        let is_watched = self.sinks.taps.is_watched();
+        if self.is_logged() || is_watched {
+            let entry = self.entry(took, peer.as_ref());
+            self.sinks.log.write(&entry);
+            if is_watched {
+                self.sinks.taps.offer(&entry, ended_us);
+            }
         }
         if let Some((position, kept)) = kept {
             self.sinks.tracer.offer(|| self.span(position, kept, ended_us, took));
@@ -88,10 +101,10 @@ impl Exchange {
         }
     }
 
-    fn log(&self, took: Duration, peer: Option<&SpiffeId>) {
+    fn entry<'a>(&'a self, took: Duration, peer: Option<&'a SpiffeId>) -> Entry<'a> {
         let meter = self.meter.get();
         let detail = self.detail.get();
-        self.sinks.log.write(&Entry {
+        Entry {
             time: self.began(took),
             direction: self.direction,
             request_id: self.request_id.get().map(HeaderValue::as_bytes),
@@ -114,7 +127,8 @@ impl Exchange {
             bytes_out: self.bytes_out.get(),
             user_agent: detail.and_then(|d| d.user_agent.as_ref()).map(HeaderValue::as_bytes),
             tls: self.secured,
-        });
+            access: self.access.get().map(|access| &**access),
+        }
     }
 
     /// Connections keep no wall-clock time: they are counted back from now.
@@ -123,7 +137,8 @@ impl Exchange {
     }
 
     fn span(&self, position: Position, kept: Kept, ended_us: u64, took: Duration) -> Span {
-        let owned = |text: Option<&str>| text.map(Box::from);
+        // Callers choose these texts, and a queue counts spans: each is bounded by itself.
+        let owned = |text: Option<&str>| text.map(|text| cut(text, TEXT));
         let meter = self.meter.get();
         let detail = self.detail.get();
         Span {
@@ -135,7 +150,7 @@ impl Exchange {
             started: self.began(took),
             duration: took,
             protocol: self.spoken.as_str(),
-            method: detail.map(|d| d.method.clone()),
+            method: detail.map(|d| bounded(&d.method)),
             authority: owned(detail.and_then(Detail::authority)),
             path: owned(detail.and_then(|d| d.uri.path_and_query()).map(uri::PathAndQuery::path)),
             request_id: owned(text(self.request_id.get())),
@@ -143,7 +158,7 @@ impl Exchange {
             status: Some(self.status.get()).filter(|&status| status != 0),
             grpc_status: self.grpc.get(),
             reason: self.reason.get(),
-            sentence: self.sentence.borrow().as_deref().map(Box::from),
+            sentence: owned(self.sentence.borrow().as_deref()),
             service: meter.map(|meter| meter.service.clone()),
             route: meter.map(|meter| meter.route.clone()),
             endpoint: self.endpoint.get(),

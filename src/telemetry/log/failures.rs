@@ -47,6 +47,17 @@ impl Failures {
     }
 }
 
+impl Failures {
+    /// Says how many were left out of what has come to its end; to be called every few seconds.
+    pub fn settle(&self, now: Instant) {
+        for (reason, repeats) in &mut *self.0.borrow_mut() {
+            repeats.settle(now, |service, left_out| {
+                tracing::warn!(target: TARGET, %reason, service, left_out, "more of the same");
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -107,9 +118,14 @@ mod tests {
             failures.tell("request refused", "api", client, Reason::NoRoute, "no route takes /");
             failures.tell("request refused", "web", client, Reason::Denied, "nobody may");
             failures.tell("request refused", "web", client, Reason::FaultInjected, "on purpose");
+            failures.settle(Instant::now());
+            failures.settle(Instant::now() + std::time::Duration::from_secs(5));
         });
         let lines = reader.lines.lock().expect("nobody panicked");
-        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        for words in ["more of the same", "reason=no-route", "web", "left_out=999"] {
+            assert!(lines[3].contains(words), "no {words:?} in {}", lines[3]);
+        }
         for words in ["no route takes /0", "reason=no-route", "web", "left_out=0"] {
             assert!(lines[0].contains(words), "no {words:?} in {}", lines[0]);
         }

@@ -57,8 +57,28 @@ impl Repeats {
         Some(std::mem::take(&mut seen.suppressed))
     }
 
+    /// Tells of what was left out and will not be told otherwise, because its interval is over and
+    /// no more came: each key, and how many. What was left out since the last telling waits. To be
+    /// called now and then; a key of which there is nothing to tell gives its place back.
+    pub fn settle(&mut self, now: Instant, mut tell: impl FnMut(&str, u64)) {
+        let interval = self.interval;
+        self.seen.retain(|key, seen| {
+            if now.saturating_duration_since(seen.logged) < interval {
+                return true;
+            }
+            seen.logged = now;
+            match std::mem::take(&mut seen.suppressed) {
+                0 => false,
+                left_out => {
+                    tell(key, left_out);
+                    true
+                }
+            }
+        });
+    }
+
     /// Makes room: a key whose interval is over would be logged at once anyway. Its count of
-    /// suppressed ones goes with it.
+    /// suppressed ones goes with it, where nobody settles in time.
     fn forget_quiet(&mut self, now: Instant) {
         let interval = self.interval;
         self.seen.retain(|_, seen| now.saturating_duration_since(seen.logged) < interval);
@@ -87,6 +107,25 @@ mod tests {
             let now = start + Duration::from_millis(millis);
             assert_eq!(repeats.note(key, now), expected, "{key} at {millis}");
         }
+    }
+
+    #[test]
+    fn what_a_burst_left_out_is_told_when_it_is_over() {
+        let start = Instant::now();
+        let mut repeats = Repeats::default();
+        for key in ["a", "a", "a", "b"] {
+            repeats.note(key, start);
+        }
+        let mut told = |millis| {
+            let mut lines = Vec::new();
+            let now = start + Duration::from_millis(millis);
+            repeats.settle(now, |key, left_out| lines.push((key.to_owned(), left_out)));
+            lines
+        };
+        assert!(told(4_999).is_empty());
+        assert_eq!(told(5_000), [("a".to_owned(), 2)]);
+        assert!(told(5_001).is_empty() && told(10_000).is_empty());
+        assert!(repeats.seen.is_empty(), "{repeats:?}");
     }
 
     #[test]

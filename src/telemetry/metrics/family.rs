@@ -125,15 +125,12 @@ impl<M: Metric> Family<M> {
         lock(&self.0.table).series.retain(|series| !gone(&series.values));
     }
 
-    /// Every series as it is now, in the order of the label values; `other` is the last.
+    /// Every series as it is now, in the order of the label values. `other` is left out: it says of
+    /// nobody what became of them.
     pub fn read(&self) -> Vec<(Values, Reading)> {
         let table = lock(&self.0.table);
-        let mut all: Vec<(Values, M)> =
+        let all: Vec<(Values, M)> =
             table.series.iter().map(|it| (Arc::clone(&it.values), it.metric.clone())).collect();
-        if let Some(other) = &table.other {
-            let values = vec![Box::from(OTHER); self.0.desc.labels.len()];
-            all.push((values.into(), other.clone()));
-        }
         drop(table);
         all.into_iter().map(|(values, metric)| (values, metric.read())).collect()
     }

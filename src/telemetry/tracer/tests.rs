@@ -81,6 +81,39 @@ fn without_a_context_a_trace_begins() {
     assert!(one.context.random && one.parent_id.is_none() && one.is_recorded);
 }
 
+type Row<'a> = (&'a [Propagation], &'a [(&'static str, &'a str)], u64);
+
+#[test]
+fn every_format_is_read_those_listed_first() {
+    let ids = [("x-b3-traceid", TRACE), ("x-b3-spanid", "00f067aa0ba902b7")];
+    let w3c = format!("00-{TRACE}-0000000000000001-01");
+    let single = format!("{TRACE}-0000000000000002-0");
+    let all = [("traceparent", &*w3c), ("b3", &*single), ids[0], ids[1]];
+    // What is listed, what came, who is the parent.
+    let table: [Row<'_>; 7] = [
+        (&[Propagation::W3c], &ids, SPAN),
+        (&[Propagation::W3c], &all[1..], 2),
+        (&[Propagation::W3c], &all, 1),
+        (&[Propagation::B3Multi], &all[..2], 1),
+        (&[Propagation::B3Multi], &all, SPAN),
+        (&[Propagation::B3], &all[..1], 1),
+        (&[Propagation::B3], &all, 2),
+    ];
+    for (propagation, lines, parent) in table {
+        let settings = Traces { propagation: propagation.to_vec(), ..settings(0.0) };
+        let (tracer, _taken) = recording(&settings);
+        let mut map = headers(lines);
+        let position = tracer.join(Some(&map)).expect("a position");
+        assert_eq!(position.parent_id, Some(parent), "{propagation:?} {lines:?}");
+        tracer.carry(position, &mut map);
+        let written = TraceContext::read(&map, propagation).expect("in what is listed");
+        assert_eq!(written.span_id, position.context.span_id, "{propagation:?} {lines:?}");
+    }
+    let traces = Traces { propagation: vec![Propagation::W3c], ..settings(0.0) };
+    let position = recording(&traces).0.join(Some(&headers(&[("x-b3-sampled", "1")])));
+    assert_eq!(position.expect("a position").context.sampled, Some(true));
+}
+
 #[test]
 fn without_anybody_who_wants_spans_contexts_are_carried_on_as_they_came() {
     let tracer = Tracer::new(&settings(1.0), Vec::new(), Ids::seeded(1));

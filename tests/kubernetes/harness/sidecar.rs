@@ -45,6 +45,7 @@ impl Sidecar {
             "admin": {"listen": admin.to_string()},
             "drain": {"minimum": "500ms", "deadline": "5s"},
             "workers": 1,
+            "telemetry": {"traces": {"sampleRatio": 1.0}},
             "log": {"level": "debug"},
         });
         folder.write("ca.pem", plane.anchors());

@@ -194,6 +194,29 @@ impl Caller {
         })
     }
 
+    /// Says what it saw of requests, asked or not, and waits until it was heard.
+    ///
+    /// # Errors
+    /// What the session is refused with.
+    pub fn tell_tapped(&self, workload: &str, tapped: v1::Tapped) -> Result<(), Status> {
+        let more = vec![Say::Tapped(tapped), Say::Heartbeat(v1::Heartbeat {})];
+        self.converse(workload, more, |heard| match heard {
+            Heard::Heartbeat(v1::Heartbeat {}) => Some(()),
+            _ => None,
+        })
+    }
+
+    /// How many access policies a sidecar is told that says of none that it can keep its rules.
+    ///
+    /// # Errors
+    /// What the session is refused with.
+    pub fn governed(&self, workload: &str) -> Result<usize, Status> {
+        self.converse(workload, Vec::new(), |heard| match heard {
+            Heard::Inbound(v1::Inbound { policies }) => Some(policies.len()),
+            _ => None,
+        })
+    }
+
     /// Stays in a session until it is ended, and never renews.
     pub fn outstay(&self, workload: &str) -> Status {
         let never = |_| None::<()>;

@@ -11,7 +11,7 @@
 //! | `reset` `close` | ends the connection without an answer, with an RST or cleanly |
 //! | `half-head` | ends the connection in the middle of the answer's head |
 //! | `cut` `stall` | resets, or says nothing more, in the middle of the body |
-//! | `drip` | sends its body byte by byte, one each 100 ms |
+//! | `drip` `drip:200` | sends its body byte by byte, one each 100 ms, or as often as said |
 //! | `hang` | never answers |
 //! | `grpc:14` `late:14` | answers with a gRPC code: trailers only, or after a message |
 //! | `refused` | refuses the stream (HTTP/2) |
@@ -70,7 +70,8 @@ enum Act {
     HalfHead,
     Cut,
     Stall,
-    Drip,
+    /// Milliseconds between the ten bytes.
+    Drip(u64),
     Hang,
     Grpc(u8),
     Late(u8),
@@ -179,6 +180,7 @@ impl Act {
     #[track_caller]
     fn parse(word: &str) -> Self {
         let code = |code: &str| code.parse().unwrap_or_else(|_| panic!("no gRPC code: {word}"));
+        let pause = |ms: &str| ms.parse().unwrap_or_else(|_| panic!("no milliseconds: {word}"));
         match word {
             "ok" => Act::Status(200),
             "reset" => Act::Reset,
@@ -186,12 +188,13 @@ impl Act {
             "half-head" => Act::HalfHead,
             "cut" => Act::Cut,
             "stall" => Act::Stall,
-            "drip" => Act::Drip,
+            "drip" => Act::Drip(100),
             "hang" => Act::Hang,
             "refused" => Act::Refused,
             _ => match word.split_once(':') {
                 Some(("grpc", number)) => Act::Grpc(code(number)),
                 Some(("late", number)) => Act::Late(code(number)),
+                Some(("drip", ms)) => Act::Drip(pause(ms)),
                 _ => Act::Status(word.parse().unwrap_or_else(|_| panic!("no step: {word:?}"))),
             },
         }

@@ -15,7 +15,7 @@ use crate::harness::{Family, Pods, within};
 
 /// What a client may take that nobody keeps waiting; a lookup of a name that nobody answers takes
 /// ten seconds.
-const AT_ONCE: Duration = Duration::from_secs(3);
+const AT_ONCE: Duration = Duration::from_secs(8);
 /// Until a server is up that has to lay out its files first.
 const START: Duration = Duration::from_secs(60);
 

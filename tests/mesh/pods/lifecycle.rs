@@ -105,14 +105,14 @@ fn the_sidecar_of_a_job_leaves_soon_after_it() {
     let Some(pods) = Pods::new(Family::V4) else { return };
     let service = SocketAddr::new(pods.service("web", 10, "{port: 8080}"), 8080);
     let _web = instance(&pods, 0);
-    let mut job = pods.pod("job-1").start();
+    let mut job = pods.pod("job-1").drain("{minimum: 500ms, deadline: 25s}").start();
     // One call, on a connection that its sidecar's own outlives.
     let answer = job.ask(service, &get("/"));
     assert_eq!(answer.text(), "web-0");
     let begun = Instant::now();
     job.sidecar().terminate();
-    assert_eq!(job.sidecar_mut().exit(Duration::from_secs(5)).code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(job.sidecar_mut().exit(Duration::from_secs(12)).code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     // While it drains its app may still ask; then it is closed.
     job.on(|| std::net::TcpStream::connect(service)).expect_err("nobody gets around it");
 }

@@ -246,7 +246,7 @@ fn a_rate_is_that_of_its_window() {
             "two",
             "loadBalancing: {policy: roundRobin}\n\
              circuitBreaker: {consecutiveFailures: 1000, openFor: 30s, \
-             failureRate: {threshold: 50, window: 1s, minimumRequests: 8}}",
+             failureRate: {threshold: 50, window: 4s, minimumRequests: 8}}",
         )
         .start();
     for failures in [6, 12] {
@@ -254,7 +254,7 @@ fn a_rate_is_that_of_its_window() {
             callers.post("two");
         }
         assert_eq!(callers.state(backends[1].address), "ready", "after {failures} failures");
-        std::thread::sleep(std::time::Duration::from_millis(1200));
+        std::thread::sleep(std::time::Duration::from_millis(4500));
     }
     for _ in 0..24 {
         callers.post("two");

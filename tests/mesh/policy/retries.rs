@@ -145,10 +145,10 @@ fn an_answer_that_began_is_never_retried() {
             .retry("on: [5xx, reset, gateway-error]")
             .script("cut ok")
             .breaks()
-            .check(|outcome| assert!(outcome.took.as_secs() < 3, "{:?}", outcome.took)),
+            .check(|outcome| assert!(outcome.took.as_secs() < 8, "{:?}", outcome.took)),
         row("a head that came in time keeps its body")
-            .retry("on: [reset], perTryTimeout: 150ms")
-            .script("drip ok")
+            .retry("on: [reset], perTryTimeout: 1s")
+            .script("drip:200 ok")
             .check(|outcome| assert_eq!(outcome.answer().text(), "0123456789")),
     ]);
 }
@@ -265,13 +265,13 @@ fn a_retry_says_that_it_is_one() {
 
 #[test]
 fn an_attempt_has_its_own_time_while_another_may_follow() {
-    let on_reset = "on: [reset], perTryTimeout: 150ms";
+    let on_reset = "on: [reset], perTryTimeout: 1s";
     play_each_way(vec![
         row("no answer in time is retried")
             .retry(on_reset)
             .script("hang ok")
             .calls(2)
-            .check(|outcome| outcome.took_between(140, 2000)),
+            .check(|outcome| outcome.took_between(990, 9000)),
         row("on another endpoint")
             .retry(on_reset)
             .script("hang ok")
@@ -279,17 +279,17 @@ fn an_attempt_has_its_own_time_while_another_may_follow() {
             .calls(2)
             .check(|outcome| assert_ne!(outcome.calls[0].endpoint, outcome.calls[1].endpoint)),
         row("5xx has no answer in time")
-            .retry("on: [5xx], perTryTimeout: 150ms")
+            .retry("on: [5xx], perTryTimeout: 1s")
             .script("hang ok")
             .calls(2),
         row("the last attempt is waited for")
             .retry(&format!("{on_reset}, maxRetries: 1"))
-            .script("hang ok~500")
+            .script("hang ok~1500")
             .calls(2)
-            .check(|outcome| outcome.took_between(600, 3000)),
+            .check(|outcome| outcome.took_between(2490, 12_000)),
         row("and so is one that may not be repeated")
             .retry(on_reset)
-            .script("ok~500")
+            .script("ok~1500")
             .method("POST")
             .body(10),
         row("without one, an attempt takes its time").retry("on: [reset]").script("ok~700"),

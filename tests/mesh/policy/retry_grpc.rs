@@ -108,18 +108,18 @@ fn the_server_says_when() {
             .script(format!("grpc:14{{grpc-retry-pushback-ms:{ms}}} ok"))
             .grpc(READ)
     };
-    let at_once = |outcome: &Outcome| outcome.took_between(0, 2000);
+    let at_once = |outcome: &Outcome| outcome.took_between(0, 2500);
     play_each_way(vec![
         push("400").calls(2).check(|outcome| {
             let pauses = outcome.pauses();
-            assert!((399..2000).contains(&pauses[0]), "{pauses:?}");
+            assert!(pauses[0] >= 399, "{pauses:?}");
         }),
         push("0").calls(2),
         push("-1").has_code(14).check(at_once),
         push("6000").has_code(14).check(at_once),
         // As gRPC's proposal A6 has it: what can't be read means no.
         push("soon").has_code(14).check(at_once),
-        push("1000").line("Grpc-Timeout: 500m").has_code(14).check(at_once),
+        push("4000").line("Grpc-Timeout: 3S").has_code(14).check(at_once),
     ]);
 }
 

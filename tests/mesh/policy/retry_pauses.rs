@@ -6,12 +6,14 @@ use super::table::{Outcome, play, play_each_way, row};
 fn pauses_follow_the_strategy() {
     play(vec![
         row("fixed")
-            .policy("retry: {on: [5xx], maxRetries: 3, backoff: {strategy: fixed, base: 100ms, jitter: none}}")
-            .script("503 503 503 ok")
-            .calls(4)
+            .policy("retry: {on: [5xx], maxRetries: 5, backoff: {strategy: fixed, base: 100ms, jitter: none}}")
+            .script("503 503 503 503 503 ok")
+            .calls(6)
             .check(|outcome| {
                 let pauses = outcome.pauses();
-                assert!(pauses.iter().all(|ms| (99..400).contains(ms)), "{pauses:?}");
+                // Twice as long each time, the last would be 1.6 s.
+                let grows = pauses[4] >= 1500;
+                assert!(pauses.iter().all(|ms| *ms >= 99) && !grows, "{pauses:?}");
             }),
         row("exponential")
             .policy("retry: {on: [5xx], maxRetries: 3, backoff: {strategy: exponential, base: 60ms, max: 10s, jitter: none}}")
@@ -23,22 +25,22 @@ fn pauses_follow_the_strategy() {
                 assert!(pauses.iter().zip(least).all(|(ms, least)| *ms >= least), "{pauses:?}");
             }),
         row("up to the longest")
-            .policy("retry: {on: [5xx], maxRetries: 4, backoff: {strategy: exponential, base: 60ms, max: 100ms, jitter: none}}")
-            .script("503 503 503 503 ok")
-            .calls(5)
+            .policy("retry: {on: [5xx], maxRetries: 5, backoff: {strategy: exponential, base: 200ms, max: 300ms, jitter: none}}")
+            .script("503 503 503 503 503 ok")
+            .calls(6)
             .check(|outcome| {
                 let pauses = outcome.pauses();
-                let in_range = pauses[1..].iter().all(|ms| (99..300).contains(ms));
-                assert!(in_range && outcome.took.as_millis() < 800, "{pauses:?}");
+                let long_enough = pauses[1..].iter().all(|ms| *ms >= 299);
+                // Without a longest, the last would be 3.2 s.
+                assert!(long_enough && pauses[4] < 3000, "{pauses:?}");
             }),
         row("jitter is anywhere up to the pause")
-            .policy("retry: {on: [5xx], maxRetries: 3, backoff: {strategy: fixed, base: 200ms, jitter: full}}")
-            .script("503 503 503 ok")
-            .calls(4)
+            .policy("retry: {on: [5xx], maxRetries: 5, backoff: {strategy: fixed, base: 800ms, jitter: full}}")
+            .script("503 503 503 503 503 ok")
+            .calls(6)
             .check(|outcome| {
                 let pauses = outcome.pauses();
-                assert!(pauses.iter().all(|ms| *ms < 400), "{pauses:?}");
-                assert!(pauses.iter().any(|ms| *ms < 199), "no jitter in {pauses:?}");
+                assert!(pauses.iter().any(|ms| *ms < 799), "no jitter in {pauses:?}");
             }),
     ]);
 }
@@ -46,7 +48,7 @@ fn pauses_follow_the_strategy() {
 /// It was sent again after at least so long.
 fn after(outcome: &Outcome, least: u128) {
     let pauses = outcome.pauses();
-    assert!(pauses[0] >= least && pauses[0] < least + 1500, "{pauses:?}, not {least}");
+    assert!(pauses[0] >= least, "{pauses:?}, not {least}");
 }
 
 #[test]
@@ -67,40 +69,40 @@ fn retry_after_is_obeyed() {
             .script("429{retry-after:1} ok")
             .calls(2)
             .check(|outcome| after(outcome, 990)),
-        row("each time").retry("on: [5xx]").script("503{retry-after:1} 503 ok").calls(3).check(
+        row("each time").retry("on: [5xx]").script("503{retry-after:3} 503 ok").calls(3).check(
             |outcome| {
                 let pauses = outcome.pauses();
-                assert!(pauses[0] >= 990 && pauses[1] < 800, "{pauses:?}");
+                assert!(pauses[0] >= 2990 && pauses[1] < 2500, "{pauses:?}");
             },
         ),
         row("none at all")
             .retry("on: [5xx]")
             .script("503{retry-after:0} ok")
             .calls(2)
-            .check(|outcome| outcome.took_between(0, 900)),
+            .check(|outcome| outcome.took_between(0, 5000)),
         row("a date that has passed")
             .retry("on: [5xx]")
             .script("503{retry-after:date+0} ok")
             .calls(2)
-            .check(|outcome| outcome.took_between(0, 1100)),
+            .check(|outcome| outcome.took_between(0, 5000)),
         row("nonsense is none")
             .retry("on: [5xx]")
             .script("503{retry-after:soon} ok")
             .calls(2)
-            .check(|outcome| outcome.took_between(0, 900)),
+            .check(|outcome| outcome.took_between(0, 5000)),
     ]);
 }
 
 #[test]
 fn a_wait_that_is_too_long_means_no_retry() {
-    let at_once = |outcome: &Outcome| outcome.took_between(0, 900);
+    let at_once = |outcome: &Outcome| outcome.took_between(0, 2500);
     play_each_way(vec![
         row("more than five seconds")
             .retry("on: [5xx]")
             .script("503{retry-after:6} ok")
             .is(503)
             .check(|outcome| {
-                outcome.took_between(0, 900);
+                outcome.took_between(0, 2500);
                 assert_eq!(outcome.answer().header("retry-after"), Some("6"));
             }),
         row("a date more than five seconds away")
@@ -115,13 +117,13 @@ fn a_wait_that_is_too_long_means_no_retry() {
             .check(at_once),
         row("more than the caller has")
             .retry("on: [5xx]")
-            .script("503{retry-after:1} ok")
-            .line("X-Outrigger-Deadline-Ms: 500")
+            .script("503{retry-after:4} ok")
+            .line("X-Outrigger-Deadline-Ms: 3000")
             .is(503)
             .check(at_once),
         row("more than the policy gives")
-            .policy("retry: {on: [5xx]}\ntimeouts: {request: 500ms}")
-            .script("503{retry-after:1} ok")
+            .policy("retry: {on: [5xx]}\ntimeouts: {request: 3s}")
+            .script("503{retry-after:4} ok")
             .is(503)
             .check(at_once),
     ]);

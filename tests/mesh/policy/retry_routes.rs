@@ -43,7 +43,7 @@ fn a_rule_says_what_is_retried() {
 fn a_rule_says_how_long_to_pause() {
     let paused = |outcome: &Outcome| {
         let pauses = outcome.pauses();
-        assert!(pauses.iter().all(|ms| (199..1500).contains(ms)), "{pauses:?}");
+        assert!(pauses.iter().all(|ms| *ms >= 199), "{pauses:?}");
     };
     play(vec![
         rule("at least so long", "retry: {codes: [500], attempts: 2, backoff: 200ms}")
@@ -65,13 +65,13 @@ fn a_rule_says_how_long_it_may_take() {
             .script("hang")
             .is(504)
             .because("request-timeout")
-            .check(|outcome| outcome.took_between(230, 1500)),
+            .check(|outcome| outcome.took_between(230, 7000)),
         rule("shorter than the policy's", "timeouts: {request: 250ms}")
             .policy("timeouts: {request: 8s}")
             .script("hang")
             .is(504)
             .because("request-timeout")
-            .check(|outcome| outcome.took_between(230, 1500)),
+            .check(|outcome| outcome.took_between(230, 7000)),
         rule("longer than the policy's", "timeouts: {request: 8s}")
             .policy("timeouts: {request: 200ms}")
             .script("ok~500"),
@@ -82,16 +82,16 @@ fn a_rule_says_how_long_it_may_take() {
             .script("hang")
             .is(504)
             .because("per-try-timeout")
-            .check(|outcome| outcome.took_between(230, 1500)),
-        rule("an attempt to its last byte", "timeouts: {backendRequest: 250ms}")
-            .script("drip")
+            .check(|outcome| outcome.took_between(230, 7000)),
+        rule("an attempt to its last byte", "timeouts: {backendRequest: 1s}")
+            .script("drip:400")
             .breaks()
-            .check(|outcome| outcome.took_between(230, 950)),
+            .check(|outcome| outcome.took_between(980, 3900)),
         rule(
             "each attempt anew",
-            "timeouts: {request: 5s, backendRequest: 300ms}\n  retry: {codes: [503], backoff: 1ms}",
+            "timeouts: {request: 9s, backendRequest: 2s}\n  retry: {codes: [503], backoff: 1ms}",
         )
-        .script("503~200 ok~200")
+        .script("503~1200 ok~1200")
         .calls(2),
     ]);
 }

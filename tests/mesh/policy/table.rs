@@ -270,11 +270,12 @@ pub fn play(rows: Vec<Row>) {
     over(Way::OneHop, &rows);
 }
 
-/// Plays a table over one plaintext hop, and over the pair with mutual TLS.
+/// Plays a table over one plaintext hop, and over the pair with mutual TLS, at the same time.
 #[track_caller]
 pub fn play_each_way(rows: Vec<Row>) {
-    over(Way::OneHop, &rows);
-    over(Way::Pair, &rows);
+    let ways = [("one hop", Way::OneHop), ("the pair", Way::Pair)];
+    let failed = beside_each_other(&ways, |(name, _)| name, |(_, way)| over(*way, &rows));
+    assert!(failed.is_empty(), "over {failed:?}");
 }
 
 /// A row's service, as it runs.

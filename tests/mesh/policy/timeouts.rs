@@ -11,16 +11,16 @@ use crate::harness::{App, Broken, Script, Services, Wire, eventually};
 
 #[test]
 fn a_request_has_its_time() {
-    let in_time = |outcome: &Outcome| outcome.took_between(280, 1800);
+    let in_time = |outcome: &Outcome| outcome.took_between(980, 8000);
     play_each_way(vec![
         row("until the answer begins")
-            .policy("timeouts: {request: 300ms}")
+            .policy("timeouts: {request: 1s}")
             .script("hang")
             .is(504)
             .because("request-timeout")
             .check(in_time),
         row("a POST as well")
-            .policy("timeouts: {request: 300ms}")
+            .policy("timeouts: {request: 1s}")
             .script("hang")
             .method("POST")
             .body(10)
@@ -28,29 +28,29 @@ fn a_request_has_its_time() {
             .because("request-timeout")
             .check(in_time),
         row("until the answer's last byte")
-            .policy("timeouts: {request: 350ms}")
-            .script("drip")
+            .policy("timeouts: {request: 1s}")
+            .script("drip:400")
             .breaks()
             .check(|outcome| {
-                outcome.took_between(330, 980);
+                outcome.took_between(980, 3900);
                 assert!(!matches!(outcome.answer, Err(Broken::TimedOut)), "{:?}", outcome.answer);
             }),
         row("until the end of a body that stalls")
-            .policy("timeouts: {request: 300ms}")
+            .policy("timeouts: {request: 1s}")
             .script("stall")
             .breaks()
             .check(in_time),
         row("every attempt")
             .policy(format!(
-                "timeouts: {{request: 500ms}}\n\
-                 retry: {{on: [reset], maxRetries: 5, perTryTimeout: 200ms, {AT_ONCE_AGAIN}}}"
+                "timeouts: {{request: 2500ms}}\n\
+                 retry: {{on: [reset], maxRetries: 5, perTryTimeout: 1s, {AT_ONCE_AGAIN}}}"
             ))
             .script("hang")
             .is(504)
             .because("request-timeout")
             .calls(3)
-            .check(|outcome| outcome.took_between(480, 1900)),
-        row("not the next request").policy("timeouts: {request: 300ms}").script("ok~100"),
+            .check(|outcome| outcome.took_between(2480, 9000)),
+        row("not the next request").policy("timeouts: {request: 1s}").script("ok~100"),
         row("none unless said").script("ok~1200"),
     ]);
 }
@@ -63,8 +63,8 @@ fn pauses_take_of_a_requests_time() {
         .service("down", &[backend.address])
         .policy(
             "down",
-            "timeouts: {request: 500ms}\n\
-             retry: {on: [5xx], maxRetries: 9, backoff: {strategy: fixed, base: 200ms, jitter: none}}",
+            "timeouts: {request: 2500ms}\n\
+             retry: {on: [5xx], maxRetries: 9, backoff: {strategy: fixed, base: 1s, jitter: none}}",
         )
         .start();
     let begun = Instant::now();
@@ -75,24 +75,24 @@ fn pauses_take_of_a_requests_time() {
         (answer.status(), answer.reason()),
         (504, Some("request-timeout")) | (503, None)
     ));
-    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert!(took < Duration::from_secs(6), "{took:?}");
     assert!((2..=3).contains(&script.count()), "{} calls", script.count());
 }
 
 #[test]
 fn an_answer_has_its_time_to_begin() {
-    let timeouts = "timeouts: {responseHeaders: 200ms}";
+    let timeouts = "timeouts: {responseHeaders: 1500ms}";
     play_each_way(vec![
         row("no head in time")
             .policy(timeouts)
             .script("hang")
             .is(504)
             .because("response-timeout")
-            .check(|outcome| outcome.took_between(180, 1500)),
-        row("a head in time keeps its body").policy(timeouts).script("drip"),
+            .check(|outcome| outcome.took_between(1480, 9000)),
+        row("a head in time keeps its body").policy(timeouts).script("drip:250"),
         row("a head too late")
             .policy(timeouts)
-            .script("ok~600")
+            .script("ok~5000")
             .is(504)
             .because("response-timeout"),
         row("each attempt anew")
@@ -148,7 +148,7 @@ fn a_connection_has_its_time() {
         .service("usual", &[full.address])
         .policy("usual", once)
         .start();
-    for (service, least, most) in [("short", 240, 900), ("usual", 950, 1900)] {
+    for (service, least, most) in [("short", 240, 5000), ("usual", 950, 8000)] {
         let begun = Instant::now();
         let answer = callers.get(service);
         let took = begun.elapsed().as_millis();
@@ -175,11 +175,11 @@ fn a_body_that_stalls_is_idle() {
     play_each_way(vec![
         row("it is ended").policy("timeouts: {idle: 300ms}").script("stall").breaks().check(
             |outcome| {
-                outcome.took_between(280, 2500);
+                outcome.took_between(280, 8000);
                 assert!(!matches!(outcome.answer, Err(Broken::TimedOut)), "{:?}", outcome.answer);
             },
         ),
-        row("one that drips isn't").policy("timeouts: {idle: 400ms}").script("drip"),
+        row("one that drips isn't").policy("timeouts: {idle: 2s}").script("drip:300"),
     ]);
 }
 
@@ -196,7 +196,7 @@ fn an_idle_tcp_connection_is_closed() {
     });
     let callers = Services::bare()
         .speaks("tcp", "short", &[echo.address])
-        .policy("short", "timeouts: {idle: 400ms}")
+        .policy("short", "timeouts: {idle: 2s}")
         .speaks("tcp", "usual", &[echo.address])
         .upstream("short")
         .upstream("usual")
@@ -206,12 +206,12 @@ fn an_idle_tcp_connection_is_closed() {
     for _ in 0..4 {
         short.send("alive");
         assert_eq!(short.take(5), b"alive");
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(700));
     }
     let begun = Instant::now();
     assert!(short.is_over(), "it is closed");
     let took = begun.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
     usual.send("still");
     assert_eq!(usual.take(5), b"still");
     eventually("the log says why", || {

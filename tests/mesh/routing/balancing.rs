@@ -144,7 +144,7 @@ fn least_request_follows_weights_under_load() {
 
 #[test]
 fn peak_ewma_prefers_the_faster_one() {
-    let apps = [slow(30), App::ok()];
+    let apps = [slow(300), App::ok()];
     let caller = balanced(&apps, "policy: peakEwma");
     ask(&caller, 100);
     let counts = counts(&apps);
@@ -154,7 +154,7 @@ fn peak_ewma_prefers_the_faster_one() {
 
 #[test]
 fn peak_ewma_is_the_default() {
-    let apps = [slow(30), App::ok()];
+    let apps = [slow(300), App::ok()];
     let instances =
         workload("a", "echo", apps[0].address) + &workload("b", "echo", apps[1].address);
     let caller = Lone::with(&(service("echo") + &instances)).start();

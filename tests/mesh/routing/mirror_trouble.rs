@@ -75,7 +75,7 @@ fn unharmed(caller: &Afloat, mirror: &str) {
         assert_eq!(answer.text(), "ok", "the mirror {mirror}, request {n}");
     }
     let took = begun.elapsed();
-    assert!(took < Duration::from_millis(1500), "the mirror {mirror}: 50 requests took {took:?}");
+    assert!(took < Duration::from_secs(6), "the mirror {mirror}: 50 requests took {took:?}");
 }
 
 #[test]
@@ -171,7 +171,11 @@ fn failures_of_a_mirror_are_not_counted_as_the_services() {
     let app = App::ok();
     let caller = mirrored(&app, refused_address(), "");
     unharmed(&caller, "refuses");
-    let entries = caller.sidecar.access_log();
+    let mut entries = Vec::new();
+    eventually("all are logged", || {
+        entries = caller.sidecar.access_log();
+        entries.len() >= 50
+    });
     assert!(entries.iter().all(|entry| entry["attempts"] == 1), "{entries:#?}");
     let labels = ["service=\"echo.default:80\"", "code=\"200\""];
     assert_eq!(caller.sidecar.metric("outrigger_requests_total", &labels), 50.0);

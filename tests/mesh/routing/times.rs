@@ -25,10 +25,10 @@ fn slow() -> App {
 
 const TIMES: &str = "
 - matches: [{path: {value: /request}}]
-  timeouts: {request: 200ms}
+  timeouts: {request: 1s}
   backendRefs: [{name: echo, port: 80}]
 - matches: [{path: {value: /backend}}]
-  timeouts: {request: 3s, backendRequest: 200ms}
+  timeouts: {request: 9s, backendRequest: 1s}
   backendRefs: [{name: echo, port: 80}]
 - matches: [{path: {value: /zero}}]
   timeouts: {request: 0s}
@@ -42,10 +42,10 @@ fn a_request_that_takes_longer_than_its_rule_allows_ends_with_504() {
     let caller = before(&app, &http_route("echo", TIMES));
     assert_eq!(caller.ask(get("/request/0")).status(), 200);
     let begun = Instant::now();
-    let answer = caller.ask(get("/request/1500"));
+    let answer = caller.ask(get("/request/5000"));
     assert_eq!((answer.status(), answer.reason()), (504, Some("request-timeout")));
     let took = begun.elapsed();
-    assert!((180..900).contains(&took.as_millis()), "{took:?}");
+    assert!((980..4000).contains(&took.as_millis()), "{took:?}");
 }
 
 #[test]
@@ -54,12 +54,12 @@ fn an_attempt_that_takes_longer_than_its_rule_allows_ends_with_504() {
     let caller = before(&app, &http_route("echo", TIMES));
     assert_eq!(caller.ask(get("/backend/0")).status(), 200);
     let begun = Instant::now();
-    let answer = caller.ask(post("/backend/1500", b"1"));
+    let answer = caller.ask(post("/backend/5000", b"1"));
     let reason = answer.reason();
     assert_eq!(answer.status(), 504);
     assert!(matches!(reason, Some("per-try-timeout" | "response-timeout")), "{reason:?}");
     let took = begun.elapsed();
-    assert!((180..900).contains(&took.as_millis()), "{took:?}");
+    assert!((980..4000).contains(&took.as_millis()), "{took:?}");
     assert_eq!(app.begun(), 2, "it is not tried again unless something says so");
 }
 
@@ -68,7 +68,7 @@ fn an_attempts_limit_counts_to_the_last_byte() {
     let app = App::raw(|mut wire| {
         while wire.message(false).is_ok() {
             wire.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab");
-            thread::sleep(Duration::from_millis(1500));
+            thread::sleep(Duration::from_secs(5));
             let _ = wire.try_send("cd");
         }
     });
@@ -80,21 +80,21 @@ fn an_attempts_limit_counts_to_the_last_byte() {
         let end = wire.message(false);
         let took = begun.elapsed();
         assert!(end.is_err(), "{path}: a whole answer: {end:?}");
-        assert!(took < Duration::from_millis(1000), "{path}: {took:?}");
+        assert!(took < Duration::from_secs(4), "{path}: {took:?}");
     }
 }
 
 #[test]
 fn a_rules_limit_goes_over_the_policys_and_zero_switches_it_off() {
     let app = slow();
-    let limit = policy("echo", "timeouts: {request: 300ms}");
+    let limit = policy("echo", "timeouts: {request: 3s}");
     let caller = before(&app, &(http_route("echo", TIMES) + &limit));
-    for (path, status) in [("/zero/600", 200), ("/else/1500", 504), ("/backend/100", 200)] {
+    for (path, status) in [("/zero/3500", 200), ("/else/5000", 504), ("/backend/100", 200)] {
         assert_eq!(caller.ask(get(path)).status(), status, "{path}");
     }
     let begun = Instant::now();
-    assert_eq!(caller.ask(get("/request/1500")).reason(), Some("request-timeout"));
-    assert!(begun.elapsed() < Duration::from_millis(290), "{:?}", begun.elapsed());
+    assert_eq!(caller.ask(get("/request/5000")).reason(), Some("request-timeout"));
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
 }
 
 /// Answers each path so many times with a status, as its name says: `/fail-503-2`; then 200.

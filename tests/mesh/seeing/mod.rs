@@ -4,9 +4,15 @@
 mod kept;
 mod told;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::harness::{App, ControlPlane, eventually};
+use crate::harness::{App, ControlPlane, within};
+
+/// Until what happened is told. Sidecars report every few seconds: on a machine that has nothing
+/// else to do it takes 7 s at most.
+const TOLD: Duration = Duration::from_secs(30);
 
 /// Answers 500 below `/fail`, else 200.
 fn app() -> App {
@@ -41,7 +47,7 @@ fn counted(plane: &ControlPlane, service: &str) -> (u64, u64) {
 #[track_caller]
 fn await_counted(plane: &ControlPlane, service: &str, expected: (u64, u64)) {
     let mut last = None;
-    eventually(&format!("{expected:?} of {service} are told"), || {
+    within(TOLD, &format!("{expected:?} of {service} are told"), || {
         let now = counted(plane, service);
         if last.replace(now) != Some(now) {
             eprintln!("told of {service}: {now:?}");

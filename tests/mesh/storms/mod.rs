@@ -1,8 +1,8 @@
 //! Steady traffic while endpoints fail in every way they know; each storm prints a line of a table.
 //!
 //! Five endpoints unless said; 300 requests a second. What is asserted is what a caller would call
-//! being left alone: how many requests succeed, how long the slowest of a hundred took, and how
-//! often the one that fails was called.
+//! being left alone: how many requests succeed, how long three of four took at most, and how often
+//! the one that fails was called.
 
 mod chain;
 mod traffic;
@@ -167,7 +167,7 @@ fn all_are_overloaded() {
         let (five, free) = ("five.default", "free.default");
         let to = callers.by_host;
         let storm = Traffic { to, host: five, per_second: 300 };
-        let calm = Traffic { to, host: free, per_second: 50 };
+        let calm = Traffic { to, host: free, per_second: 100 };
         let calm = scope.spawn(move || calm.run(STORM));
         let storm = storm.run(STORM);
         let calm = calm.join().expect("it ran");

@@ -1,8 +1,10 @@
 //! `/explain`: what would become of a request, and why.
 //!
 //! What `outbound::explain` says, as JSON: `outcome` has exactly one of `refused`, `answered`,
-//! `sent` and `unknown`, and `why` says it all in sentences.
+//! `sent` and `unknown`, and `why` says it all in sentences. With `port` in place of `service`,
+//! `inbound` says whether somebody may call the workload itself.
 
+mod inbound;
 mod query;
 mod rules;
 mod why;
@@ -28,6 +30,10 @@ pub(super) use query::read;
 /// # Errors
 /// Everything about the query that can't be read.
 pub fn explain(view: &View, query: Option<&str>) -> Result<Value, Vec<String>> {
+    if query.is_some_and(inbound::is_asked) {
+        let question = inbound::read(query.unwrap_or_default())?;
+        return Ok(told(view, inbound::answer(&view.access.newest(), &question)));
+    }
     let namespace = view.workload.rsplit_once('.').map_or("default", |(_, namespace)| namespace);
     let question = read(query.unwrap_or_default(), namespace)?;
     let snapshot = view.snapshot.load();

@@ -22,12 +22,18 @@ pub struct Question {
     pub client: SocketAddr,
 }
 
-const KEYS: [&str; 6] = ["service", "method", "path", "header", "host", "source"];
+/// A request, whoever it is sent to.
+#[derive(Debug)]
+pub struct Asked {
+    pub parts: Parts,
+    pub source: IpAddr,
+}
+
+const KEYS: [&str; 5] = ["method", "path", "header", "host", "source"];
 
 /// What of it can be read, and what can't.
 #[derive(Default)]
 struct Reading {
-    service: Option<(String, ServiceName)>,
     method: Option<Method>,
     uri: Option<Uri>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -41,6 +47,38 @@ struct Reading {
 /// # Errors
 /// Every fault.
 pub fn read(query: &str, namespace: &str) -> Result<Question, Vec<String>> {
+    let (mut service, mut is_there) = (None, false);
+    let asked = read_request(query, &["service"], |_, value| {
+        is_there = true;
+        let name = ServiceName::parse(value, namespace).map_err(|error| error.to_string())?;
+        service = Some((value.to_owned(), name));
+        Ok(())
+    });
+    let missing = "service: is missing; write service=name.namespace:port";
+    let mut faults = asked.as_ref().err().cloned().unwrap_or_default();
+    if !is_there {
+        faults.push(missing.to_owned());
+    }
+    let (Ok(Asked { mut parts, source }), Some((written, service))) = (asked, service) else {
+        return Err(faults);
+    };
+    if !parts.headers.contains_key(header::HOST) {
+        parts.headers.extend(
+            HeaderValue::from_str(usual_host(&written)).ok().map(|host| (header::HOST, host)),
+        );
+    }
+    Ok(Question { service, parts, client: (source, 0).into() })
+}
+
+/// Reads a query; `take` is given the values of the keys `own`.
+///
+/// # Errors
+/// Every fault.
+pub fn read_request(
+    query: &str,
+    own: &[&str],
+    mut take: impl FnMut(&str, &str) -> Result<(), String>,
+) -> Result<Asked, Vec<String>> {
     let mut reading = Reading::default();
     let mut seen: Vec<&str> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -50,23 +88,21 @@ pub fn read(query: &str, namespace: &str) -> Result<Question, Vec<String>> {
             continue;
         }
         seen.push(key);
-        match decoded(written) {
-            Some(value) => reading.take(key, &value, namespace),
-            None => reading.faults.push(format!("{key}: {written:?} is no percent-encoded text")),
+        let read = match percent::text(written) {
+            Some(value) if own.contains(&key) => take(key, &value),
+            Some(value) => reading.take(key, &value, own),
+            None => Err(format!("{written:?} is no percent-encoded text")),
+        };
+        if let Err(why) = read {
+            reading.faults.push(format!("{key}: {why}"));
         }
-    }
-    if !seen.contains(&"service") {
-        reading.faults.push("service: is missing; write service=name.namespace:port".to_owned());
     }
     reading.finish()
 }
 
 impl Reading {
-    fn take(&mut self, key: &str, value: &str, namespace: &str) {
-        let read = match key {
-            "service" => ServiceName::parse(value, namespace)
-                .map(|name| self.service = Some((value.to_owned(), name)))
-                .map_err(|error| error.to_string()),
+    fn take(&mut self, key: &str, value: &str, own: &[&str]) -> Result<(), String> {
+        match key {
             "method" => Method::from_bytes(value.as_bytes())
                 .map(|method| self.method = Some(method))
                 .map_err(|_| format!("{value:?} is no method such as GET")),
@@ -75,38 +111,32 @@ impl Reading {
             "host" => host(value).map(|host| self.host = Some(host)),
             "source" => value
                 .parse()
-                .map(|source| self.source = Some(source))
+                .map(|source: IpAddr| self.source = Some(source.to_canonical()))
                 .map_err(|_| format!("{value:?} is no IP address")),
             _ => {
-                let known = || format!("; known are {}", KEYS.join(", "));
-                Err(format!("is not asked for{}", suggestion(key, KEYS, known)))
+                let all = || own.iter().copied().chain(KEYS);
+                let known = || format!("; known are {}", all().collect::<Vec<_>>().join(", "));
+                Err(format!("is not asked for{}", suggestion(key, all(), known)))
             }
-        };
-        if let Err(why) = read {
-            self.faults.push(format!("{key}: {why}"));
         }
     }
 
-    fn finish(mut self) -> Result<Question, Vec<String>> {
+    fn finish(mut self) -> Result<Asked, Vec<String>> {
         let lines = self.headers.iter().filter(|(name, _)| name == header::HOST).count();
         if lines + usize::from(self.host.is_some()) > 1 {
             self.faults.push("host: stands twice, also as a header; say it once".to_owned());
         }
-        let (Some((written, service)), []) = (self.service, &self.faults[..]) else {
+        if !self.faults.is_empty() {
             return Err(self.faults);
-        };
+        }
         let mut parts = Request::new(()).into_parts().0;
         parts.method = self.method.unwrap_or_default();
         parts.uri = self.uri.unwrap_or_default();
-        if lines == 0 {
-            let usual = || HeaderValue::from_str(usual_host(&written)).ok();
-            parts.headers.extend(self.host.or_else(usual).map(|host| (header::HOST, host)));
-        }
+        parts.headers.extend(self.host.map(|host| (header::HOST, host)));
         for (name, value) in self.headers {
             parts.headers.append(name, value);
         }
-        let source = self.source.unwrap_or(Ipv4Addr::LOCALHOST.into());
-        Ok(Question { service, parts, client: (source, 0).into() })
+        Ok(Asked { parts, source: self.source.unwrap_or(Ipv4Addr::LOCALHOST.into()) })
     }
 }
 
@@ -133,11 +163,4 @@ fn host(value: &str) -> Result<HeaderValue, String> {
     let wrong = || format!("{value:?} is no host such as api.example.com");
     let authority = Authority::try_from(value).map_err(|_| wrong())?;
     HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())
-}
-
-/// Without its percent-encoding; `None` where that is broken or no UTF-8.
-fn decoded(written: &str) -> Option<String> {
-    let byte = |(byte, escaped): (u8, bool)| (byte != b'%' || escaped).then_some(byte);
-    let bytes = percent::bytes(written.as_bytes()).map(byte).collect::<Option<Vec<u8>>>()?;
-    String::from_utf8(bytes).ok()
 }

@@ -11,7 +11,7 @@ use crate::wire::Channel;
 use crate::wire::v1::{self, observe_client::ObserveClient};
 
 impl Session {
-    fn observe(&self) -> ObserveClient<Channel> {
+    pub(super) fn observe(&self) -> ObserveClient<Channel> {
         ObserveClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
@@ -68,9 +68,10 @@ impl Session {
     /// All that was kept of one.
     pub(super) async fn trace(&self, id: &str) -> Result<Value, Error> {
         let request = self.request(v1::TraceRequest { trace_id: id.to_owned() });
-        let v1::TraceResponse { seen: _, trace, spans } =
+        let v1::TraceResponse { seen: worth, trace, spans } =
             answer(self.observe().trace(request)).await?;
         let mut told = summary(trace.unwrap_or_default());
+        told["replicas"] = replicas(worth.unwrap_or_default().replicas);
         told["spans"] = spans.into_iter().map(span).collect::<Vec<_>>().into();
         Ok(told)
     }
@@ -82,15 +83,22 @@ fn traffic((service, namespace): (String, String), window: Duration) -> v1::Traf
 }
 
 fn with(worth: Option<v1::Seen>, list: &str, rows: Vec<Value>) -> Value {
-    let v1::Seen { replica, at_ms, window_s, sidecars, left_out } = worth.unwrap_or_default();
+    let v1::Seen { replica, at_ms, window_s, sidecars, left_out, replicas: all } =
+        worth.unwrap_or_default();
     json!({
         "replica": replica,
+        "replicas": replicas(all),
         "atMs": at_ms,
         "windowS": window_s,
         "sidecars": sidecars,
         "leftOut": left_out,
         list: rows,
     })
+}
+
+fn replicas(all: Vec<v1::Replica>) -> Value {
+    let replica = |v1::Replica { name, address, silence }| json!({"replica": name, "address": address, "silence": some(silence)});
+    all.into_iter().map(replica).collect()
 }
 
 fn signals(row: &mut Value, of: Option<v1::Signals>) {

@@ -1,11 +1,12 @@
 //! `outrigger stat`, `edges`, `top` and `traces`: what became of the mesh's traffic, as the control
-//! plane remembers it.
+//! plane remembers it; `tap`: requests as they end.
 //!
 //! `calls` asks and has the answers as JSON, in the words of the control plane's own `/api`; tables
-//! and the `waterfall` are made of that. What each answer is worth stands beside it: which replica
-//! gave it, and how many sidecars tell that one.
+//! and the `waterfall` are made of that. What each answer is worth stands beside it: how many
+//! sidecars tell of it, and which replicas of the control plane did not say what theirs tell.
 
 mod calls;
+mod tap;
 mod top;
 mod waterfall;
 
@@ -21,6 +22,7 @@ use super::error::Error;
 use super::place::Connection;
 use super::session::{Session, Target};
 use super::{Answer, conclude};
+pub(in crate::cli) use tap::Tap;
 pub(in crate::cli) use top::Top;
 
 /// What is asked about.
@@ -49,9 +51,9 @@ impl About {
     }
 }
 
-/// How services fare.
+/// What is asked, of whom, and how the answer is shown.
 #[derive(Args, Debug)]
-pub(in crate::cli) struct Stat {
+struct Asked {
     #[command(flatten)]
     about: About,
     /// The time that the numbers are about, from 10s to 30m
@@ -63,18 +65,18 @@ pub(in crate::cli) struct Stat {
     connection: Connection,
 }
 
+/// How services fare.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Stat {
+    #[command(flatten)]
+    asked: Asked,
+}
+
 /// Who calls whom.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Edges {
     #[command(flatten)]
-    about: About,
-    /// The time that the numbers are about, from 10s to 30m
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = window)]
-    window: Duration,
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    connection: Connection,
+    asked: Asked,
 }
 
 /// Requests that were kept.
@@ -101,23 +103,30 @@ pub(in crate::cli) struct Traces {
     connection: Connection,
 }
 
-impl Stat {
-    pub(in crate::cli) fn run(&self) -> ExitCode {
+impl Asked {
+    fn run(
+        &self,
+        ask: impl AsyncFnOnce(&Session, (String, String), Duration) -> Result<Value, Error>,
+        list: &str,
+        row: fn(&Value) -> Option<Value>,
+    ) -> ExitCode {
         conclude(async {
             let session = Session::open(&Target::of(&self.connection)?).await?;
-            let told = session.stat(self.about.asked(), self.window).await?;
-            Ok(shown(&told, "services", service_row, self.output.format))
+            let told = ask(&session, self.about.asked(), self.window).await?;
+            Ok(shown(&told, list, row, self.output.format))
         })
+    }
+}
+
+impl Stat {
+    pub(in crate::cli) fn run(&self) -> ExitCode {
+        self.asked.run(Session::stat, "services", service_row)
     }
 }
 
 impl Edges {
     pub(in crate::cli) fn run(&self) -> ExitCode {
-        conclude(async {
-            let session = Session::open(&Target::of(&self.connection)?).await?;
-            let told = session.edges(self.about.asked(), self.window).await?;
-            Ok(shown(&told, "edges", edge_row, self.output.format))
-        })
+        self.asked.run(Session::edges, "edges", edge_row)
     }
 }
 
@@ -135,7 +144,7 @@ impl Traces {
                 Format::Table => waterfall::waterfall(&told),
                 Format::Json | Format::Yaml => render(&told, None, format),
             };
-            return Ok(Answer { data, remark: String::new() });
+            return Ok(Answer { data, remark: unheard(&told).join("\n") });
         }
         let about = About { service: self.service.clone(), namespace: None };
         let told = session
@@ -146,6 +155,7 @@ impl Traces {
             answer.remark = "nothing was kept; failed and slow requests always are, others as \
                              sidecars sample them (telemetry.traces)"
                 .to_owned();
+            unheard(&told).iter().for_each(|line| answer.remark.push_str(&format!("\n{line}")));
         }
         Ok(answer)
     }
@@ -173,7 +183,29 @@ fn remark(told: &Value) -> String {
         Some(more) if more > 0 => format!("; {more} more rows have no room here"),
         _ => String::new(),
     };
-    format!("of the last {span}, as told by {sidecars} sidecars to {replica}{more}")
+    let all = told["replicas"].as_array().map_or(0, Vec::len);
+    let unheard = unheard(told);
+    let to = match (all, all.saturating_sub(unheard.len())) {
+        (0 | 1, _) => replica.to_owned(),
+        (all, heard) if heard == all => format!("{all} replicas"),
+        (all, heard) => format!("{heard} of {all} replicas"),
+    };
+    let mut said = format!("of the last {span}, as told by {sidecars} sidecars to {to}{more}");
+    for line in unheard {
+        said.push_str(&format!("\n{line}"));
+    }
+    said
+}
+
+/// Replicas that did not say what their sidecars tell them.
+fn unheard(told: &Value) -> Vec<String> {
+    let line = |of: &Value| {
+        let why = of["silence"].as_str()?;
+        let [name, address] =
+            [&of["replica"], &of["address"]].map(|text| text.as_str().unwrap_or_default());
+        Some(format!("without what is told to replica {name} at {address}: {why}"))
+    };
+    told["replicas"].as_array().into_iter().flatten().filter_map(line).collect()
 }
 
 fn service_row(of: &Value) -> Option<Value> {
@@ -320,5 +352,21 @@ mod tests {
              idle.shop  service    0  -       -      -     -           0  -\n"
         );
         assert_eq!(answer.remark, "of the last 60s, as told by 3 sidecars to one");
+    }
+
+    #[test]
+    fn a_replica_that_was_not_heard_is_named_at_the_foot() {
+        let replica = |name: &str, silence: Value| json!({"replica": name, "address": "10.0.0.2:15010", "silence": silence});
+        let told = |all: Vec<Value>| {
+            remark(&json!({"replica": "one", "windowS": 60, "sidecars": 3, "replicas": all}))
+        };
+        let both = vec![replica("one", Value::Null), replica("two", Value::Null)];
+        assert_eq!(told(both), "of the last 60s, as told by 3 sidecars to 2 replicas");
+        let half = vec![replica("one", Value::Null), replica("two", "refused".into())];
+        assert_eq!(
+            told(half),
+            "of the last 60s, as told by 3 sidecars to 1 of 2 replicas\n\
+             without what is told to replica two at 10.0.0.2:15010: refused"
+        );
     }
 }

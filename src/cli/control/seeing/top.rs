@@ -93,11 +93,13 @@ impl Top {
 /// No more than fits; lines on which something fails stand out.
 fn picture(told: &Value, lines: usize, colour: bool) -> String {
     let routes = told["routes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let remark = remark(told);
     // The remark, a blank line, the heading, and the line where the cursor is.
-    let shown = routes.len().min(lines.saturating_sub(4).max(1));
+    let around = remark.lines().count() + 3;
+    let shown = routes.len().min(lines.saturating_sub(around).max(1));
     let rows: Vec<Value> = routes[..shown].iter().filter_map(route_row).collect();
     let table = render(&json!({ "routes": rows }), Some("routes"), Format::Table);
-    let mut text = format!("{}\n\n", remark(told));
+    let mut text = format!("{remark}\n\n");
     for (at, line) in table.lines().enumerate() {
         let of = at.checked_sub(1).and_then(|at| routes.get(at));
         let fails = of.is_some_and(|of| of["failures"].as_u64() > Some(0));

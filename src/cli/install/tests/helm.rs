@@ -47,6 +47,10 @@ fn expression(text: &str, values: &Value) -> String {
 fn holds(condition: &str, values: &Value) -> bool {
     match condition.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["ne", ".Release.Namespace", namespace] => *namespace != "\"outrigger-system\"",
+        [path] => {
+            let path = path.strip_prefix(".Values.").expect("a value");
+            at(values, path).as_str().is_some_and(|text| !text.is_empty())
+        }
         ["eq", path, word] => {
             let path = path.strip_prefix(".Values.").expect("a value");
             format!("{}", at(values, path)) == **word
@@ -113,10 +117,12 @@ fn each_value_is_a_flag() {
     control_plane["resources"] =
         json!({"cpuRequest": "2", "memoryRequest": "1Gi", "memoryLimit": "3Gi"});
     with["proxy"]["image"] = "r.example/p:1".into();
+    with["proxy"]["traces"] = json!({"otlpEndpoint": "http://c.o:4317", "sampleRatio": "0.25"});
     with["injector"]["failurePolicy"] = "Ignore".into();
     let flags = "--mtls strict --trust-domain example.org --cert-lifetime 6h --replicas 5 \
                  --control-plane-image r.example/c:1 --proxy-image r.example/p:1 --log-level warn \
-                 --cpu-request 2 --memory-request 1Gi --memory-limit 3Gi --failure-policy ignore";
+                 --cpu-request 2 --memory-request 1Gi --memory-limit 3Gi --failure-policy ignore \
+                 --otlp-endpoint http://c.o:4317 --trace-sample-ratio 0.25";
     assert_eq!(rendered(&with), install::objects(&read(flags).expect("legal"))[1..]);
 }
 

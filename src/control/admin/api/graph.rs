@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::replicas;
 use crate::control::desk::unix_ms;
 use crate::control::memory::{Edge, Graph, Measured, Node, Observer};
 
@@ -15,7 +16,7 @@ const EDGES: usize = 2_000;
 const SERVICES: usize = 2_000;
 
 pub fn graph(observer: &Observer, window_s: u32, now: SystemTime) -> Value {
-    let Graph { mut nodes, mut edges, routes: _, seconds } = observer.graph(window_s, now);
+    let Graph { mut nodes, mut edges, routes: _, seconds, worth } = observer.graph(window_s, now);
     let (all_nodes, all_edges) = (nodes.len(), edges.len());
     if nodes.len() > NODES {
         nodes.sort_by_key(|node| std::cmp::Reverse(node.sums.requests));
@@ -29,14 +30,15 @@ pub fn graph(observer: &Observer, window_s: u32, now: SystemTime) -> Value {
         "atMs": unix_ms(now),
         "windowS": seconds.round() as u32,
         "replica": &*observer.memory.replica,
+        "replicas": replicas(&worth),
         "nodes": nodes.iter().map(|of| node(of, seconds)).collect::<Vec<_>>(),
         "edges": edges.iter().map(|of| edge(of, seconds)).collect::<Vec<_>>(),
-        "leftOut": all_nodes - nodes.len() + all_edges - edges.len(),
+        "leftOut": (all_nodes - nodes.len() + all_edges - edges.len()) as u64 + worth.left_out,
     })
 }
 
 pub fn services(observer: &Observer, window_s: u32, now: SystemTime) -> Value {
-    let Graph { mut nodes, seconds, .. } = observer.graph(window_s, now);
+    let Graph { mut nodes, seconds, worth, .. } = observer.graph(window_s, now);
     let left_out = nodes.len().saturating_sub(SERVICES);
     if left_out > 0 {
         nodes.sort_by_key(|node| std::cmp::Reverse(node.sums.requests));
@@ -52,8 +54,9 @@ pub fn services(observer: &Observer, window_s: u32, now: SystemTime) -> Value {
         "atMs": unix_ms(now),
         "windowS": seconds.round() as u32,
         "replica": &*observer.memory.replica,
+        "replicas": replicas(&worth),
         "services": nodes.iter().map(row).collect::<Vec<_>>(),
-        "leftOut": left_out,
+        "leftOut": left_out as u64 + worth.left_out,
     })
 }
 

@@ -5,66 +5,76 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::super::View;
+use super::replicas;
 use crate::control::desk::unix_ms;
 use crate::control::kube::Health;
-use crate::control::sessions::Session;
+use crate::control::memory::part::{Sidecar, Worth};
 
 /// Sentences in one answer.
 const PROBLEMS: usize = 20;
 
-pub fn certificates(view: &View) -> Value {
+pub fn certificates(view: &View, now: SystemTime) -> Value {
     let mut authorities = (view.authorities)();
-    let row = |of: &Session| {
+    let whole = view.api.observer.sidecars(now);
+    let row = |of: &&Sidecar| {
         json!({
-            "workload": format!("{}.{}", of.facts.workload, of.facts.identity.namespace()),
-            "identity": of.facts.identity.as_str(),
-            "notAfterMs": unix_ms(of.facts.certificate_ends),
+            "workload": &*of.workload,
+            "identity": of.identity.as_str(),
+            "notBeforeMs": of.certificate_began_ms,
+            "notAfterMs": of.certificate_ends_ms,
         })
     };
     json!({
         "root": authorities["roots"].take(),
         "issuer": authorities["issuer"].take(),
-        "workloads": view.sessions.list().iter().map(row).collect::<Vec<_>>(),
+        "replicas": replicas(&whole.worth()),
+        "workloads": whole.sidecars().iter().map(row).collect::<Vec<_>>(),
     })
 }
 
-pub fn health(view: &View) -> Value {
+/// Of this replica its memory and how it sees the cluster; of all of them the sidecars.
+pub fn health(view: &View, now: SystemTime) -> Value {
     let observer = &view.api.observer;
-    let (counts, used) = (view.sessions.counts(), observer.memory.used());
+    let (whole, used) = (observer.sidecars(now), observer.memory.used());
+    let (sidecars, worth) = (whole.sidecars(), whole.worth());
+    let is_refusing = |of: &&&Sidecar| of.refused.is_some() || of.ungoverned.is_some();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "upSinceMs": observer.memory.began_ms,
         "replica": &*observer.memory.replica,
-        "sidecars": counts.live,
-        "behind": counts.behind,
-        "refusing": counts.refusing,
+        "replicas": replicas(&worth),
+        "sidecars": sidecars.len(),
+        "behind": sidecars.iter().filter(|of| of.is_behind).count(),
+        "refusing": sidecars.iter().filter(is_refusing).count(),
         "cluster": view.health.as_ref().map(Health::sentence),
         "memory": {
             "usedBytes": used.bytes,
             "budgetBytes": used.budget,
             "leftOut": used.left_out,
         },
-        "problems": problems(view),
+        "problems": problems(view, &sidecars, &worth, now),
     })
 }
 
-fn problems(view: &View) -> Vec<String> {
+fn problems(view: &View, sidecars: &[&Sidecar], worth: &Worth, now: SystemTime) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for missing in view.readiness.missing() {
         all.push(format!("It is not ready: {missing} is missing."));
     }
-    let now = SystemTime::now();
-    for session in view.sessions.list() {
-        let facts = &session.facts;
-        let workload = format!("{}.{}", facts.workload, facts.identity.namespace());
-        if let Some(refused) = &session.refused {
-            let why = refused.errors.first().map_or("", String::as_str);
+    for of in &worth.replicas {
+        if let Some(why) = &of.silence {
+            let name = &of.replica;
+            all.push(format!("Replica {name} does not say what its sidecars tell it: {why}"));
+        }
+    }
+    for Sidecar { workload, refused, ungoverned, certificate_ends_ms, .. } in sidecars {
+        if let Some(why) = refused {
             all.push(format!("{workload} can't use all that it was told: {why}"));
         }
-        if let Some(fault) = session.ungoverned.first() {
+        if let Some(fault) = ungoverned {
             all.push(format!("{workload} can't read its access policies: {fault}"));
         }
-        if session.facts.certificate_ends <= now {
+        if *certificate_ends_ms <= unix_ms(now) {
             all.push(format!("The certificate of {workload} has ended."));
         }
         if all.len() >= PROBLEMS {

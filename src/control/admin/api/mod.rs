@@ -1,6 +1,7 @@
 //! `/api/*`: what the mesh's memory knows, as JSON for the dashboard and for whoever else asks.
 //!
-//! Under the same guard as every page, and read-only. Answers about many services are kept for a
+//! Under the same guard as every page, and read-only. Answers are of all replicas of the control
+//! plane, and name those that did not say what they know. Those about many services are kept for a
 //! second: however many look at once, the mesh is put together once, and the others wait for it.
 
 mod graph;
@@ -13,10 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::View;
 use crate::control::api::Newest;
+use crate::control::memory::part::{Asked as Replica, Worth};
 use crate::control::memory::{Filter, Observer, trace_id};
 use crate::http::answers::{self, Answer};
 use crate::http::percent;
@@ -103,30 +105,41 @@ pub fn answer(view: &View, path: &str, query: Option<&str>) -> Answer {
             let of = format!("service {name} {} {}", asked.window_s, asked.minutes);
             let made = api.fresh(of, || service::service(view, name, &asked, now));
             let Some(made) = made else {
+                let doubt = observer.sidecars(now).worth().doubt();
                 let sentence = format!(
-                    "nobody is called {name}, and nobody of that name called within half an hour\n"
+                    "nobody is called {name}, and nobody of that name called within half an \
+                     hour{doubt}\n"
                 );
                 return answers::text(StatusCode::NOT_FOUND, sentence);
             };
             Some(made)
         }
-        "/api/traces" => Some(Arc::new(traces::traces(observer, &asked.filter()))),
+        "/api/traces" => Some(Arc::new(traces::traces(observer, &asked.filter(), now))),
         "/api/trace" => {
             let Some(id) = asked.words.get("id").and_then(|id| trace_id(id)) else {
                 let sentence = "say which: /api/trace?id= and 32 hexadecimal digits\n";
                 return answers::text(StatusCode::BAD_REQUEST, sentence);
             };
-            let Some(made) = traces::trace(observer, id) else {
-                let sentence = format!("nothing was kept of trace {id:032x}\n");
-                return answers::text(StatusCode::NOT_FOUND, sentence);
-            };
-            Some(Arc::new(made))
+            match traces::trace(observer, id, now) {
+                Ok(made) => Some(Arc::new(made)),
+                Err(worth) => {
+                    let doubt = worth.doubt();
+                    let sentence = format!("nothing was kept of trace {id:032x}{doubt}\n");
+                    return answers::text(StatusCode::NOT_FOUND, sentence);
+                }
+            }
         }
-        "/api/certificates" => Some(Arc::new(health::certificates(view))),
-        "/api/health" => Some(Arc::new(health::health(view))),
+        "/api/certificates" => Some(Arc::new(health::certificates(view, now))),
+        "/api/health" => Some(Arc::new(health::health(view, now))),
         _ => None,
     };
     made.map_or_else(answers::unknown, |made| answers::json(&made))
+}
+
+/// Whose knowledge an answer is made of.
+fn replicas(worth: &Worth) -> Value {
+    let replica = |Replica { replica, address, silence }: &Replica| json!({"replica": &**replica, "address": address, "silence": silence});
+    worth.replicas.iter().map(replica).collect()
 }
 
 /// The first of a list, and how many are left out.
@@ -141,6 +154,7 @@ struct Asked {
     words: HashMap<String, String>,
     window_s: u32,
     minutes: u32,
+    slower_than_us: u64,
 }
 
 impl Asked {
@@ -161,8 +175,11 @@ impl Asked {
         let window_s = number("window", 10..=1800, WINDOW_S)?;
         let minutes = number("minutes", 1..=30, MINUTES)?;
         number("limit", 1..=500, 50)?;
-        number("slowerThanMs", 0..=u32::MAX, 0)?;
-        Ok(Self { window_s, minutes, words })
+        let slower_than_us = match words.get("slowerThanMs").filter(|text| !text.is_empty()) {
+            Some(text) => millis(text).ok_or("slowerThanMs: expected a number from 0\n")?,
+            None => 0,
+        };
+        Ok(Self { window_s, minutes, slower_than_us, words })
     }
 
     fn filter(&self) -> Filter {
@@ -171,10 +188,16 @@ impl Asked {
         Filter {
             service: word("service").cloned(),
             failed: word("failed").is_some_and(|text| text == "true" || text == "1"),
-            slower_than_us: number("slowerThanMs").unwrap_or_default().saturating_mul(1000),
+            slower_than_us: self.slower_than_us,
             limit: number("limit").map_or(50, |limit| limit as usize),
         }
     }
+}
+
+/// Milliseconds as microseconds; `0.5` is 500.
+fn millis(text: &str) -> Option<u64> {
+    let millis = text.parse::<f64>().ok().filter(|millis| millis.is_finite() && *millis >= 0.0)?;
+    Some((millis * 1000.0).round() as u64)
 }
 
 /// `+` is a blank in a query.
@@ -193,12 +216,27 @@ mod tests {
     use super::*;
     use crate::control::catalog::Catalog;
     use crate::control::memory::Memory;
+    use crate::control::plaintext::Plaintext;
     use crate::model::TrustDomain;
 
     fn api() -> Api {
         let memory = Arc::new(Memory::new(1 << 20, "one", SystemTime::now()));
         let catalog = Arc::new(Catalog::new(TrustDomain::default(), 1, &[]));
-        Api::new(Arc::new(Observer { memory, catalog, sessions: Arc::default() }))
+        let plaintext = Arc::new(Plaintext::new(SystemTime::now()));
+        let sessions = Arc::default();
+        Api::new(Arc::new(Observer { memory, catalog, sessions, plaintext, others: None }))
+    }
+
+    #[test]
+    fn what_is_slow_may_be_a_part_of_a_millisecond() {
+        let slower = |text: &str| Asked::of(&format!("slowerThanMs={text}"));
+        for (text, us) in [("", 0), ("0", 0), ("0.5", 500), ("1.25", 1250), ("250", 250_000)] {
+            let asked = slower(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!(asked.filter().slower_than_us, us, "{text}");
+        }
+        for text in ["-1", "x", "NaN", "inf"] {
+            assert!(slower(text).is_err(), "{text}");
+        }
     }
 
     #[test]

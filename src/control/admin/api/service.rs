@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::View;
 use super::graph::{edge, measured, node};
-use super::{Asked, ROWS, cut};
+use super::{Asked, ROWS, cut, replicas};
 use crate::control::api::{Id, Standings};
 use crate::control::memory::report::State;
 use crate::control::memory::{Edge, Failure, Found, Measured, Point, Route};
@@ -39,6 +39,8 @@ pub fn service(view: &View, name: &str, asked: &Asked, now: SystemTime) -> Optio
     };
     Some(json!({
         "name": name,
+        "replica": &*observer.memory.replica,
+        "replicas": replicas(&found.worth),
         "windowS": seconds.round() as u32,
         "node": node(&found.node, seconds),
         "series": found.points.iter().map(point).collect::<Vec<_>>(),
@@ -48,7 +50,7 @@ pub fn service(view: &View, name: &str, asked: &Asked, now: SystemTime) -> Optio
         "callers": found.callers.iter().map(caller).collect::<Vec<_>>(),
         "callees": found.callees.iter().map(callee).collect::<Vec<_>>(),
         "failures": found.failures.iter().map(failure).collect::<Vec<_>>(),
-        "leftOut": left_out,
+        "leftOut": left_out as u64 + found.worth.left_out,
     }))
 }
 

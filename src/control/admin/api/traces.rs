@@ -1,14 +1,20 @@
 //! `/api/traces` and `/api/trace`: requests that were kept, as a list and as a tree.
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
+
+use super::replicas;
+use crate::control::memory::part::Worth;
 
 use crate::control::memory::report::Attempt;
 use crate::control::memory::{Filter, Observer, Summary, Trace, TraceSpan};
 
-pub fn traces(observer: &Observer, filter: &Filter) -> Value {
-    let traces = observer.traces(filter);
+pub fn traces(observer: &Observer, filter: &Filter, now: SystemTime) -> Value {
+    let (traces, worth) = observer.traces(filter, now);
     json!({
         "replica": &*observer.memory.replica,
+        "replicas": replicas(&worth),
         "traces": traces.iter().map(summary).collect::<Vec<_>>(),
     })
 }
@@ -28,12 +34,16 @@ fn summary(of: &Summary) -> Value {
     })
 }
 
-pub fn trace(observer: &Observer, id: u128) -> Option<Value> {
-    let Trace { summary: of, spans } = observer.trace(id)?;
+/// # Errors
+/// Whom nobody could ask, when nothing was kept of it.
+pub fn trace(observer: &Observer, id: u128, now: SystemTime) -> Result<Value, Worth> {
+    let (found, worth) = observer.trace(id, now);
+    let Some(Trace { summary: of, spans }) = found else { return Err(worth) };
     let mut value = summary(&of);
     value["parts"] = value["spans"].take();
     value["spans"] = spans.iter().map(span).collect::<Vec<_>>().into();
-    Some(value)
+    value["replicas"] = replicas(&worth);
+    Ok(value)
 }
 
 fn span(TraceSpan { seen, offset_us, depth }: &TraceSpan) -> Value {

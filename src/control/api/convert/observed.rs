@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::control::desk::unix_ms;
+use crate::control::memory::part::{Asked as Replica, Worth};
 use crate::control::memory::report::Attempt;
 use crate::control::memory::{
     Edge, Filter, Graph, Measured, Node, Observer, Route, Summary, Sums, Trace, TraceSpan,
@@ -45,13 +46,27 @@ pub fn filter(from: v1::TracesRequest) -> Result<Filter, String> {
     })
 }
 
-fn seen(observer: &Observer, seconds: f64, now: SystemTime, left_out: usize) -> v1::Seen {
+/// Who answers, and what that is worth.
+pub fn seen(
+    observer: &Observer,
+    worth: Worth,
+    seconds: f64,
+    now: SystemTime,
+    more: usize,
+) -> v1::Seen {
+    let Worth { replicas, sidecars, left_out } = worth;
+    let replica = |Replica { replica, address, silence }: Replica| v1::Replica {
+        name: replica.to_string(),
+        address,
+        silence: silence.unwrap_or_default(),
+    };
     v1::Seen {
         replica: observer.memory.replica.to_string(),
         at_ms: unix_ms(now),
         window_s: seconds.round() as u32,
-        sidecars: u32::try_from(observer.sessions.counts().live).unwrap_or(u32::MAX),
-        left_out: left_out as u64,
+        sidecars,
+        left_out: left_out.saturating_add(more as u64),
+        replicas: replicas.into_iter().map(replica).collect(),
     }
 }
 
@@ -103,7 +118,7 @@ pub fn stat(
         routes: of.routes,
     };
     v1::StatResponse {
-        seen: Some(seen(observer, seconds, now, all.len().saturating_sub(ROWS))),
+        seen: Some(seen(observer, graph.worth, seconds, now, all.len().saturating_sub(ROWS))),
         nodes: all.iter().take(ROWS).map(node).collect(),
     }
 }
@@ -127,7 +142,7 @@ pub fn edges(
         protocol: of.spoken.map(|spoken| spoken.as_str()).unwrap_or_default().to_owned(),
     };
     v1::EdgesResponse {
-        seen: Some(seen(observer, seconds, now, all.len().saturating_sub(ROWS))),
+        seen: Some(seen(observer, graph.worth, seconds, now, all.len().saturating_sub(ROWS))),
         edges: all.iter().take(ROWS).map(edge).collect(),
     }
 }
@@ -149,14 +164,19 @@ pub fn top(
         signals: signals(&of.sums, seconds),
     };
     v1::TopResponse {
-        seen: Some(seen(observer, seconds, now, all.len().saturating_sub(ROWS))),
+        seen: Some(seen(observer, graph.worth, seconds, now, all.len().saturating_sub(ROWS))),
         routes: all.iter().take(ROWS).map(route).collect(),
     }
 }
 
-pub fn traces(all: &[Summary], observer: &Observer, now: SystemTime) -> v1::TracesResponse {
+pub fn traces(
+    all: &[Summary],
+    worth: Worth,
+    observer: &Observer,
+    now: SystemTime,
+) -> v1::TracesResponse {
     v1::TracesResponse {
-        seen: Some(seen(observer, f64::from(LONGEST_S), now, 0)),
+        seen: Some(seen(observer, worth, f64::from(LONGEST_S), now, 0)),
         traces: all.iter().map(summary).collect(),
     }
 }
@@ -176,10 +196,10 @@ fn summary(of: &Summary) -> v1::TraceSummary {
     }
 }
 
-pub fn trace(of: &Trace, observer: &Observer, now: SystemTime) -> v1::TraceResponse {
+pub fn trace(of: &Trace, worth: Worth, observer: &Observer, now: SystemTime) -> v1::TraceResponse {
     let left_out = of.summary.parts.saturating_sub(of.spans.len());
     v1::TraceResponse {
-        seen: Some(seen(observer, f64::from(LONGEST_S), now, left_out)),
+        seen: Some(seen(observer, worth, f64::from(LONGEST_S), now, left_out)),
         trace: Some(summary(&of.summary)),
         spans: of.spans.iter().map(span).collect(),
     }

@@ -35,7 +35,7 @@ pub fn traffic(from: v1::Traffic) -> Result<Report, String> {
     most("buckets", bounds_us.len(), BUCKETS)?;
     most("services", endpoints.len(), SERVICES)?;
     most("kept requests", spans.len(), SPANS)?;
-    let words = Words(words.into_iter().map(|word| cut(word).into()).collect());
+    let words = Words::of(words);
     let requests = requests.into_iter().map(|row| words.requests(row));
     let latencies = latencies.into_iter().map(|row| words.latencies(row, &bounds_us));
     Ok(Report {
@@ -48,20 +48,24 @@ pub fn traffic(from: v1::Traffic) -> Result<Report, String> {
     })
 }
 
-fn most(what: &str, count: usize, most: usize) -> Result<(), String> {
+pub(super) fn most(what: &str, count: usize, most: usize) -> Result<(), String> {
     if count <= most { Ok(()) } else { Err(format!("{count} {what} are more than {most}")) }
 }
 
-fn cut(mut text: String) -> String {
+pub(super) fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(TEXT));
     text
 }
 
 /// From 1; 0 is none.
-struct Words(Vec<Arc<str>>);
+pub(super) struct Words(Vec<Arc<str>>);
 
 impl Words {
-    fn word(&self, number: u32) -> Result<Arc<str>, String> {
+    pub(super) fn of(words: Vec<String>) -> Self {
+        Self(words.into_iter().map(|word| cut(word).into()).collect())
+    }
+
+    pub(super) fn word(&self, number: u32) -> Result<Arc<str>, String> {
         let Some(at) = (number as usize).checked_sub(1) else { return Ok(Arc::default()) };
         let word = self.0.get(at).cloned();
         word.ok_or_else(|| format!("there is no word {number}"))
@@ -110,7 +114,7 @@ fn grpc_of(number: u32) -> Result<Option<u8>, String> {
     u8::try_from(status).map(Some).map_err(|_| format!("{status} is no gRPC status"))
 }
 
-fn unready(from: v1::EndpointStates) -> Result<Unready, String> {
+pub(super) fn unready(from: v1::EndpointStates) -> Result<Unready, String> {
     let v1::EndpointStates { service, endpoints, unused } = from;
     most("endpoints", endpoints.len(), ENDPOINTS)?;
     let endpoint = |from: v1::EndpointState| {
@@ -138,7 +142,7 @@ fn socket(text: &str) -> Result<Option<SocketAddr>, String> {
     text.parse().map(Some).map_err(wrong)
 }
 
-fn kept(from: v1::KeptSpan) -> Result<Kept, String> {
+pub(super) fn kept(from: v1::KeptSpan) -> Result<Kept, String> {
     let v1::KeptSpan {
         trace_id,
         span_id,

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::Session;
 use super::judged::quoted;
 use crate::control::api::convert;
-use crate::control::catalog::Known;
+use crate::control::catalog::{Governing, Known};
 use crate::model::ServiceName;
 use crate::resources::Labels;
 use crate::telemetry::log::Repeats;
@@ -25,6 +25,8 @@ const SELDOM: Duration = Duration::from_secs(60);
 
 /// What one sidecar was told of its callers, and what was wrong with what it said of them.
 pub struct Governed {
+    /// The sidecar says that it can.
+    decides_by_rules: bool,
     /// The manifests; `None`: nothing yet.
     told: Option<Vec<Arc<str>>>,
     /// The workload's, since it was known.
@@ -32,9 +34,9 @@ pub struct Governed {
     refused: Repeats,
 }
 
-impl Default for Governed {
-    fn default() -> Self {
-        Self { told: None, labels: None, refused: Repeats::every(SELDOM) }
+impl Governed {
+    pub fn new(decides_by_rules: bool) -> Self {
+        Self { decides_by_rules, told: None, labels: None, refused: Repeats::every(SELDOM) }
     }
 }
 
@@ -51,7 +53,10 @@ impl Session {
         let enrollment = catalog.enrollment(self.enrollment);
         let granted = enrollment.map(|held| held.value.grant.labels.clone()).unwrap_or_default();
         let known = self.governed.labels.as_ref().map_or(Known::MayHave(&granted), Known::Has);
-        let manifests = catalog.governing(id.namespace(), known);
+        let Governing { manifests, by_rules } = catalog.governing(id.namespace(), known);
+        if let Some(policy) = by_rules.filter(|_| !self.governed.decides_by_rules) {
+            return Err(self.let_go(&policy).await?);
+        }
         if self.governed.told.as_ref() == Some(&manifests) {
             return Ok(());
         }
@@ -59,6 +64,17 @@ impl Session {
         let policies = manifests.iter().map(policy).collect();
         self.governed.told = Some(manifests);
         self.tell(Tell::Inbound(v1::Inbound { policies })).await
+    }
+
+    /// A sidecar that does not decide by rules would let in whom they keep out: it is told why it is
+    /// let go, and nobody is sent to it any more.
+    async fn let_go(&mut self, policy: &str) -> Result<Status, Status> {
+        let workload = &self.workload;
+        warn!(workload, policy, "a sidecar is let go that is too old to decide by rules");
+        self.withdraw().await?;
+        Ok(Status::failed_precondition(format!(
+            "AccessPolicy {policy} has rules, which this sidecar's version can't keep: update it"
+        )))
     }
 
     /// The workload's labels, as far as they are known.

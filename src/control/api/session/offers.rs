@@ -28,7 +28,7 @@ impl Session {
                 desk.metrics.renewed.inc();
                 info!(identity = %id, workload = self.workload, serial = issued.serial, "certificate renewed");
                 self.until = issued.not_after;
-                self.entry.renewed(issued.not_after);
+                self.entry.renewed(issued.not_before, issued.not_after);
                 Answer::Certificate(certificate(&issued))
             }
             Err(refusal) => {

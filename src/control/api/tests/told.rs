@@ -22,6 +22,7 @@ use crate::resources::bound::{Bound, BoundEndpoint};
 use crate::resources::{Address, Origin, manifest, parse_documents};
 use crate::wire::v1;
 
+mod returning;
 mod steps;
 use steps::{Step, address, service, step};
 
@@ -216,6 +217,7 @@ impl Mesh {
         let answered = Wanted::try_from(answered).expect("names");
         let implied = names(implied).expect("names");
         let first = self.subscriptions.begin(&answered, implied, &self.known.begin());
+        let first = first.expect("few");
         self.down.push_back(first);
         self.up.push_back(Said::Wants(open));
     }

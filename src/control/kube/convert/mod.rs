@@ -10,6 +10,8 @@ mod slice;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
+
 use kube::api::ObjectMeta;
 
 use crate::resources::{Metadata, Origin};
@@ -48,6 +50,11 @@ fn metadata(meta: &ObjectMeta) -> Option<Metadata> {
         version: None,
         at: Origin::Default,
     })
+}
+
+/// An address, in the form that whoever dials it is looked up by.
+fn ip(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
 /// Whether a port speaks TCP, which is what the mesh carries.

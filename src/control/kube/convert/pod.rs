@@ -43,10 +43,9 @@ pub fn pod(object: k8s_openapi::api::core::v1::Pod) -> Option<Pod> {
 
 fn addresses(status: &PodStatus) -> Vec<IpAddr> {
     let all = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str());
-    let mut addresses: Vec<IpAddr> = all.filter_map(|ip| ip.parse().ok()).collect();
+    let mut addresses: Vec<IpAddr> = all.filter_map(super::ip).collect();
     if addresses.is_empty() {
-        let one = status.pod_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok());
-        addresses.extend(one);
+        addresses.extend(status.pod_ip.as_deref().and_then(super::ip));
     }
     addresses
 }

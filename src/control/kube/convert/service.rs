@@ -20,7 +20,7 @@ pub fn service(object: &k8s_openapi::api::core::v1::Service) -> Option<Service> 
         metadata: metadata(meta)?,
         // Somebody else lists the members of a service without one, and of this nobody does.
         selector: spec.selector.clone().filter(|_| !is_external).unwrap_or_default(),
-        cluster_ips: addresses().filter_map(|ip| ip.parse().ok()).collect(),
+        cluster_ips: addresses().filter_map(|ip| super::ip(ip)).collect(),
         headless: !is_external && addresses().any(|ip| ip == "None"),
         session_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
         ports: ports(spec),

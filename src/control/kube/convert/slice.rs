@@ -51,7 +51,7 @@ fn member(namespace: &str, endpoint: Endpoint) -> Option<Member> {
     let hints = endpoint.hints.and_then(|hints| hints.for_zones).unwrap_or_default();
     Some(Member {
         // Nobody looks at more than the first.
-        address: endpoint.addresses.first()?.parse().ok()?,
+        address: super::ip(endpoint.addresses.first()?)?,
         pod,
         is_ready,
         is_serving: conditions.serving.unwrap_or(is_ready),

@@ -288,7 +288,7 @@ fn what_the_mesh_cannot_act_on_is_a_fault_with_its_path() {
     let Judged::Faulty { faults, strict: None } = faulty else { panic!("{faulty:?}") };
     assert_eq!(faults[0].path, "spec.timeouts.request");
     let of_access = json!({"selector": {"matchLabels": {"app": "web"}}, "mtls": "permissive",
-        "mode": "observe"});
+        "jwt": []});
     let faulty = judged("AccessPolicy", ours, of_access);
     let Judged::Faulty { strict: Some(held), .. } = faulty else { panic!("{faulty:?}") };
     let Resource::AccessPolicy(policy) = &*held.resource else { panic!("{held:?}") };

@@ -98,7 +98,7 @@ fn of_parent(subject: &Subject, verdict: Option<&Verdict>, at: usize) -> Vec<Sai
     // What fell back may have had fewer parents: of those nothing is known.
     let on = verdict.on.get(at);
     let first = match on {
-        Some((what, Condition::Accepted)) => {
+        Some((what, Condition::Accepted | Condition::Unread { .. })) => {
             accepted(true, "Accepted", format!("in use for {what}"))
         }
         Some((_, Condition::TargetNotFound { what })) => {
@@ -150,6 +150,7 @@ fn of_policy(verdict: &Verdict) -> Vec<Said> {
         Condition::Accepted => None,
         Condition::Conflicted { with } => Some(format!("{on}: the older {with} wins")),
         Condition::TargetNotFound { what } => Some(format!("there is no {what}")),
+        Condition::Unread { what } => Some(what.clone()),
     };
     let troubles: Vec<String> = verdict.on.iter().filter_map(words).collect();
     let is_conflict = |how: &Condition| matches!(how, Condition::Conflicted { .. });

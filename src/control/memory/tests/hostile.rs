@@ -46,7 +46,7 @@ fn numbers_and_times_beyond_all_bounds_stay_within_some() {
     mesh.take(&mut liar, report, 100);
     let graph = mesh.observer.graph(1800, at(105));
     assert!(graph.edges[0].sums.requests <= u64::from(track::SLOTS) * source::MOST);
-    let trace = mesh.observer.trace(1).expect("it was kept");
+    let trace = mesh.observer.trace(1, at(105)).0.expect("it was kept");
     assert_eq!((trace.spans.len(), trace.spans[0].seen.kept.duration_us), (1, 2_000_000));
     assert!(mesh.observer.service("web.shop", 60, 30, at(105)).is_some());
 }
@@ -85,7 +85,7 @@ fn a_flood_of_names_takes_nothing_from_others() {
     }
     let edges = mesh.edges(52);
     assert!(edges.contains(&"web.shop → api.shop 11/0 Some(\"mtls\")".to_owned()), "{edges:?}");
-    assert!(mesh.observer.trace(7).is_some());
+    assert!(mesh.observer.trace(7, at(52)).0.is_some());
     assert!(mesh.observer.memory.used().left_out > 1000);
     drop(flood);
     let told = mesh.observer.memory.lock().states.bytes();

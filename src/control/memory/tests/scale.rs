@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::control::api::recalled;
 
 const SERVICES: u64 = 200;
 const EACH: u64 = 10;
@@ -52,13 +53,19 @@ fn half_an_hour_of_two_thousand_sidecars_fits() {
     assert_eq!(graph.edges.len() as u64, SERVICES * CALLED);
     let all: u64 = graph.edges.iter().map(|edge| edge.sums.requests).sum();
     assert_eq!(all, reports * CALLED * 51, "every request is there, and once");
+    let slots = part::Slots { first: 0, last: slot_of(unix_ms(at(now))) };
+    let question = part::Question { rows: Some(slots), ..part::Question::default() };
+    let told = recalled::part(mesh.observer.recall(&question, at(now)));
+    assert_eq!(told.left_out, 0, "another replica is told all of it");
+    let told = prost::Message::encoded_len(&told);
     let begun = Instant::now();
     mesh.observer.graph(60, at(now));
     let minute = begun.elapsed();
     mesh.observer.service("s7.shop", 60, 30, at(now)).expect("it is there");
     println!(
-        "{} MiB; a minute's graph took {minute:?}, with a service {:?}",
+        "{} MiB, {} KiB for another replica; a minute's graph took {minute:?}, with a service {:?}",
         used.bytes >> 20,
+        told >> 10,
         begun.elapsed()
     );
 }

@@ -11,6 +11,7 @@ fn told(all: &[Arc<Resource>]) -> Vec<String> {
             lines.push(match how {
                 Condition::Accepted => format!("{who}: {what}: accepted"),
                 Condition::Conflicted { with } => format!("{who}: {what}: conflicts with {with}"),
+                Condition::Unread { what: unread } => format!("{who}: {what}: {unread}"),
                 Condition::TargetNotFound { what: missing } if missing == what => {
                     format!("{who}: no {what}")
                 }

@@ -13,8 +13,6 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use super::super::grpc::{drain, frame, send_all};
 use super::{Act, Message, Script, Step, Wire};
 
-/// Between the bytes of a body that drips.
-const DRIP: Duration = Duration::from_millis(100);
 /// A body that drips, stalls or is cut.
 const BODY: &[u8] = b"0123456789";
 
@@ -34,10 +32,10 @@ pub fn http(mut wire: Wire, script: &Script) {
                     return script.was_left(number);
                 }
             }
-            Act::Drip => {
+            Act::Drip(ms) => {
                 let _ = wire.try_send(head(200, &step, BODY.len()));
                 for byte in BODY {
-                    thread::sleep(DRIP);
+                    thread::sleep(Duration::from_millis(ms));
                     if wire.try_send([*byte]).is_err() {
                         return script.was_left(number);
                     }

@@ -1,12 +1,19 @@
-//! The control planes of a cluster, for whoever has to ask each of them.
+//! The control planes of a cluster, and how this one asks the others what they know of the mesh.
 //!
 //! Pods of the control plane's namespace with its labels. Who was told to end is left out: its
-//! sidecars go to another, and tell that one everything. Called by the API.
+//! sidecars go to another, and tell that one everything. `others` asks all of them at once and keeps
+//! what they say for a moment, `link` is the way to one. Called by the observer of the memory.
+
+mod link;
+mod others;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Pod};
+pub use others::Others;
 
 /// What finds the control plane's pods; a Deployment's selector can never be changed.
 pub const LABELS: [(&str, &str); 2] =
