@@ -4,10 +4,10 @@
 //! kind holds for, or none. `cargo bench --bench access`; a few seconds. Each line says nanoseconds
 //! and allocations of one decision, with all that a request needs for it.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../measured.rs"]
+mod measured;
+
 use std::hint::black_box;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,28 +17,9 @@ use outrigger::resources::{AccessPolicy, Origin, Resource, parse_documents};
 use outrigger::telemetry::metrics::Registry;
 use outrigger::telemetry::traffic::TrafficMetrics;
 
-struct Counting;
+use measured::{measure, say};
 
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+const CALLS: u32 = 100_000;
 
 fn id(nth: usize) -> String {
     format!("spiffe://cluster.local/ns/team-{}/sa/service-{nth}", nth % 50)
@@ -94,20 +75,6 @@ fn policies(rules: usize) -> Vec<Arc<AccessPolicy>> {
     rules.chunks(1_000).enumerate().map(one).collect()
 }
 
-/// Nanoseconds and allocations of one call.
-fn measure(mut call: impl FnMut()) -> (f64, f64) {
-    const CALLS: u32 = 100_000;
-    (0..CALLS / 10).for_each(|_| call());
-    let (before, begun) = (COUNT.with(Cell::get), Instant::now());
-    (0..CALLS).for_each(|_| call());
-    let (took, count) = (begun.elapsed(), COUNT.with(Cell::get) - before);
-    (took.as_nanos() as f64 / f64::from(CALLS), count as f64 / f64::from(CALLS))
-}
-
-fn say(line: &str) {
-    writeln!(std::io::stdout(), "{line}").expect("somebody reads this");
-}
-
 fn main() {
     say("RULES REQUEST            NS ALLOCATIONS");
     [1, 100, 1_000, 10_000].into_iter().for_each(decide);
@@ -147,7 +114,7 @@ fn one(policy: &Policy, rules: usize, kind: &str, who: &str, path: &str, tenant:
     };
     let expected = !matches!(kind, "deny id" | "deny path" | "none" | "dots" | "readings");
     assert!(rules < 8 || decide() == expected, "{kind} {path}");
-    let (ns, allocations) = measure(|| {
+    let (ns, allocations) = measure(CALLS, || {
         black_box(decide());
     });
     say(&format!("{rules:5} {kind:9} {ns:11.0} {allocations:11.2}"));

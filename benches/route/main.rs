@@ -4,10 +4,10 @@
 //! or under none. `cargo bench --bench route`; a few seconds. Each line says nanoseconds and
 //! allocations of one `find`; the last one is of the choice among weighted backends.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../measured.rs"]
+mod measured;
+
 use std::hint::black_box;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,28 +15,9 @@ use http::{Method, Request};
 use outrigger::model::{HeaderMatch, Hostname, Match, PathMatch, RouteKind, Rule, ValueMatch};
 use outrigger::route::{Head, Table, Turn, Weights};
 
-struct Counting;
+use measured::{measure, say};
 
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+const CALLS: u32 = 200_000;
 
 /// A rule of one of six kinds.
 fn rule(nth: usize) -> Rule {
@@ -86,25 +67,11 @@ fn request(nth: usize) -> (&'static str, Request<()>) {
     (kind, request.body(()).expect("a request"))
 }
 
-/// Nanoseconds and allocations of one call.
-fn measure(mut call: impl FnMut()) -> (f64, f64) {
-    const CALLS: u32 = 200_000;
-    (0..CALLS / 10).for_each(|_| call());
-    let (before, begun) = (COUNT.with(Cell::get), Instant::now());
-    (0..CALLS).for_each(|_| call());
-    let (took, count) = (begun.elapsed(), COUNT.with(Cell::get) - before);
-    (took.as_nanos() as f64 / f64::from(CALLS), count as f64 / f64::from(CALLS))
-}
-
-fn say(line: &str) {
-    writeln!(std::io::stdout(), "{line}").expect("somebody reads this");
-}
-
 fn main() {
     say("RULES REQUEST          NS ALLOCATIONS");
     [1, 100, 1_000].into_iter().for_each(find);
     let (weights, mut turn) = (Weights::new(&[80, 15, 4, 1]), Turn::default());
-    let (ns, allocations) = measure(|| {
+    let (ns, allocations) = measure(CALLS, || {
         black_box(weights.next(&mut turn));
     });
     say(&format!("    4 weights  {ns:10.0} {allocations:11.2}"));
@@ -122,7 +89,7 @@ fn find(rules: usize) {
         let (parts, expected) = (request.into_parts().0, (nth < rules).then_some(nth));
         let find = || table.find(black_box(&Head::of(&parts, false)));
         assert_eq!(find().map(|found| found.rule), expected);
-        let (ns, allocations) = measure(|| {
+        let (ns, allocations) = measure(CALLS, || {
             black_box(find());
         });
         let kind = if expected.is_some() { kind } else { "none" };

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::model::{Direction, Reason};
 use crate::telemetry::access_log::Entry;
+use crate::telemetry::span;
 
 /// Bytes of one text.
 const TEXT: usize = 512;
@@ -123,11 +124,6 @@ pub(super) fn without_query(path: &str) -> &str {
     path.split_once('?').map_or(path, |(path, _)| path)
 }
 
-/// What is cut ends in `…`.
 fn cut(text: &str) -> Box<str> {
-    if text.len() <= TEXT {
-        return text.into();
-    }
-    let end = text.floor_char_boundary(TEXT - '…'.len_utf8());
-    format!("{}…", &text[..end]).into()
+    span::cut(text, TEXT)
 }
