@@ -15,7 +15,7 @@
 //! | 4 | [`serve`] [`dial`] [`agent`] [`export`] | connections from the near side, to the far side; where identity and the picture of the mesh come from; spans to collectors |
 //! | 3 | [`tls`] [`route`] [`access`] [`balance`] [`circuit`] [`retry`] [`limit`] | decisions, each a synchronous core |
 //! | 2 | [`http`] [`tcp`] [`detect`] [`identity`] [`resources`] [`wire`] [`intercept`] | protocols and formats |
-//! | 1 | [`runtime`] [`telemetry`] | threads, time, sockets, drain; records |
+//! | 1 | [`runtime`] [`telemetry`] [`jwt`] | threads, time, sockets, drain; records; tokens and what they claim |
 //! | 0 | [`model`] | nouns |
 //!
 //! # Threads
@@ -29,8 +29,8 @@
 //!
 //! `outbound::serve`: check → target → admit (route → filters → limits) → faults → { circuit →
 //! endpoint → connect → send } per attempt → what stands in → answer. Then, in the other sidecar,
-//! `inbound::serve`: check → access → deadline → prepare → app → answer. Each is one function to
-//! read, top to bottom.
+//! `inbound::serve`: check → deadline → access → rate limits → prepare → a place → app → answer.
+//! Each is one function to read, top to bottom.
 
 #[cfg(feature = "proxy")]
 pub mod access;
@@ -64,6 +64,7 @@ pub mod identity;
 pub mod inbound;
 #[cfg(feature = "proxy")]
 pub mod intercept;
+pub mod jwt;
 #[cfg(feature = "proxy")]
 pub mod limit;
 pub mod model;

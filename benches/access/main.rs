@@ -1,11 +1,12 @@
 //! What a decision costs: measured, never judged.
 //!
 //! Policies with 1, 100, 1,000 and 10,000 rules of several kinds, and requests that the last of each
-//! kind holds for, or none. `cargo bench --bench access`; a few seconds. Each line says nanoseconds
+//! kind holds for, or none; then what tokens and API keys add. `cargo bench --bench access`; a few seconds. Each line says nanoseconds
 //! and allocations of one decision, with all that a request needs for it.
 
 #[path = "../measured.rs"]
 mod measured;
+mod tokens;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -78,6 +79,8 @@ fn policies(rules: usize) -> Vec<Arc<AccessPolicy>> {
 fn main() {
     say("RULES REQUEST            NS ALLOCATIONS");
     [1, 100, 1_000, 10_000].into_iter().for_each(decide);
+    say("TOKEN                    NS ALLOCATIONS");
+    tokens::cost();
 }
 
 /// One line for compiling the policies, one for each kind of rule, one for none, and two for paths

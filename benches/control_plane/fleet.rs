@@ -250,6 +250,9 @@ impl Sidecar {
             }),
             implied: Vec::new(),
             decides_by_rules: true,
+            reads_tokens: true,
+            limits_rates: true,
+            acknowledges_bundles: false,
         };
         let hello = FromSidecar { message: Some(Say::Hello(hello)) };
         say.try_send(hello).expect("the queue is new");

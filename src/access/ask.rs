@@ -4,12 +4,15 @@
 //! for those who stay, so that they are judged again by what they asked for.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use http::header;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use super::credentials::{self, Credentials};
+use super::tokens::{Fault, Known};
 use crate::http::path::{self, BadEscape};
 use crate::model::SpiffeId;
 
@@ -44,13 +47,16 @@ pub struct Request<'a> {
     written: &'a str,
     /// Normalised; `None`: it has none, or one that can't be read.
     pub path: Option<Cow<'a, str>>,
-    /// What servers may make of the path beside that.
-    pub others: Vec<String>,
+    others: OnceCell<Vec<String>>,
     /// The path can't be normalised.
     pub bad_escape: Option<BadEscape>,
     /// In any letter case, without port.
     pub host: Option<&'a str>,
     pub headers: &'a HeaderMap,
+    /// What it has shown beside its connection's identity.
+    pub(super) shown: &'a Credentials,
+    /// What is wrong with that.
+    pub(super) fault: Option<Fault>,
 }
 
 impl<'a> Request<'a> {
@@ -65,12 +71,26 @@ impl<'a> Request<'a> {
         Self {
             method: method(parts),
             written: parts.uri.path(),
-            others: path.as_deref().map(path::other_readings).unwrap_or_default(),
+            others: OnceCell::new(),
             path,
             bad_escape,
             host: host(parts),
             headers: &parts.headers,
+            shown: &credentials::NONE,
+            fault: None,
         }
+    }
+
+    /// What servers may make of the path beside what it says; made when it is first asked for.
+    pub fn others(&self) -> &[String] {
+        let made = || self.path.as_deref().map(path::other_readings).unwrap_or_default();
+        self.others.get_or_init(made)
+    }
+
+    /// The same, by somebody who has shown this.
+    #[must_use]
+    pub fn showing(self, known: &'a Known) -> Self {
+        Self { shown: &known.credentials, fault: known.fault, ..self }
     }
 
     /// The path as the app is to get it, without the query.
@@ -117,8 +137,8 @@ pub struct Held {
 
 #[derive(Debug)]
 pub enum HeldWhat {
-    /// A request that became a tunnel.
-    Request(Box<Parts>),
+    /// A request that became a tunnel, and what it has shown.
+    Request(Box<Parts>, Credentials),
     Stream {
         is_declared: bool,
     },

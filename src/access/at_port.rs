@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::ask::{Ask, What};
+use super::decision::Lack;
 use super::index::Index;
-use super::rule::Rule;
+use super::rule::{Rule, Supposed};
+use super::tokens::{Intake, Tokens};
 use crate::model::{Action, Audit, Mode, Mtls};
 use crate::resources::AccessPolicy;
 use crate::resources::access_policy::level::{self, Rulings};
@@ -23,6 +25,7 @@ pub struct AtPort {
     places: Box<[Place]>,
     rules: Box<[Rule]>,
     index: Index,
+    intake: Option<Box<Intake>>,
     has_paths: bool,
     has_http: bool,
 }
@@ -53,7 +56,11 @@ pub struct Place {
 
 impl AtPort {
     /// What `policies`, which are all about the port, come to. Their order does not matter.
-    pub fn of(policies: &[&AccessPolicy], named: impl Fn(&AccessPolicy) -> Named) -> Self {
+    pub fn of(
+        policies: &[&AccessPolicy],
+        named: impl Fn(&AccessPolicy) -> Named,
+        tokens: &Tokens,
+    ) -> Self {
         let mut rules: Vec<(&written::Rule, Place)> = Vec::new();
         for policy in policies {
             let named = named(policy);
@@ -66,6 +73,7 @@ impl AtPort {
         rules.sort_by_cached_key(key);
         let rulings = level::rulings(policies.iter().copied());
         let default = default(&rulings, policies);
+        let intake = Intake::of(policies, &named, tokens);
         Self {
             mtls: said(rulings.mtls.says, rulings.mtls.by, &named),
             mode: said(rulings.mode.says, rulings.mode.by, &named),
@@ -73,7 +81,8 @@ impl AtPort {
             audit: said(rulings.audit.says, rulings.audit.by, &named),
             index: Index::of(rules.iter().map(|(rule, _)| *rule)),
             has_paths: rules.iter().any(|(rule, _)| rule.has_paths()),
-            has_http: rules.iter().any(|(rule, _)| rule.is_of_http()),
+            has_http: intake.is_some() || rules.iter().any(|(rule, _)| rule.is_of_http()),
+            intake,
             rules: rules.iter().map(|(rule, _)| Rule::of(rule)).collect(),
             places: rules.into_iter().map(|(_, place)| place).collect(),
         }
@@ -89,9 +98,43 @@ impl AtPort {
         self.has_http && self.mode.says == Mode::Enforce
     }
 
+    /// Whose tokens and keys count; `None`: nobody's.
+    pub fn intake(&self) -> Option<&Intake> {
+        self.intake.as_deref()
+    }
+
+    /// What somebody who is denied could have shown to be let in.
+    pub(super) fn lacks(&self, ask: &Ask<'_>) -> Option<Lack> {
+        let (What::Request(request), Some(intake)) = (ask.what, &self.intake) else { return None };
+        let (tokens, keys) = intake.takes();
+        let lacks_token = tokens && request.shown.claims.is_none();
+        let lacks_key = keys && request.shown.api_key.is_none();
+        let supposed = |shown| Supposed {
+            claims: lacks_token.then_some(shown),
+            key: lacks_key.then_some(shown),
+        };
+        let holds = |rule: &Rule| match rule.action {
+            // Whatever it were, it would be one that is not denied.
+            Action::Deny => rule.holds_supposing(ask, supposed(false)),
+            Action::Allow => rule.holds_supposing(ask, supposed(true)),
+        };
+        let of = |action: Action| self.rules.iter().filter(move |rule| rule.action == action);
+        if !(lacks_token || lacks_key) || of(Action::Deny).any(holds) {
+            return None;
+        }
+        let could_be = self.default.says == Action::Allow || of(Action::Allow).any(holds);
+        could_be.then_some(if lacks_token { Lack::Token } else { Lack::Key })
+    }
+
     /// Each rule, those that deny first.
     pub fn rules(&self) -> impl Iterator<Item = (Action, &Place)> {
         self.rules.iter().map(|rule| rule.action).zip(&self.places)
+    }
+
+    /// Those that ask for what a token or a key shows.
+    pub fn asking(&self) -> impl Iterator<Item = &Place> {
+        let asking = self.rules.iter().zip(&self.places);
+        asking.filter(|(rule, _)| rule.asks_for_credentials()).map(|(_, place)| place)
     }
 
     /// The first rule that holds; those that deny come first.

@@ -2,6 +2,7 @@
 
 use super::Permit;
 use super::at_port::{Named, Place};
+use super::tokens::Trouble;
 use crate::model::{Action, Audit, Mode, Reason, SpiffeId};
 
 /// What becomes of a caller, and why.
@@ -13,6 +14,15 @@ pub struct Decision<'p> {
     pub policy: Option<&'p Named>,
     pub mode: Mode,
     pub audit: Audit,
+    /// What would have let in somebody who is denied.
+    pub lacks: Option<Lack>,
+}
+
+/// What a request could have shown, and did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    Token,
+    Key,
 }
 
 /// What a decision rests on.
@@ -26,6 +36,8 @@ pub enum Why<'p> {
     Stranger,
     /// What is not HTTP, where rules ask for what only HTTP has.
     NotHttp,
+    /// Its token or key is not right.
+    Token(Trouble),
     Rule(&'p Place),
     /// No rule holds.
     Default,
@@ -48,6 +60,8 @@ impl Decision<'_> {
             Why::Untold => Reason::NotReady,
             Why::Plaintext => Reason::MtlsRequired,
             Why::NotHttp => Reason::BadRequest,
+            Why::Token(_) => Reason::TokenInvalid,
+            Why::Rule(_) | Why::Default if self.lacks.is_some() => Reason::TokenMissing,
             Why::Stranger | Why::Rule(_) | Why::Default => Reason::Denied,
         })
     }
@@ -85,6 +99,7 @@ impl Decision<'_> {
             Why::Plaintext => RuleWord::Text("mtls"),
             Why::Stranger => RuleWord::Text("trust-domain"),
             Why::NotHttp => RuleWord::Text("not-http"),
+            Why::Token(_) => RuleWord::Text("token"),
             Why::Default => RuleWord::Text("default"),
             Why::Rule(place) => RuleWord::Rule(place.nth),
         }
@@ -99,8 +114,16 @@ impl Decision<'_> {
 
     /// What a refused caller is told. Policies are named to those of the mesh alone.
     pub fn sentence(&self, id: Option<&SpiffeId>) -> String {
-        let Some(id) = id else { return "the caller may not do this".to_owned() };
-        format!("{id} may not do this: {self}")
+        let without = match (self.why, self.lacks) {
+            (Why::Token(trouble), _) => return trouble.to_string(),
+            (_, Some(Lack::Token)) => " without a token",
+            (_, Some(Lack::Key)) => " without an API key",
+            (_, None) => "",
+        };
+        match id {
+            None => format!("the caller may not do this{without}"),
+            Some(id) => format!("{id} may not do this{without}: {self}"),
+        }
     }
 }
 
@@ -122,6 +145,7 @@ impl std::fmt::Display for Decision<'_> {
             }
             (Why::Stranger, _) => f.write_str("it is of another trust domain"),
             (Why::NotHttp, _) => f.write_str("rules of its port ask for what only HTTP has"),
+            (Why::Token(trouble), _) => write!(f, "{trouble}"),
             (Why::Rule(Place { policy, nth }), _) => {
                 write!(f, "rules[{nth}] of AccessPolicy {} {verb} it", policy.title)
             }

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use super::ask::{Ask, What};
 use super::rule::Rule;
+use super::shape::{Piece, Shape};
 use crate::model::{Action, SpiffeId};
-use crate::resources::access_policy::pattern::{PathPattern, Segment};
 use crate::resources::access_policy::rule::{self as written, Identity};
 
 /// A rule with more paths times callers is kept under its callers alone. Arbitrary; it bounds memory.
@@ -87,7 +87,7 @@ impl Index {
             return self.any_path.keep(&who, number);
         }
         for path in paths() {
-            self.place(path).keep(&who, number);
+            self.place(&Shape::of(path, rule.action)).keep(&who, number);
         }
         if rule.action == Action::Deny {
             self.denying.keep(&who, number);
@@ -115,15 +115,15 @@ impl Index {
         who
     }
 
-    fn place(&mut self, path: &PathPattern) -> &mut Callers {
+    fn place(&mut self, path: &Shape) -> &mut Callers {
         let mut at = 0;
-        for segment in path.segments() {
-            let Segment::Text(text) = segment else { return &mut self.steps[at].below };
+        for piece in path.pieces() {
+            let Piece::Text(text) = piece else { return &mut self.steps[at].below };
             at = match self.steps[at].next.get(text) {
                 Some(next) => *next,
                 None => {
                     let next = self.steps.len();
-                    self.steps[at].next.insert(text.into(), next);
+                    self.steps[at].next.insert(text.clone(), next);
                     self.steps.push(Step::default());
                     next
                 }
@@ -138,14 +138,16 @@ impl Index {
         let mut search = Search { rules, ask, caller, first: None };
         search.among(&self.any_path);
         let path = match ask.what {
-            What::Request(request) => request.path.as_deref().map(|path| (path, &request.others)),
+            What::Request(request) => request.path.as_deref().map(|path| (path, request)),
             What::Stream { .. } => None,
         };
         match path {
             None => search.among(&self.denying),
-            Some((path, others)) => {
+            Some((path, request)) => {
                 self.walk(path, &mut search);
-                others.iter().for_each(|other| self.walk(other, &mut search));
+                if !self.denying.is_empty() {
+                    request.others().iter().for_each(|other| self.walk(other, &mut search));
+                }
             }
         }
         search.first.map(|number| number as usize)
@@ -181,6 +183,11 @@ fn number(names: &mut HashMap<Box<str>, u32>, name: &str) -> u32 {
 }
 
 impl Callers {
+    fn is_empty(&self) -> bool {
+        let Self { all, proven, by_id, by_namespace } = self;
+        all.is_empty() && proven.is_empty() && by_id.is_empty() && by_namespace.is_empty()
+    }
+
     fn keep(&mut self, who: &[Who], number: u32) {
         for who in who {
             let numbers = match who {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
+use super::tokens::{Source, Tokens};
 use super::{Held, Policy};
 use crate::model::{Reason, TrustDomain};
 use crate::resources::AccessPolicy;
@@ -19,6 +20,7 @@ pub struct Access {
     trust_domain: TrustDomain,
     metrics: TrafficMetrics,
     newest: ArcSwap<Policy>,
+    tokens: Tokens,
     bell: watch::Sender<()>,
 }
 
@@ -26,14 +28,22 @@ impl Access {
     /// Until policies are known, nobody comes in.
     pub fn new(trust_domain: TrustDomain, metrics: TrafficMetrics) -> Self {
         let newest = ArcSwap::from_pointee(Policy::untold(trust_domain.clone(), &metrics));
-        Self { trust_domain, metrics, newest, bell: watch::Sender::new(()) }
+        let bell = watch::Sender::new(());
+        Self { trust_domain, metrics, newest, tokens: Tokens::new(bell.clone()), bell }
     }
 
     /// These hold from now on, and no others; all are about the workload.
     pub fn publish(&self, policies: &[Arc<AccessPolicy>]) {
-        let policy = Policy::of(policies, self.trust_domain.clone(), &self.metrics);
+        let (domain, metrics) = (self.trust_domain.clone(), &self.metrics);
+        let policy = Policy::with(policies, domain, metrics, &self.tokens);
+        self.tokens.settle(&policy.issuers());
         self.newest.store(Arc::new(policy));
         self.bell.send_replace(());
+    }
+
+    /// Keys that are to be fetched, and issuers to be asked.
+    pub fn sources(&self) -> watch::Receiver<Vec<Source>> {
+        self.tokens.sources()
     }
 
     /// The newest policy; not to be kept across an await.

@@ -4,14 +4,15 @@
 //! compared, and the handles that count decisions are kept, so that a request costs a look at a few
 //! port numbers and at the rules that may be about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Permit;
 use super::ask::{Ask, Held, HeldWhat, Request, What};
 use super::at_port::{AtPort, Named};
 use super::decision::{Decision, Why};
-use crate::model::{Action, Mtls, Reason, TrustDomain};
+use super::tokens::{Intake, Issuer, Known, Tokens};
+use crate::model::{Action, Mtls, Reason, SpiffeId, TrustDomain};
 use crate::resources::AccessPolicy;
 use crate::telemetry::metrics::Counter;
 use crate::telemetry::traffic::TrafficMetrics;
@@ -26,8 +27,8 @@ pub struct Policy {
     is_told: bool,
     trust_domain: TrustDomain,
     /// Those that policies name, in ascending order.
-    ports: Box<[(u16, AtPort)]>,
-    elsewhere: AtPort,
+    ports: Box<[(u16, Arc<AtPort>)]>,
+    elsewhere: Arc<AtPort>,
     /// By the number of the policy.
     tallies: Box<[Tally]>,
     /// Where no policy decides.
@@ -50,6 +51,16 @@ impl Policy {
         trust_domain: TrustDomain,
         metrics: &TrafficMetrics,
     ) -> Self {
+        Self::with(policies, trust_domain, metrics, &Tokens::default())
+    }
+
+    /// The same, with issuers that are there already.
+    pub fn with(
+        policies: &[Arc<AccessPolicy>],
+        trust_domain: TrustDomain,
+        metrics: &TrafficMetrics,
+        tokens: &Tokens,
+    ) -> Self {
         let all = || policies.iter().map(Arc::as_ref);
         let numbers: BTreeSet<u16> = all().flat_map(|policy| &policy.ports).copied().collect();
         let titles: BTreeSet<String> = all().map(AccessPolicy::title).collect();
@@ -59,16 +70,23 @@ impl Policy {
             let number = titles.partition_point(|other| **other < *title);
             Named { title: Arc::clone(&titles[number]), number }
         };
-        let about = |is_about: &dyn Fn(&AccessPolicy) -> bool| {
-            let about: Vec<&AccessPolicy> = all().filter(|policy| is_about(policy)).collect();
-            AtPort::of(&about, named)
+        // Ports of the same policies share what those come to: there may be many of both.
+        let mut made: HashMap<Vec<bool>, Arc<AtPort>> = HashMap::new();
+        let mut about = |is_about: &dyn Fn(&AccessPolicy) -> bool| {
+            let which: Vec<bool> = all().map(is_about).collect();
+            let at = |which: &Vec<bool>| {
+                let about = all().zip(which).filter(|(_, is_about)| **is_about);
+                let about: Vec<&AccessPolicy> = about.map(|(policy, _)| policy).collect();
+                Arc::new(AtPort::of(&about, named, tokens))
+            };
+            Arc::clone(made.entry(which).or_insert_with_key(at))
         };
-        let at = |port| (port, about(&|policy| policy.is_about(port)));
+        let elsewhere = about(&|policy| policy.ports.is_empty());
         Self {
             is_told: true,
             trust_domain,
-            ports: numbers.into_iter().map(at).collect(),
-            elsewhere: about(&|policy| policy.ports.is_empty()),
+            ports: numbers.iter().map(|of| (*of, about(&|policy| policy.is_about(*of)))).collect(),
+            elsewhere,
             tallies: titles.iter().map(|title| Tally::of(title, metrics)).collect(),
             otherwise: Tally::of(DEFAULT, metrics),
         }
@@ -89,34 +107,61 @@ impl Policy {
 
     /// Each port that a policy names, and at last (`None`) all others.
     pub fn ports(&self) -> impl Iterator<Item = (Option<u16>, &AtPort)> {
-        let named = self.ports.iter().map(|(port, at)| (Some(*port), at));
-        named.chain([(None, &self.elsewhere)])
+        let named = self.ports.iter().map(|(port, at)| (Some(*port), &**at));
+        named.chain([(None, &*self.elsewhere)])
+    }
+
+    /// Every issuer whose tokens count somewhere.
+    pub fn issuers(&self) -> Vec<Arc<Issuer>> {
+        let intakes = self.ports().filter_map(|(_, at)| at.intake());
+        intakes.flat_map(|intake| intake.issuers().map(|(issuer, _)| Arc::clone(issuer))).collect()
+    }
+
+    /// Why nobody of this identity comes in, whatever else they show.
+    fn is_closed_to(&self, at: &AtPort, id: Option<&SpiffeId>) -> Option<Why<'static>> {
+        match id {
+            _ if !self.is_told => Some(Why::Untold),
+            None if at.mtls.says == Mtls::Strict => Some(Why::Plaintext),
+            Some(id) if id.trust_domain() != self.trust_domain.as_str() => Some(Why::Stranger),
+            _ => None,
+        }
+    }
+
+    /// What may be shown at a port beside an identity, by somebody of this one; `None`: nothing that
+    /// would change anything, so that it need not be looked at.
+    pub fn intake(&self, port: u16, id: Option<&SpiffeId>) -> Option<&Intake> {
+        let at = self.at(port);
+        at.intake().filter(|_| self.is_closed_to(at, id).is_none())
     }
 
     /// Decides, and does nothing else.
     pub fn decide(&self, ask: &Ask<'_>) -> Decision<'_> {
         let at = self.at(ask.port);
         let (mode, audit) = (at.mode.says, at.audit.says);
-        let by = |action, why, policy| Decision { action, why, policy, mode, audit };
-        match ask.id {
-            _ if !self.is_told => return by(Action::Deny, Why::Untold, None),
-            None if at.mtls.says == Mtls::Strict => {
-                return by(Action::Deny, Why::Plaintext, at.mtls.by.as_ref());
-            }
-            Some(id) if id.trust_domain() != self.trust_domain.as_str() => {
-                return by(Action::Deny, Why::Stranger, None);
-            }
-            _ => {}
+        let by = |action, why, policy| Decision { action, why, policy, mode, audit, lacks: None };
+        if let Some(why) = self.is_closed_to(at, ask.id) {
+            let policy = at.mtls.by.as_ref().filter(|_| matches!(why, Why::Plaintext));
+            return by(Action::Deny, why, policy);
         }
         if at.is_unheard(ask) {
             return by(Action::Deny, Why::NotHttp, at.default.by.as_ref());
         }
+        if let What::Request(Request { fault: Some(fault), .. }) = ask.what {
+            let policy = at.intake().and_then(|intake| intake.named(*fault));
+            return by(Action::Deny, Why::Token(fault.trouble), policy);
+        }
+        let lacking = |decision: &Decision<'_>| match decision.action {
+            Action::Allow => None,
+            Action::Deny => at.lacks(ask),
+        };
         if let Some((action, place)) = at.ruled(ask) {
-            return by(action, Why::Rule(place), Some(&place.policy));
+            let decision = by(action, Why::Rule(place), Some(&place.policy));
+            return Decision { lacks: lacking(&decision), ..decision };
         }
         // Who comes in plaintext and is let in by no rule is so by what lets plaintext in.
         let cause = at.default.by.as_ref().or(at.mtls.by.as_ref().filter(|_| ask.id.is_none()));
-        by(at.default.says, Why::Default, cause)
+        let decision = by(at.default.says, Why::Default, cause);
+        Decision { lacks: lacking(&decision), ..decision }
     }
 
     /// Counts a decision of this policy.
@@ -138,8 +183,10 @@ impl Policy {
             HeldWhat::Stream { is_declared } => {
                 self.decide(&ask(What::Stream { is_declared: *is_declared })).refusal()
             }
-            HeldWhat::Request(parts) => {
-                let request = Request::of(parts, self.at(*port).has_paths());
+            HeldWhat::Request(parts, shown) => {
+                let at = self.at(*port);
+                let known = Known::again(shown, at.intake());
+                let request = Request::of(parts, at.has_paths()).showing(&known);
                 self.decide(&ask(What::Request(&request))).refusal()
             }
         }

@@ -2,14 +2,16 @@
 //!
 //! What can't be known of a request counts for nobody: for a rule that allows it is not so, for one
 //! that denies it is. That is what only HTTP has, of opaque bytes; a path, of a request that has
-//! none; a token, of everybody until tokens are read.
+//! none; what a token or a key would say, of somebody who has shown none.
 
 use http::{HeaderMap, HeaderName, Method};
 use ipnet::IpNet;
 
 use super::ask::{Ask, Request, What};
+use super::shape::Shape;
+use crate::jwt::{ClaimName, Claims, Wanted};
 use crate::model::{Action, Hostname, SpiffeId};
-use crate::resources::access_policy::pattern::{PathPattern, Segment, TextPattern};
+use crate::resources::access_policy::pattern::TextPattern;
 use crate::resources::access_policy::rule::{self as written, Identity};
 
 /// A rule, made ready to be compared.
@@ -27,13 +29,21 @@ struct Source {
     identities: Box<[SpiffeId]>,
     namespaces: Box<[Box<str>]>,
     ip_blocks: Box<[IpNet]>,
-    needs_token: bool,
+    claims: Box<[(ClaimName, Vec<Wanted>)]>,
+    api_keys: Box<[Box<str>]>,
+}
+
+/// What is taken to be so of somebody who has not shown it; `None`: it is not known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Supposed {
+    pub claims: Option<bool>,
+    pub key: Option<bool>,
 }
 
 #[derive(Debug)]
 struct Operation {
     methods: Box<[Method]>,
-    paths: Box<[PathPattern]>,
+    paths: Box<[Shape]>,
     hosts: Box<[Hostname]>,
     headers: Box<[(HeaderName, Vec<TextPattern>)]>,
 }
@@ -43,13 +53,23 @@ impl Rule {
         Self {
             action: rule.action,
             from: rule.from.iter().map(Source::of).collect(),
-            to: rule.to.iter().map(Operation::of).collect(),
+            to: rule.to.iter().map(|to| Operation::of(to, rule.action)).collect(),
         }
     }
 
+    /// Whether it asks for a token's claims or an API key.
+    pub fn asks_for_credentials(&self) -> bool {
+        self.from.iter().any(|of| !of.claims.is_empty() || !of.api_keys.is_empty())
+    }
+
     pub fn holds(&self, ask: &Ask<'_>) -> bool {
+        self.holds_supposing(ask, Supposed::default())
+    }
+
+    /// As if a caller's token and key were such.
+    pub fn holds_supposing(&self, ask: &Ask<'_>, supposed: Supposed) -> bool {
         let doubt = self.action == Action::Deny;
-        (self.from.is_empty() || self.from.iter().any(|from| from.holds(ask, doubt)))
+        (self.from.is_empty() || self.from.iter().any(|from| from.holds(ask, supposed, doubt)))
             && (self.to.is_empty() || self.to.iter().any(|to| to.holds(ask, doubt)))
     }
 }
@@ -67,17 +87,32 @@ impl Source {
             identities: identities.into(),
             namespaces: source.namespaces.iter().map(|name| name.as_str().into()).collect(),
             ip_blocks: source.ip_blocks.clone().into(),
-            needs_token: source.needs_token(),
+            claims: source.claims.iter().map(claim).collect(),
+            api_keys: source.api_keys.iter().map(|name| name.as_str().into()).collect(),
         }
     }
 
-    fn holds(&self, ask: &Ask<'_>, doubt: bool) -> bool {
+    fn holds(&self, ask: &Ask<'_>, supposed: Supposed, doubt: bool) -> bool {
         let names_ids = self.is_proven || !self.identities.is_empty();
-        (!self.needs_token || doubt)
-            && (!names_ids || ask.id.is_some_and(|id| self.names(id)))
+        (!names_ids || ask.id.is_some_and(|id| self.names(id)))
             && (self.namespaces.is_empty() || ask.id.is_some_and(|id| self.is_home_of(id)))
             && (self.ip_blocks.is_empty()
                 || self.ip_blocks.iter().any(|block| block.contains(&ask.source)))
+            && (self.claims.is_empty() && self.api_keys.is_empty()
+                || self.is_shown(ask, supposed, doubt))
+    }
+
+    /// Whether a token and a key are such as it asks for.
+    fn is_shown(&self, ask: &Ask<'_>, supposed: Supposed, doubt: bool) -> bool {
+        let What::Request(Request { shown, .. }) = ask.what else { return doubt };
+        let has_claims =
+            |claims: &Claims| self.claims.iter().all(|(name, of)| claims.have(name, of));
+        let is_named = |key: &str| self.api_keys.iter().any(|name| **name == *key);
+        let unknown = |supposed: Option<bool>| supposed.unwrap_or(doubt);
+        (self.claims.is_empty()
+            || shown.claims.as_deref().map_or(unknown(supposed.claims), has_claims))
+            && (self.api_keys.is_empty()
+                || shown.api_key.as_deref().map_or(unknown(supposed.key), is_named))
     }
 
     fn names(&self, id: &SpiffeId) -> bool {
@@ -90,11 +125,16 @@ impl Source {
     }
 }
 
+fn claim((name, values): &(String, Vec<String>)) -> (ClaimName, Vec<Wanted>) {
+    (ClaimName::new(name), values.iter().map(|value| Wanted::new(value)).collect())
+}
+
 impl Operation {
-    fn of(operation: &written::Operation) -> Self {
+    fn of(operation: &written::Operation, action: Action) -> Self {
+        let shape = |path| Shape::of(path, action);
         Self {
             methods: operation.methods.clone().into(),
-            paths: operation.paths.clone().into(),
+            paths: operation.paths.iter().map(shape).collect(),
             hosts: operation.hosts.clone().into(),
             headers: operation.headers.clone().into(),
         }
@@ -119,8 +159,8 @@ impl Operation {
 
     fn has_path(&self, request: &Request<'_>, doubt: bool) -> bool {
         let Some(path) = &request.path else { return doubt };
-        let matches = |path: &str| self.paths.iter().any(|pattern| is_like(path, pattern));
-        matches(path) || doubt && request.others.iter().any(|other| matches(other))
+        let fits = |path: &str| self.paths.iter().any(|shape| shape.fits(path));
+        fits(path) || doubt && request.others().iter().any(|other| fits(other))
     }
 
     fn has_host(&self, host: &str) -> bool {
@@ -133,22 +173,6 @@ impl Operation {
             }
         })
     }
-}
-
-/// Whether a path has the form of a pattern, segment by segment.
-fn is_like(path: &str, pattern: &PathPattern) -> bool {
-    let mut segments = path[1..].split('/');
-    for wanted in pattern.segments() {
-        let Some(segment) = segments.next() else { return false };
-        match wanted {
-            Segment::Rest => return true,
-            Segment::One if segment.is_empty() => return false,
-            Segment::One => {}
-            Segment::Text(text) if text != segment => return false,
-            Segment::Text(_) => {}
-        }
-    }
-    segments.next().is_none()
 }
 
 /// A header that stands several times may be read as any of its lines. For one who is allowed by it

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 use crate::access::Access;
 use crate::agent::session::Status;
 use crate::inbound::Plaintext;
+use crate::limit::load::Gates;
+use crate::limit::rate::Rates;
 use crate::outbound::Snapshot;
 use crate::runtime::{Drain, Readiness};
 use crate::serve::Ledger;
@@ -36,6 +38,10 @@ pub struct View {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Who may call the workload.
     pub access: Arc<Access>,
+    /// How often.
+    pub rates: Arc<Rates>,
+    /// How much at once.
+    pub gates: Arc<Gates>,
     /// Who did so without proving who it is.
     pub plaintext: Arc<Plaintext>,
     pub ledger: Ledger,

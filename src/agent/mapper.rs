@@ -62,7 +62,13 @@ impl Picture {
             })
             .collect();
         let is_attachable = |r: &&Resource| {
-            !matches!(r, Resource::Service(_) | Resource::Workload(_) | Resource::AccessPolicy(_))
+            !matches!(
+                r,
+                Resource::Service(_)
+                    | Resource::Workload(_)
+                    | Resource::AccessPolicy(_)
+                    | Resource::RateLimitPolicy(_)
+            )
         };
         let attachable: Vec<Arc<Resource>> =
             resources.iter().filter(is_attachable).cloned().map(Arc::new).collect();

@@ -1,7 +1,7 @@
 //! Where a sidecar's identity and picture of the mesh come from: one session with the control
 //! plane (`session`), or files (`files`).
 //!
-//! Either way the last good certificate and the last good picture stay in use until there is a
+//! Beside that, `tokens` fetches what callers' tokens are verified by. Either way the last good certificate and the last good picture stay in use until there is a
 //! better one, and the data plane finds both behind one pointer each. `convert` is the door at which
 //! the protocol's types end.
 
@@ -11,6 +11,8 @@ mod hosts;
 mod mapper;
 mod metrics;
 pub mod session;
+mod tokens;
 
 pub use files::{POLL, watch_identity, watch_resources};
 pub use metrics::CertificateMetrics;
+pub use tokens::follow as follow_tokens;

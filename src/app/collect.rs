@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 
 use crate::agent::session::{EndpointState, Unready};
 use crate::circuit;
+use crate::limit::load::Gates;
 use crate::model::{CircuitState, Endpoint};
 use crate::outbound::{Backend, Snapshot};
 use crate::runtime::clock;
@@ -44,9 +45,17 @@ const LIMITS: Desc = Desc {
     labels: &["service", "limit"],
 };
 
-/// Collects from the newest snapshot.
-pub fn register(registry: &Registry, snapshot: &Arc<ArcSwap<Snapshot>>) {
-    let snapshot = Arc::clone(snapshot);
+const CONCURRENCY: Desc = Desc {
+    name: "outrigger_concurrency",
+    help: "For each port of the app that has a limit of requests under way: the limit, how many are \
+           under way, how many wait.",
+    bound: 256,
+    labels: &["service", "of"],
+};
+
+/// Collects from the newest snapshot, and from the gates of the workload's ports.
+pub fn register(registry: &Registry, snapshot: &Arc<ArcSwap<Snapshot>>, gates: &Arc<Gates>) {
+    let (snapshot, gates) = (Arc::clone(snapshot), Arc::clone(gates));
     registry.collect(move |sink| {
         let now_us = clock::now_us();
         let snapshot = snapshot.load();
@@ -58,6 +67,17 @@ pub fn register(registry: &Registry, snapshot: &Arc<ArcSwap<Snapshot>>) {
             let left = target.budget.remaining(now_us);
             sink.gauge(&BUDGET, &[&target.backend.label], left as f64);
         }
+        gates.each(|gate| {
+            let facts = gate.facts();
+            let of = [
+                ("limit", facts.limit),
+                ("under-way", facts.under_way),
+                ("waiting", facts.waiting),
+            ];
+            for (of, count) in of {
+                sink.gauge(&CONCURRENCY, &[&gate.label, of], f64::from(count));
+            }
+        });
     });
 }
 

@@ -17,12 +17,15 @@ use super::run::Options;
 use super::source::{self, CERTIFICATE, Callers, Identities, Pictures, RESOURCES, Reports, Source};
 use crate::access::Access;
 use crate::admin::{self, Command, View};
+use crate::agent;
 use crate::agent::session::{self, Agent, TakeSpans};
 use crate::config::{Config, Loaded};
 use crate::export::{self, Exports, Resource};
 use crate::http::respond::chain;
 use crate::inbound::{self, Entrance, Mode};
 use crate::intercept::OriginalDst;
+use crate::limit::load::Gates;
+use crate::limit::rate::Rates;
 use crate::model::APP_LABELS;
 use crate::outbound;
 use crate::probes;
@@ -144,6 +147,10 @@ pub async fn launch(
     let spans = SpanMetrics::register(&registry);
     let (mut feeds, exports) = export::start(&config.export, &resource(config), &spans);
     let access = Arc::new(Access::new(config.trust_domain.clone(), metrics.clone()));
+    let rates = Arc::new(Rates::new(metrics.clone()));
+    let gates = Arc::new(Gates::new(metrics.clone(), config.probes.asked()));
+    let (sources, families) = (access.sources(), registry.clone());
+    tokio::task::spawn_local(async move { agent::follow_tokens(sources, &families).await });
     let plaintext = Arc::new(inbound::Plaintext::default());
     let taps = Taps::default();
     let reports = Reports {
@@ -158,6 +165,8 @@ pub async fn launch(
         inbound: Arc::new(inbound::Shared {
             credentials: Arc::clone(&credentials),
             access: Arc::clone(&access),
+            rates: Arc::clone(&rates),
+            gates: Arc::clone(&gates),
             plaintext: Arc::clone(&plaintext),
             workload: Arc::clone(&workload),
             metrics: metrics.clone(),
@@ -191,18 +200,17 @@ pub async fn launch(
         .map_err(|error| vec![fault("workers", &error)])?;
     let live = Live::new(config);
     let identities = Identities { credentials: Arc::clone(&credentials), workers: workers.clone() };
+    let callers = Callers {
+        access: Arc::clone(&access),
+        rates: Arc::clone(&rates),
+        gates: Arc::clone(&gates),
+        plaintext: Arc::clone(&plaintext),
+    };
     let source = match queue {
-        Some(queue) => {
-            let inbound =
-                Callers { access: Arc::clone(&access), plaintext: Arc::clone(&plaintext) };
-            source::session(
-                config, identities, pictures, inbound, reports, queue, &readiness, &registry,
-            )
-        }
-        None => {
-            let access = Arc::clone(&access);
-            source::files(config, &live, identities, pictures, access, &readiness, &registry)
-        }
+        Some(queue) => source::session(
+            config, identities, pictures, callers, reports, queue, &readiness, &registry,
+        ),
+        None => source::files(config, &live, identities, pictures, callers, &readiness, &registry),
     };
     let source = source.unwrap_or_else(|found| {
         faults.extend(found);
@@ -211,7 +219,7 @@ pub async fn launch(
     let (Some(admin), true) = (admin, faults.is_empty()) else {
         return Err(faults);
     };
-    collect::register(&registry, &snapshot);
+    collect::register(&registry, &snapshot, &gates);
     let (sender, commands) = mpsc::channel(8);
     let view = View {
         workload: format!("{}.{}", config.workload.name, config.workload.namespace).into(),
@@ -219,6 +227,8 @@ pub async fn launch(
         credentials,
         snapshot,
         access,
+        rates,
+        gates,
         plaintext,
         ledger,
         registry,

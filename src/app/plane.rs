@@ -18,15 +18,16 @@ use crate::runtime::{Doorway, Drain, Exempt, clock};
 use crate::serve::accept;
 use crate::telemetry::access_log::{AccessLog, Feed};
 use crate::telemetry::exchange::Sinks;
+use crate::telemetry::exchange::roster::Roster;
 use crate::telemetry::ids::Ids;
 use crate::telemetry::tap::Taps;
 use crate::telemetry::tracer::Tracer;
 use crate::telemetry::{self, spans, traffic::TrafficMetrics};
 use crate::tls::Credentials;
 
-/// The access log is flushed, and idle connections are looked through, this often.
+/// The access log is flushed this often.
 const TICK: Duration = Duration::from_millis(250);
-/// Every so many ticks idle connections are looked through.
+/// Every so many ticks idle connections, and what is under way, are looked through.
 const SWEEP: u32 = 4;
 
 /// A worker's state: both wings.
@@ -63,7 +64,8 @@ impl Plane {
         let sinks = |direction: Direction| {
             let (bytes_in, bytes_out) = parts.metrics.bytes(direction);
             let (log, tracer, taps) = (log.clone(), Rc::clone(&tracer), parts.taps.clone());
-            Rc::new(Sinks { log, tracer, taps, bytes_in, bytes_out })
+            let roster = Roster::default();
+            Rc::new(Sinks { log, tracer, taps, bytes_in, bytes_out, roster })
         };
         let doorway = Doorway::new(parts.inbound.drain.clone());
         let dialer = || Dialer::new(Arc::clone(&parts.credentials));

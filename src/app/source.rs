@@ -25,9 +25,11 @@ use crate::agent::session::{
 use crate::agent::{self, CertificateMetrics};
 use crate::config::Config;
 use crate::inbound::Plaintext;
+use crate::limit::load::Gates;
+use crate::limit::rate::Rates;
 use crate::model::{Mesh, NameError, ServiceName, SpiffeId};
 use crate::outbound::{self, Snapshot};
-use crate::resources::{self, AccessPolicy, Fault, Labels, Resource};
+use crate::resources::{self, AccessPolicy, Fault, Labels, RateLimitPolicy, Resource};
 use crate::runtime::workers::Workers;
 use crate::runtime::{Readiness, clock};
 use crate::telemetry::metrics::Registry;
@@ -133,6 +135,8 @@ impl Pictures {
 /// The workload's own callers: what holds for them, and who came in plaintext.
 pub struct Callers {
     pub access: Arc<Access>,
+    pub rates: Arc<Rates>,
+    pub gates: Arc<Gates>,
     pub plaintext: Arc<Plaintext>,
 }
 
@@ -168,7 +172,7 @@ pub fn files(
     live: &Live,
     identities: Identities,
     pictures: Pictures,
-    access: Arc<Access>,
+    callers: Callers,
     readiness: &Readiness,
     registry: &Registry,
 ) -> Result<Source, Vec<Fault>> {
@@ -202,8 +206,12 @@ pub fn files(
     };
     let (trust_domain, labels) = (config.trust_domain.clone(), config.workload.labels.clone());
     let home = namespace.clone();
+    let Callers { access, rates, gates, plaintext: _ } = callers;
     let govern = move |resources: &[Resource]| {
-        access.publish(&concerning(resources, &home, &labels));
+        access.publish(&governing(resources, &home, &labels));
+        let limits = limiting(resources, &home, &labels);
+        rates.publish(&limits);
+        gates.publish(&limits);
     };
     let watch =
         agent::watch_resources(paths, namespace, trust_domain, first, seen, publish, govern);
@@ -212,12 +220,21 @@ pub fn files(
 }
 
 /// The access policies that are about a workload.
-fn concerning(resources: &[Resource], namespace: &str, labels: &Labels) -> Vec<Arc<AccessPolicy>> {
+fn governing(resources: &[Resource], namespace: &str, labels: &Labels) -> Vec<Arc<AccessPolicy>> {
     let policies = resources.iter().filter_map(|resource| match resource {
         Resource::AccessPolicy(policy) => Some(Arc::clone(policy)),
         _ => None,
     });
     policies.filter(|policy| policy.concerns(namespace, labels)).collect()
+}
+
+/// The rate-limit policies that are.
+fn limiting(resources: &[Resource], namespace: &str, labels: &Labels) -> Vec<Arc<RateLimitPolicy>> {
+    let policies = resources.iter().filter_map(|resource| match resource {
+        Resource::RateLimitPolicy(policy) => Some(Arc::clone(policy)),
+        _ => None,
+    });
+    policies.filter(|policy| policy.about().concerns(namespace, labels)).collect()
 }
 
 /// From the control plane, in one session.
@@ -294,7 +311,7 @@ fn offer(config: &Config) -> Option<Offer> {
 fn hooks(
     identities: Identities,
     pictures: Pictures,
-    Callers { access, plaintext }: Callers,
+    Callers { access, rates, gates, plaintext }: Callers,
     reports: Reports,
     readiness: &Readiness,
     registry: &Registry,
@@ -323,6 +340,10 @@ fn hooks(
         ended: Box::new(move || ended.need(CERTIFICATE)),
         renewal_failed: Box::new(move || failures.failed()),
         govern: Box::new(move |policies| access.publish(policies)),
+        limit: Box::new(move |policies| {
+            rates.publish(policies);
+            gates.publish(policies);
+        }),
         seen: Box::new(move |anew, most| {
             let (callers, left_out) = plaintext.take(anew, most, clock::now_us());
             Seen { callers, left_out }

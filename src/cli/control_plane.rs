@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use super::traces::Traces;
 use super::{bytes, duration};
 use crate::config::Level;
-use crate::control::{self, Settings, inject, kube};
+use crate::control::{self, IssuerFiles, Settings, inject, kube};
 use crate::model::{CONTROL_PLANE_NAMESPACE, SpiffeId, TrustDomain};
 use crate::resources::names::is_dns_label;
 
@@ -68,6 +68,16 @@ pub(super) struct ControlPlane {
     /// Who may configure the mesh with a certificate, beside the operator's token; may be repeated
     #[arg(long = "operator", value_name = "SPIFFE-ID", value_parser = spiffe_id)]
     operators: Vec<SpiffeId>,
+    /// The issuer that another program writes, such as cert-manager's tls.crt: followed when it changes,
+    /// and nobody else's to replace
+    #[arg(long, value_name = "FILE", requires_all = ["issuer_key", "issuer_root"])]
+    issuer_certificate: Option<PathBuf>,
+    /// Its private key, such as tls.key
+    #[arg(long, value_name = "FILE", requires = "issuer_certificate")]
+    issuer_key: Option<PathBuf>,
+    /// The root above it, such as ca.crt
+    #[arg(long, value_name = "FILE", requires = "issuer_certificate")]
+    issuer_root: Option<PathBuf>,
     /// How much memory it may take to remember what sidecars report of their traffic, at least 4MiB
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = budget)]
     memory_budget: usize,
@@ -103,6 +113,12 @@ impl ControlPlane {
             copies: self.data.clone(),
             webhook,
         };
+        let issuer_files = match (self.issuer_certificate, self.issuer_key, self.issuer_root) {
+            (Some(certificate), Some(key), Some(root)) => {
+                Some(IssuerFiles { certificate, key, root })
+            }
+            _ => None,
+        };
         Settings {
             kubernetes: self.kubernetes.then_some(of_cluster),
             data: self.data.unwrap_or_default(),
@@ -112,6 +128,7 @@ impl ControlPlane {
             cert_lifetime: self.cert_lifetime,
             lease: self.lease,
             operators: self.operators,
+            issuer_files,
             memory_budget: self.memory_budget,
             log_level: self.log_level,
             log_json: self.log_format == LogFormat::Json,
@@ -240,6 +257,8 @@ mod tests {
             "--log-format xml",
             "--listen 15010",
             "--kubeconfig k",
+            "--issuer-certificate c --issuer-key k",
+            "--issuer-root r",
             "--webhook-listen [::]:15017",
             "--kubernetes --namespace A",
             "--otlp-endpoint collector:4317",

@@ -71,8 +71,11 @@ that nobody's change in between is lost.")]
     /// Give out the right to join the mesh, and take it back
     #[command(after_help = "Example:\n  outrigger token create -n shop -s web --label app=web")]
     Token(Token),
-    /// Take trust away
-    #[command(after_help = "Example:\n  outrigger ca revoke spiffe://cluster.local/ns/shop/sa/web")]
+    /// The certificate authority: how it stands, its root and issuer replaced, trust taken away
+    #[command(after_help = "Examples:
+  outrigger ca status
+  outrigger ca rotate root
+  outrigger ca revoke spiffe://cluster.local/ns/shop/sa/web")]
     Ca(Ca),
     /// Control planes by name, so that commands need no flags
     #[command(after_help = "Example:\n  outrigger context use local")]

@@ -12,7 +12,9 @@ pub(super) fn of(mut answer: Value, list: Option<&str>) -> Value {
         Some("endpoints") => endpoint,
         _ => return answer,
     };
-    let inbound = if list == Some("policies") { inbound(&answer["inbound"]) } else { Vec::new() };
+    let mut inbound =
+        if list == Some("policies") { inbound(&answer["inbound"]) } else { Vec::new() };
+    inbound.extend(limits(&answer["limits"]));
     if let Some(items) = list.and_then(|list| answer.get_mut(list)).filter(|list| list.is_array()) {
         let all = items.as_array().map_or(&[][..], Vec::as_slice);
         *items = inbound.into_iter().chain(all.iter().flat_map(rows)).collect();
@@ -68,6 +70,29 @@ fn inbound(of: &Value) -> Vec<Value> {
     list(of).iter().flat_map(at_port).collect()
 }
 
+/// A row for each limit of how often callers may come, and of how many at once.
+fn limits(of: &Value) -> Vec<Value> {
+    let row = |of: &Value, part: &str, says: String| {
+        json!({
+            "service": format!("callers of port {}", text(&of["port"])),
+            "rule": Value::Null,
+            "part": part,
+            "from": format!("RateLimitPolicy {}", text(&of["policy"])),
+            "says": says,
+        })
+    };
+    let rates = list(&of["rates"]).iter().map(|of| row(of, "rate", text(&of["says"])));
+    let at_once = list(&of["concurrency"]).iter().map(|of| {
+        let now = &of["now"];
+        let now = match now["limit"].as_u64() {
+            Some(limit) => format!(", now {} of {limit}", text(&now["underWay"])),
+            None => String::new(),
+        };
+        row(of, "at once", format!("{}{now}", text(&of["says"])))
+    });
+    rates.chain(at_once).collect()
+}
+
 fn at_port(at: &Value) -> Vec<Value> {
     let callers = format!("callers of port {}", text(&at["port"]));
     let row = |part: &str, from: Value, says: Value| {
@@ -85,6 +110,23 @@ fn at_port(at: &Value) -> Vec<Value> {
         if from.as_str().is_some_and(|from| from != "default") {
             rows.push(row(part, from.clone(), says.clone()));
         }
+    }
+    let by = |of: &Value| json!(format!("AccessPolicy {}", text(&of["policy"])));
+    for token in list(&at["tokens"]) {
+        let (issuer, verified) = (text(&token["issuer"]), &token["verifiedBy"]);
+        let source = text(&verified["source"]);
+        let mut says = match verified["keys"].as_u64() {
+            Some(keys) => format!("{issuer}: {keys} keys of {source}"),
+            None => format!("{issuer}: asked at {source}"),
+        };
+        if let Some(error) = verified["error"].as_str() {
+            says = format!("{says} ({error})");
+        }
+        rows.push(row("jwt", by(token), json!(says)));
+    }
+    for keys in list(&at["apiKeys"]) {
+        let says = format!("{} keys in {}", list(&keys["names"]).len(), text(&keys["header"]));
+        rows.push(row("apiKeys", by(keys), json!(says)));
     }
     let mut rules: Vec<(String, usize)> = Vec::new();
     for rule in list(&at["rules"]) {
@@ -249,7 +291,11 @@ mod tests {
              "default": {"says": "deny", "from": "AccessPolicy b/q"},
              "rules": [{"action": "deny", "policy": "b/p"}, {"action": "deny", "policy": "b/p"}]},
             {"port": "*", "mtls": "strict", "from": "default"},
-        ]});
+        ], "limits": {
+            "rates": [{"port": 80, "policy": "b/r", "says": "5 requests in 1s in all"}],
+            "concurrency": [{"port": "*", "policy": "b/r", "says": 7,
+                             "now": {"limit": 7, "underWay": 3}}],
+        }});
         let mut rows = of(answer, Some("policies"));
         let more: Vec<Value> = rows["policies"].as_array_mut().expect("rows").drain(1..3).collect();
         assert_eq!(
@@ -263,6 +309,8 @@ mod tests {
             (&json!("callers of port 8080"), &json!("permissive"))
         );
         assert_eq!(rows["policies"][1]["service"], "callers of port *");
+        let said: Vec<String> = (2..4).map(|nth| text(&rows["policies"][nth]["says"])).collect();
+        assert_eq!(said, ["5 requests in 1s in all", "7, now 3 of 7"]);
     }
 
     #[test]

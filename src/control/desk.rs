@@ -1,15 +1,16 @@
 //! What every call works with: the store, the picture, the CA and the rules of joining.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
 use super::Operators;
 use super::admission::{Admission, Part, Shares, Ticket};
-use super::api::Taps;
+use super::api::{Lookout, Taps};
 use super::ca::Authority;
 use super::catalog::Catalog;
+use super::custody::Custody;
 use super::membership::Review;
 use super::memory::Observer;
 use super::metrics::Metrics;
@@ -27,6 +28,8 @@ pub struct Desk {
     pub store: Arc<dyn Store>,
     pub catalog: Arc<Catalog>,
     pub authority: Arc<Authority>,
+    /// Takes changes of it.
+    pub custody: Custody,
     pub signer: Arc<Signer>,
     pub operators: Operators,
     pub registrar: Registrar,
@@ -40,6 +43,10 @@ pub struct Desk {
     pub observer: Arc<Observer>,
     /// Who watches requests as they end.
     pub taps: Arc<Taps>,
+    /// The issuer comes from files, and is not to be replaced by anybody else.
+    pub issuer_files: bool,
+    /// When this process began to look at the mesh.
+    pub began: Instant,
     /// Of this process: versions of another one mean nothing here.
     pub epoch: Arc<str>,
     pub heartbeat: Duration,
@@ -48,6 +55,12 @@ pub struct Desk {
 }
 
 impl Desk {
+    /// From where requests are watched.
+    pub fn lookout(&self) -> Lookout {
+        let (observer, taps) = (Arc::clone(&self.observer), Arc::clone(&self.taps));
+        Lookout { observer, taps, leaving: self.leaving.clone() }
+    }
+
     /// A place of `enrollment`'s own, or how long it should stay away. Who is refused here brought it
     /// on itself: leases end meanwhile as ever.
     ///

@@ -107,6 +107,19 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write(path, bytes, 0o644)
 }
 
+/// Takes a file away, for good; one that is not there is no error.
+///
+/// # Errors
+/// [`FileError::Write`]: it is still there.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    match fs::remove_file(path) {
+        Ok(()) => sync(folder_of(path)).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 /// Judges the open file rather than its name, under which another could appear in between.
 fn read(
     path: &Path,

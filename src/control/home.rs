@@ -1,15 +1,17 @@
 //! Where the control plane keeps what it must not forget, opened: a folder of its own, or two Secrets
 //! of the cluster, which all replicas share.
 
-use std::path::Path;
+use std::future::pending;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::OperatorToken;
-use super::ca::{self, Authority, Lifetimes};
+use super::ca::{self, Authority, Imported, Lifetimes};
+use super::custody::{self, Custody};
 use super::files::{FileError, open_folder, read_private, write_private, write_public};
 use super::kube::Watch;
 use super::kube::authority::{self, Keys};
@@ -63,6 +65,7 @@ impl Error {
 pub struct Home {
     pub store: Arc<dyn Store>,
     pub authority: Arc<Authority>,
+    pub custody: Custody,
     pub signer: Arc<Signer>,
     pub operator: OperatorToken,
     /// To be kept in order, where they are a Secret's.
@@ -72,7 +75,8 @@ pub struct Home {
 }
 
 impl Home {
-    /// A folder; a new one where there is none.
+    /// A folder; a new one where there is none, which begins `with` what was made elsewhere, if that
+    /// is given. To be called on a runtime.
     ///
     /// # Errors
     /// When it can't be used as it is; nothing in it is replaced.
@@ -80,16 +84,20 @@ impl Home {
         data: &Path,
         trust_domain: &TrustDomain,
         lifetimes: Lifetimes,
+        with: Option<&Imported>,
     ) -> Result<Self, Error> {
         open_folder(data)?;
         // First of all: it also keeps a second control plane out of the folder.
         let store: Arc<dyn Store> = Arc::new(Embedded::open(data)?);
         let now = SystemTime::now();
-        let authority = Arc::new(Authority::open(&data.join("ca"), trust_domain, lifetimes, now)?);
+        let folder = data.join("ca");
+        let authority = Authority::founded(&folder, trust_domain, lifetimes, with, now)?;
+        let authority = Arc::new(authority);
+        let custody = custody::in_folder(Arc::clone(&authority));
         let signer = Arc::new(Signer::open(data, trust_domain)?);
         let operator = operator_token(data)?;
         write_public(&data.join(ANCHORS), authority.roots().to_pem().as_bytes())?;
-        Ok(Self { store, authority, signer, operator, keys: None, watch: None })
+        Ok(Self { store, authority, custody, signer, operator, keys: None, watch: None })
     }
 
     /// Secrets of the control plane's namespace; made where there are none. Waits for an API server
@@ -102,9 +110,10 @@ impl Home {
         namespace: &str,
         trust_domain: &TrustDomain,
         lifetimes: Lifetimes,
+        with: Option<&Imported>,
     ) -> Result<Self, Error> {
         loop {
-            match Self::try_in_cluster(client, namespace, trust_domain, lifetimes).await {
+            match Self::try_in_cluster(client, namespace, trust_domain, lifetimes, with).await {
                 Err(error) if error.may_pass() => {
                     warn!("what is kept in the cluster can't be read yet: {}", chain(&error));
                     sleep(AGAIN).await;
@@ -119,13 +128,15 @@ impl Home {
         namespace: &str,
         trust_domain: &TrustDomain,
         lifetimes: Lifetimes,
+        with: Option<&Imported>,
     ) -> Result<Self, Error> {
-        let opened = authority::open(client.clone(), namespace, trust_domain, lifetimes).await?;
-        let authority::Opened { authority, signer, operator, keys } = opened;
-        let state = State::open(client.clone(), namespace).await?;
+        let client = client.clone();
+        let opened = authority::open(client.clone(), namespace, trust_domain, lifetimes, with);
+        let authority::Opened { authority, custody, signer, operator, keys } = opened.await?;
+        let state = State::open(client, namespace).await?;
         let watch = Some(state.watch());
         let store: Arc<dyn Store> = Arc::new(state);
-        Ok(Self { store, authority, signer, operator, keys: Some(keys), watch })
+        Ok(Self { store, authority, custody, signer, operator, keys: Some(keys), watch })
     }
 
     /// Puts what people need to reach it into a folder.
@@ -137,6 +148,29 @@ impl Home {
         write_public(&folder.join(ANCHORS), self.authority.roots().to_pem().as_bytes())?;
         let token = format!("{}\n", self.operator.text());
         write_private(&folder.join(OPERATOR_TOKEN), token.as_bytes())
+    }
+}
+
+/// Keeps the roots in these files what they are in the bundle; never ends.
+pub async fn keep_anchors(authority: Arc<Authority>, files: Vec<PathBuf>) {
+    let mut news = authority.news();
+    loop {
+        let pem = authority.roots().to_pem();
+        let failed = files.iter().filter_map(|file| write_public(file, pem.as_bytes()).err());
+        let failed: Vec<FileError> = failed.collect();
+        for error in &failed {
+            error!("the roots' file is not the newest: {}", chain(error));
+        }
+        let again = async {
+            match failed.is_empty() {
+                true => pending().await,
+                false => sleep(AGAIN).await,
+            }
+        };
+        tokio::select! {
+            changed = news.changed() => if changed.is_err() { return },
+            () = again => {}
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 //! the truth; the rest are handles that the API, the CA and the store's writers keep.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use super::ca::{Authority, Phase};
 use super::catalog::Catalog;
 use super::sessions::Sessions;
 use super::store::{Commit, CommitError, ReadError, Record, Sink, Store, Write};
@@ -31,6 +33,20 @@ const SERVICES: Desc =
     desc("outrigger_control_services", "Ports of services that sidecars can be told of.");
 const REVISION: Desc = desc("outrigger_control_revision", "The newest commit.");
 
+const ROOT_ENDS: Desc = desc(
+    "outrigger_control_root_expiry_timestamp_seconds",
+    "When the root ends that workloads' certificates hang below.",
+);
+const ISSUER_ENDS: Desc = desc(
+    "outrigger_control_issuer_expiry_timestamp_seconds",
+    "When the issuer ends that signs workloads' certificates.",
+);
+const ROOTS: Desc = desc("outrigger_control_roots", "Roots in the trust bundle.");
+const PHASE: Desc = desc(
+    "outrigger_control_root_rotation_phase",
+    "How far a root's replacement has come: 0 none, 1 distribute, 2 use, 3 retire.",
+);
+
 const fn desc(name: &'static str, help: &'static str) -> Desc {
     Desc { name, help, bound: 1, labels: &[] }
 }
@@ -44,6 +60,9 @@ pub struct Metrics {
     pub renewed: Counter,
     /// Signing requests that were refused.
     pub certificates_refused: Counter,
+    /// Issuers that were brought in from files, and what was refused of them.
+    pub issuer_taken: Counter,
+    pub issuer_refused: Counter,
     /// Updates that were sent to sidecars.
     pub updates_sent: Counter,
     /// Updates that sidecars did not take.
@@ -56,10 +75,22 @@ pub struct Metrics {
 
 impl Metrics {
     /// Registers everything that this control plane shows, once.
-    pub fn new(registry: &Registry, catalog: Arc<Catalog>, sessions: Arc<Sessions>) -> Self {
+    pub fn new(
+        registry: &Registry,
+        catalog: &Arc<Catalog>,
+        sessions: &Arc<Sessions>,
+        authority: &Arc<Authority>,
+    ) -> Self {
         process::register(registry);
         process::register_build(registry);
-        collect(registry, catalog, sessions);
+        collect(registry, Arc::clone(catalog), Arc::clone(sessions));
+        collect_trust(registry, Arc::clone(authority));
+        let issuers = registry.counter_family(
+            "outrigger_control_issuer_files_total",
+            "Looks at the issuer's files that found something else: taken or refused.",
+            2,
+            &["result"],
+        );
         let certificates = registry.counter_family(
             "outrigger_control_certificates_issued_total",
             "Answers to signing requests: enrolled, renewed or refused.",
@@ -76,6 +107,8 @@ impl Metrics {
             enrolled: certificates.with(&["enrolled"]),
             renewed: certificates.with(&["renewed"]),
             certificates_refused: certificates.with(&["refused"]),
+            issuer_taken: issuers.with(&["taken"]),
+            issuer_refused: issuers.with(&["refused"]),
             updates_sent: registry.counter(
                 "outrigger_control_updates_sent_total",
                 "Updates that were sent to sidecars.",
@@ -147,9 +180,32 @@ fn collect(registry: &Registry, catalog: Arc<Catalog>, sessions: Arc<Sessions>) 
     });
 }
 
+fn collect_trust(registry: &Registry, authority: Arc<Authority>) {
+    let seconds = |time: SystemTime| {
+        time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    };
+    registry.collect(move |sink| {
+        let view = authority.view();
+        if let Some(root) = view.signing_root() {
+            sink.gauge(&ROOT_ENDS, &[], seconds(root.not_after));
+        }
+        sink.gauge(&ISSUER_ENDS, &[], seconds(view.issuer.not_after));
+        sink.gauge(&ROOTS, &[], view.roots.len() as f64);
+        let phase = match view.rotation.as_ref().map(|rotation| rotation.phase) {
+            None => 0.0,
+            Some(Phase::Distribute) => 1.0,
+            Some(Phase::Use) => 2.0,
+            Some(Phase::Retire | Phase::Settle) => 3.0,
+        };
+        sink.gauge(&PHASE, &[], phase);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::ca::Lifetimes;
+    use crate::control::files::tests::Folder;
     use crate::control::store::{Key, Shelf};
     use crate::model::TrustDomain;
     use crate::telemetry::metrics::Format;
@@ -158,7 +214,12 @@ mod tests {
     fn all_of_them_are_on_the_page() {
         let registry = Registry::default();
         let catalog = Arc::new(Catalog::new(TrustDomain::default(), 17, &[]));
-        let metrics = Metrics::new(&registry, catalog, Arc::default());
+        let folder = Folder::new("metrics");
+        let (domain, now) = (TrustDomain::default(), SystemTime::now());
+        let authority = Authority::open(&folder.0, &domain, Lifetimes::default(), now);
+        let authority = Arc::new(authority.expect("an authority"));
+        let metrics = Metrics::new(&registry, &catalog, &Arc::default(), &authority);
+        metrics.issuer_refused.inc();
         metrics.enrolled.inc();
         metrics.committed(&Ok(1));
         let key = Key { shelf: Shelf::Tokens, name: "t".into() };
@@ -174,6 +235,10 @@ mod tests {
             "outrigger_control_registrations 0",
             "outrigger_control_services 0",
             "outrigger_control_revision 17",
+            "outrigger_control_roots 1",
+            "outrigger_control_root_rotation_phase 0",
+            "outrigger_control_issuer_files_total{result=\"taken\"} 0",
+            "outrigger_control_issuer_files_total{result=\"refused\"} 1",
             "outrigger_control_certificates_issued_total{result=\"enrolled\"} 1",
             "outrigger_control_certificates_issued_total{result=\"renewed\"} 0",
             "outrigger_control_certificates_issued_total{result=\"refused\"} 0",
@@ -188,5 +253,11 @@ mod tests {
             assert!(page.lines().any(|l| l == line), "{line} is missing in {page}");
         }
         assert!(page.contains("\nprocess_open_fds "));
+        for ends in ["root", "issuer"] {
+            let name = format!("outrigger_control_{ends}_expiry_timestamp_seconds ");
+            let shown = page.lines().find_map(|line| line.strip_prefix(&name));
+            let shown: f64 = shown.and_then(|text| text.parse().ok()).expect("a number");
+            assert!(shown > 1e9, "{ends}: {shown}");
+        }
     }
 }

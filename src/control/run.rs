@@ -6,9 +6,8 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,18 +20,21 @@ use super::Operators;
 use super::admin::{self, Api, Port, View};
 use super::admission::{self, Admission};
 use super::api::{Router, server};
-use super::ca::{self, Authority, Lifetimes};
+use super::ca::{self, Lifetimes};
 use super::catalog::Catalog;
 use super::desk::Desk;
-use super::home::{self, ANCHORS, Home, OPERATOR_TOKEN};
+use super::home::{self, ANCHORS, Home, OPERATOR_TOKEN, keep_anchors};
 use super::housekeeping;
 use super::inject::{self, Injector};
+use super::issuer_files::{self, IssuerFiles};
 use super::kube::{self, Cluster, Reviewer, duties, webhook};
 use super::membership::Review;
 use super::memory::Observer;
 use super::metrics::{Counted, Metrics};
+use super::own::certified;
 use super::registrar::{Holders, Registrar};
 use super::replicas::Others;
+use super::rotating;
 use super::sessions::Sessions;
 use super::store::{ReadError, Store};
 use super::{FileError, Settings};
@@ -42,12 +44,9 @@ use crate::runtime::clock::{self, Rng};
 use crate::runtime::{Readiness, socket};
 use crate::telemetry::log::{self, LogHandle, Style};
 use crate::telemetry::metrics::Registry;
-use crate::tls::{ControlServer, Offer};
 
 /// Each side of a session says something at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Between two looks at the own certificate, at the latest.
-const HOURLY: Duration = Duration::from_secs(3600);
 /// Calls that are under way at the end get this long.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -160,16 +159,25 @@ async fn open(
         Some(cluster) => Some((cluster, kube::connect(cluster).await?)),
         None => None,
     };
+    let imported = settings.issuer_files.as_ref().map(IssuerFiles::at_start);
+    let with = imported.as_ref();
     let home = match &of_cluster {
         Some((of, client)) => {
-            Home::in_cluster(client, &of.namespace, trust_domain, lifetimes).await?
+            Home::in_cluster(client, &of.namespace, trust_domain, lifetimes, with).await?
         }
-        None => Home::in_folder(data, trust_domain, lifetimes)?,
+        None => Home::in_folder(data, trust_domain, lifetimes, with)?,
     };
+    let anchors = match &settings.kubernetes {
+        Some(of) => of.copies.as_deref(),
+        None => Some(data.as_path()),
+    };
+    let anchors = anchors.map(|folder| folder.join(ANCHORS)).into_iter().collect();
     if let Some(folder) = settings.kubernetes.as_ref().and_then(|of| of.copies.as_deref()) {
         home.copy_into(folder).map_err(Error::Copies)?;
     }
-    let Home { store, authority, signer, operator, keys, watch } = home;
+    // Not before they are there: two who write one file at once are in each other's way.
+    tokio::spawn(keep_anchors(Arc::clone(&home.authority), anchors));
+    let Home { store, authority, custody, signer, operator, keys, watch } = home;
     let grpc = listen("--listen", settings.listen)?;
     let pages = listen("--admin-listen", settings.admin_listen)?;
 
@@ -179,7 +187,7 @@ async fn open(
     let review = review.map(|(_, client)| Arc::new(Reviewer(client.clone())) as Arc<dyn Review>);
     let registry = Registry::default();
     let sessions = Arc::new(Sessions::default());
-    let metrics = Metrics::new(&registry, Arc::clone(&catalog), Arc::clone(&sessions));
+    let metrics = Metrics::new(&registry, &catalog, &sessions, &authority);
     let store: Arc<dyn Store> = Arc::new(Counted { store, metrics: metrics.clone() });
     let holders = if cluster.is_some() { Holders::Replicas } else { Holders::Us };
     let (told, kept) = (Arc::clone(&catalog), Arc::clone(&store));
@@ -194,6 +202,7 @@ async fn open(
         store,
         catalog,
         authority,
+        custody,
         signer,
         operators: Operators::new(operator, settings.operators.clone()),
         registrar,
@@ -204,19 +213,26 @@ async fn open(
         plaintext: Arc::clone(&observer.plaintext),
         observer,
         taps: Arc::default(),
+        began: Instant::now(),
+        issuer_files: settings.issuer_files.is_some(),
         epoch: uuid::Uuid::now_v7().simple().to_string().into(),
         heartbeat: HEARTBEAT,
         leaving: leaving.clone(),
     });
-    let [tls, pages_tls] = certified(&desk)?;
-    let mut duties = None;
+    let [tls, pages_tls] = certified(&desk.authority)?;
+    let (mut duties, mut leads) = (None, None);
     if let (Some((of, client)), Some(cluster), Some(keys)) = (&of_cluster, &cluster, keys) {
         cluster.health.register(&registry);
         readiness.need(CLUSTER);
         let (catalog, authority) = (&desk.catalog, &desk.authority);
         let leaving = leaving.clone();
-        duties = Some(duties::begin(client, of, cluster, catalog, authority, keys, leaving));
+        let (begun, leader) = duties::begin(client, of, cluster, catalog, authority, keys, leaving);
+        (duties, leads) = (Some(begun), Some(leader));
         inject_pods(of, cluster, &desk, &registry)?;
+    }
+    if let Some(files) = &settings.issuer_files {
+        let files = issuer_files::follow(files.clone(), Arc::clone(&desk), leads.clone());
+        tokio::spawn(files);
     }
     let health = cluster.as_ref().map(|cluster| cluster.health.clone());
     let view = View { health, ..view(settings, &desk, registry, readiness.clone(), log) };
@@ -231,6 +247,7 @@ async fn open(
             readiness.have(CLUSTER);
         }
         tokio::spawn(housekeeping::regularly(Arc::clone(&desk)));
+        tokio::spawn(rotating::drive(Arc::clone(&desk), leads));
         server::serve(grpc, tls, Router::new(desk), leaving).await;
     });
     Ok(Running { serving, duties })
@@ -298,41 +315,6 @@ fn follow(store: &dyn Store, trust_domain: &TrustDomain) -> Result<Arc<Catalog>,
 /// What has to be there before anybody is told anything.
 const CLUSTER: &str = "everything in the cluster, seen once";
 
-/// Between two certificates of the control plane's own, and two tries at one.
-const SOONEST: Duration = Duration::from_secs(30);
-
-/// The control plane's own certificate, on both ports, replaced when half of its life is over.
-fn certified(desk: &Arc<Desk>) -> Result<[Arc<ArcSwap<ControlServer>>; 2], ca::Error> {
-    let make = |authority: &Authority| {
-        let svid = authority.own(SystemTime::now())?;
-        let roots = authority.roots();
-        let pages = ControlServer::new(&svid, &roots, Offer::Http1);
-        let half = svid.not_after().duration_since(SystemTime::now()).unwrap_or_default() / 2;
-        Ok::<_, ca::Error>((ControlServer::new(&svid, &roots, Offer::H2), pages, half))
-    };
-    let (grpc, pages, half) = make(&desk.authority)?;
-    let both = [grpc, pages].map(|server| Arc::new(ArcSwap::from_pointee(server)));
-    let (desk, [tls, pages_tls]) = (Arc::clone(desk), both.clone());
-    tokio::spawn(async move {
-        let mut wait = half;
-        loop {
-            sleep(wait.clamp(SOONEST, HOURLY)).await;
-            match make(&desk.authority) {
-                Ok((grpc, pages, half)) => {
-                    tls.store(Arc::new(grpc));
-                    pages_tls.store(Arc::new(pages));
-                    wait = half;
-                }
-                Err(error) => {
-                    error!("no new certificate for the control plane itself: {error}");
-                    wait = SOONEST;
-                }
-            }
-        }
-    });
-    Ok(both)
-}
-
 fn view(
     settings: &Settings,
     desk: &Arc<Desk>,
@@ -351,7 +333,9 @@ fn view(
         api: Api::new(Arc::clone(&desk.observer)),
         health: None,
         config: settings.shown(),
-        authorities: Box::new(move || authorities.shown()),
+        authorities: Box::new(move || {
+            authorities.view().shown(authorities.trust_domain().as_str())
+        }),
         lease_of: Box::new(move |name| {
             let left = leases.registrar.lock().remaining(name, clock::now_us());
             left.map_or(json!("held"), |left| json!({"endsInMs": left.as_millis() as u64}))

@@ -44,6 +44,8 @@ pub struct SessionFacts {
     pub software: String,
     pub certificate_begins: SystemTime,
     pub certificate_ends: SystemTime,
+    /// It says when it has taken a trust bundle.
+    pub acknowledges_bundles: bool,
 }
 
 /// One session. Every connected sidecar costs one, so it stays small.
@@ -62,6 +64,10 @@ struct Live {
     sent: AtomicU64,
     acknowledged: AtomicU64,
     subscriptions: AtomicU32,
+    /// The generation of the newest bundle that it was sent, and that it trusts.
+    bundle_sent: AtomicU32,
+    bundle_taken: AtomicU32,
+    acknowledges_bundles: bool,
     refused: Mutex<Option<Box<Refused>>>,
     ungoverned: Mutex<Box<[String]>>,
 }
@@ -83,6 +89,8 @@ pub struct Session {
     pub silent_for: Duration,
     /// Services and addresses that it follows.
     pub subscriptions: u32,
+    /// The generation of the trust bundle that it is known to go by; 0: of none yet.
+    pub bundle: u64,
     /// The newest version that it was sent; 0: none yet.
     pub sent: u64,
     /// The newest version that it works with; 0: none yet.
@@ -121,6 +129,9 @@ impl Sessions {
             sent: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             subscriptions: AtomicU32::new(0),
+            bundle_sent: AtomicU32::new(0),
+            bundle_taken: AtomicU32::new(0),
+            acknowledges_bundles: facts.acknowledges_bundles,
             refused: Mutex::new(None),
             ungoverned: Mutex::default(),
         });
@@ -168,10 +179,12 @@ impl Live {
                 software: self.software.to_string(),
                 certificate_begins: moment(&self.certificate_begins_ms),
                 certificate_ends: moment(&self.certificate_ends_ms),
+                acknowledges_bundles: self.acknowledges_bundles,
             },
             since: clock::wall_at(self.since_us),
             silent_for: Duration::from_micros(now_us.saturating_sub(self.heard_us.load(Relaxed))),
             subscriptions: self.subscriptions.load(Relaxed),
+            bundle: u64::from(self.bundle_taken.load(Relaxed)),
             sent: self.sent.load(Relaxed),
             acknowledged: self.acknowledged.load(Relaxed),
             refused: lock(&self.refused).as_deref().cloned(),
@@ -229,8 +242,24 @@ impl SessionEntry {
         *lock(&self.live.ungoverned) = cut(faults).into();
     }
 
-    /// It has another certificate.
+    /// It is about to be sent the trust bundle of this generation; whether it was not yet.
+    pub fn bundle_sent(&self, generation: u64) -> bool {
+        let generation = narrow(generation);
+        self.live.bundle_sent.fetch_max(generation, Relaxed) < generation
+    }
+
+    /// It goes by the trust bundle of this generation. What it was not sent it can't have.
+    pub fn bundle_taken(&self, generation: u64) {
+        let most = self.live.bundle_sent.load(Relaxed);
+        self.live.bundle_taken.fetch_max(narrow(generation).min(most), Relaxed);
+    }
+
+    /// It has another certificate. One of a release that acknowledges no bundle has taken what it was
+    /// sent before: it reads in order.
     pub fn renewed(&self, begins: SystemTime, certificate_ends: SystemTime) {
+        if !self.live.acknowledges_bundles {
+            self.bundle_taken(u64::MAX);
+        }
         self.live.certificate_begins_ms.store(to_ms(begins), Relaxed);
         self.live.certificate_ends_ms.store(to_ms(certificate_ends), Relaxed);
     }
@@ -260,6 +289,10 @@ fn cut(mut errors: Vec<String>) -> Vec<String> {
     errors
 }
 
+fn narrow(generation: u64) -> u32 {
+    u32::try_from(generation).unwrap_or(u32::MAX)
+}
+
 fn to_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -270,95 +303,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn facts(workload: &str, ends: SystemTime) -> SessionFacts {
-        SessionFacts {
-            identity: SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/web").expect("an id"),
-            workload: workload.to_owned(),
-            address: "10.0.0.1:4321".parse().expect("an address"),
-            software: "outrigger-proxy 0.1.0".to_owned(),
-            certificate_begins: SystemTime::UNIX_EPOCH,
-            certificate_ends: ends,
-        }
-    }
-
-    fn at(seconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_session_is_listed_until_its_entry_is_dropped() {
-        let sessions = Arc::new(Sessions::default());
-        let b = sessions.enter(facts("b.shop", at(100)));
-        let a = sessions.enter(facts("a.shop", at(100)));
-        let again = sessions.enter(facts("a.shop", at(200)));
-        let listed = || -> Vec<(String, SystemTime)> {
-            let rows = sessions.list().into_iter();
-            rows.map(|s| (s.facts.workload, s.facts.certificate_ends)).collect()
-        };
-        let row = |name: &str, ends| (name.to_owned(), at(ends));
-        assert_eq!(listed(), [row("a.shop", 100), row("a.shop", 200), row("b.shop", 100)]);
-        drop(a);
-        again.renewed(at(50), at(300));
-        assert_eq!(listed(), [row("a.shop", 300), row("b.shop", 100)]);
-        assert_eq!(sessions.list()[0].facts.certificate_begins, at(50));
-        drop((b, again));
-        assert_eq!(listed(), []);
-        let counts = SessionCounts { entered: 3, ..SessionCounts::default() };
-        assert_eq!(sessions.counts(), counts);
-    }
-
-    #[test]
-    fn versions_only_grow_and_a_refusal_lasts_until_something_newer_is_taken() {
-        let sessions = Arc::new(Sessions::default());
-        let entry = sessions.enter(facts("a.shop", at(1)));
-        let now = || sessions.list().remove(0);
-        entry.subscribed(3);
-        entry.sent(7);
-        entry.sent(5);
-        assert_eq!((now().subscriptions, now().sent, now().acknowledged), (3, 7, 0));
-        entry.refused(7, vec!["no such filter".to_owned()]);
-        let refused = Refused { version: 7, errors: vec!["no such filter".to_owned()] };
-        assert_eq!(now().refused.as_ref(), Some(&refused));
-        entry.acknowledged(6);
-        assert_eq!(now().refused, Some(refused), "an older one says nothing of this one");
-        let counts = sessions.counts();
-        assert_eq!((counts.live, counts.behind, counts.refusing), (1, 1, 1));
-        entry.sent(8);
-        entry.acknowledged(8);
-        assert_eq!((now().acknowledged, now().refused), (8, None));
-        let counts = sessions.counts();
-        assert_eq!((counts.live, counts.behind, counts.refusing), (1, 0, 0));
-    }
-
-    #[test]
-    fn silence_is_counted_from_the_last_word() {
-        let sessions = Arc::new(Sessions::default());
-        let entry = sessions.enter(facts("a.shop", at(1)));
-        let entered_us = entry.live.since_us;
-        entry.live.heard_us.store(entered_us + 1_000_000, Relaxed);
-        assert_eq!(entry.live.read(entered_us + 5_000_000).silent_for, Duration::from_secs(4));
-        assert_eq!(entry.live.read(entered_us).silent_for, Duration::ZERO);
-        entry.live.heard_us.store(0, Relaxed);
-        entry.heard();
-        assert!(entry.live.heard_us.load(Relaxed) >= entered_us);
-    }
-
-    #[test]
-    fn what_a_sidecar_writes_is_bounded() {
-        let sessions = Arc::new(Sessions::default());
-        let entry = sessions.enter(facts("a.shop", at(1)));
-        entry.refused(1, vec!["\u{e4}".repeat(100_000); 100]);
-        let refused = sessions.list().remove(0).refused.expect("a refusal");
-        assert_eq!(refused.errors.len(), ERRORS);
-        assert!(refused.errors.iter().all(|error| error.chars().count() == ERROR_CHARS));
-    }
-
-    /// 5,000 of them are about 1 MiB with their names.
-    #[test]
-    fn a_session_is_small() {
-        assert!(size_of::<Live>() <= 184, "{} bytes", size_of::<Live>());
-    }
-}
+mod tests;

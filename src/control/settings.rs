@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::issuer_files::IssuerFiles;
 use super::kube;
 use crate::model::{SpiffeId, TrustDomain};
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub kubernetes: Option<kube::Settings>,
     /// Who may configure the mesh with a certificate, beside the holder of the operator's token.
     pub operators: Vec<SpiffeId>,
+    /// Where an issuer that is made elsewhere is written; absent: it makes its own.
+    pub issuer_files: Option<IssuerFiles>,
     /// Bytes that it may take to remember what sidecars report of their traffic.
     pub memory_budget: usize,
     /// error, warn, info, debug or trace.
@@ -49,6 +52,7 @@ impl Settings {
             lease,
             kubernetes,
             operators,
+            issuer_files,
             memory_budget,
             log_level,
             log_json,
@@ -73,6 +77,13 @@ impl Settings {
                 "webhook": webhook,
             })
         };
+        let files = |IssuerFiles { certificate, key, root }: &IssuerFiles| {
+            json!({
+                "certificate": certificate.display().to_string(),
+                "key": key.display().to_string(),
+                "root": root.display().to_string(),
+            })
+        };
         json!({
             "data": kubernetes.is_none().then(|| data.display().to_string()),
             "listen": listen.to_string(),
@@ -81,6 +92,7 @@ impl Settings {
             "certLifetimeSeconds": cert_lifetime.as_secs_f64(),
             "leaseSeconds": lease.as_secs_f64(),
             "kubernetes": kubernetes.as_ref().map(cluster),
+            "issuerFiles": issuer_files.as_ref().map(files),
             "memoryBudgetBytes": memory_budget,
             "operators": operators.iter().map(SpiffeId::as_str).collect::<Vec<_>>(),
             "log": {"level": log_level, "format": if *log_json { "json" } else { "text" }},

@@ -21,6 +21,10 @@ use crate::limit::{Bulkhead, ConnectionTicket};
 use crate::runtime::clock;
 use crate::runtime::hyper_io::HyperIo;
 
+/// Read ahead of a caller who does not take it, at most; and what an answer's head may have. hyper's own
+/// 408 KiB, once here and once towards the caller, are close to a megabyte for each who reads slowly.
+const BUFFER: usize = 128 * 1024;
+
 /// One connection and its place in the bulkhead.
 pub struct H1 {
     sender: SendRequest<Body>,
@@ -50,7 +54,7 @@ impl H1 {
         generation: u32,
     ) -> Result<Box<Self>, DialError> {
         let mut builder = Builder::new();
-        builder.preserve_header_case(far.keeps_case);
+        builder.preserve_header_case(far.keeps_case).max_buf_size(BUFFER);
         let (sender, connection) =
             builder.handshake(HyperIo(stream)).await.map_err(DialError::Http1)?;
         Ok(Box::new(Self {

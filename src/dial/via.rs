@@ -12,6 +12,8 @@ pub enum Via {
     H1(Lease),
     /// The connection has a task of its own.
     H2(StreamLease),
+    /// One that nobody else gets and that moves by itself; since when.
+    Alone(u64),
 }
 
 impl Via {
@@ -20,6 +22,7 @@ impl Via {
         match self {
             Via::H1(lease) => lease.born_us(),
             Via::H2(lease) => lease.born_us(),
+            Via::Alone(born_us) => *born_us,
         }
     }
 }
@@ -35,6 +38,7 @@ impl Carrier for Via {
         match self {
             Via::H1(lease) => lease.finish(now_us),
             Via::H2(lease) => lease.finish(),
+            Via::Alone(_) => {}
         }
     }
 }

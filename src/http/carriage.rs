@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Version};
 
-use super::headers::{CARRIED_HTTP, Seen};
+use super::headers::{CARRIED_HTTP, Seen, join_cookies};
 use crate::model::Protocol;
 
 /// Makes an HTTP/2 request of whatever came, for a connection to another sidecar (`marked`), or to
@@ -115,19 +115,6 @@ pub fn to_http1(parts: &mut Parts, restored: Restored) {
     if !restored.absolute {
         let path = parts.uri.path_and_query().cloned();
         parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    }
-}
-
-/// HTTP/2 may split cookies into several fields; HTTP/1 must have one (RFC 9113 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut cookies = headers.get_all(header::COOKIE).iter();
-    if cookies.next().is_none() || cookies.next().is_none() {
-        return;
-    }
-    let all: Vec<&[u8]> =
-        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
-        headers.insert(header::COOKIE, joined);
     }
 }
 

@@ -19,6 +19,7 @@ mod tests;
 
 use chunked::Chunked;
 use head::{Body, Framing, Head};
+pub(super) use section::MAX_FIELDS;
 pub use violation::{Rule, Violation};
 
 /// Whether this is a host with an optional port, and everyone finds the same host in it.

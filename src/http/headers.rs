@@ -32,6 +32,7 @@ macro_rules! seen {
             fn of(name: &str) -> Seen {
                 match name {
                     $($($name)|+ => Seen::$constant,)*
+                    _ if is_alias(name) => Seen::ALIAS,
                     _ => Seen(0),
                 }
             }
@@ -64,6 +65,9 @@ seen! {
 }
 
 impl Seen {
+    /// A name of ours with an underscore in it.
+    pub const ALIAS: Seen = Seen(1 << 21);
+
     pub fn scan(headers: &HeaderMap) -> Seen {
         headers.keys().fold(Seen(0), |seen, name| Seen(seen.0 | Seen::of(name.as_str()).0))
     }
@@ -174,6 +178,25 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
     for name in [PEER, REASON, ATTEMPT, DEADLINE, CARRIED_HTTP] {
         trailers.remove(name);
     }
+    strip_aliases(trailers);
+}
+
+/// Names of ours with `_` for `-`: to an app that gets its headers as variables (CGI, WSGI, Rack) they
+/// are the same.
+fn is_alias(name: &str) -> bool {
+    const OURS: &[u8] = b"x-outrigger-";
+    let is_like = |(a, b): (&u8, &u8)| a == b || *a == b'_' && *b == b'-';
+    let name = name.as_bytes();
+    name.len() > OURS.len() && name.iter().zip(OURS).all(is_like) && name.contains(&b'_')
+}
+
+/// Removes what would pass for a name of ours.
+pub fn strip_aliases(headers: &mut HeaderMap) {
+    let aliases: Vec<HeaderName> =
+        headers.keys().filter(|name| is_alias(name.as_str())).cloned().collect();
+    for name in aliases {
+        headers.remove(name);
+    }
 }
 
 /// A head that can be sent once more, without what hyper attached to it.
@@ -184,6 +207,43 @@ pub fn copy(parts: &http::request::Parts) -> http::request::Parts {
     copy.version = parts.version;
     copy.headers = parts.headers.clone();
     copy
+}
+
+/// What a caller's sidecar may add to a request: its own names, trace contexts in every format, and
+/// what the filters of a route set and add, 16 each.
+pub const ADDED: usize = 48;
+
+/// Holds an HTTP/2 request to as many headers as the guard lets pass in HTTP/1, and `added` more. HPACK
+/// says in one byte what takes a hundred in memory. The crumbs of a cookie count as one; where they
+/// are many they are put together.
+///
+/// # Errors
+/// A sentence, when there are more.
+pub fn bound_http2(headers: &mut HeaderMap, added: usize) -> Result<(), &'static str> {
+    let most = usize::from(guard::MAX_FIELDS) + added;
+    if headers.len() <= most {
+        return Ok(());
+    }
+    if join_cookies(headers) {
+        // A map keeps the room of what it had.
+        *headers = headers.clone();
+    }
+    match headers.len() <= most {
+        true => Ok(()),
+        false => Err(guard::Rule::TooManyFields.sentence()),
+    }
+}
+
+/// HTTP/2 may split cookies into several fields; HTTP/1 must have one (RFC 9113 8.2.3). Whether they
+/// were split.
+pub fn join_cookies(headers: &mut HeaderMap) -> bool {
+    let all: Vec<&[u8]> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if all.len() < 2 {
+        return false;
+    }
+    let joined = HeaderValue::from_bytes(&all.join(&b"; "[..]));
+    joined.is_ok_and(|joined| headers.insert(header::COOKIE, joined).is_some())
 }
 
 /// Why an HTTP/2 request can't be forwarded: RFC 9113 8.3.1 and what HTTP/1 parsers would read in
@@ -230,88 +290,4 @@ pub fn check_http2(parts: &http::request::Parts, seen: Seen) -> Result<(), &'sta
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(
-                HeaderName::from_bytes(name.as_bytes()).expect("a name"),
-                HeaderValue::from_str(value).expect("a value"),
-            );
-        }
-        headers
-    }
-
-    #[test]
-    fn hop_by_hop_headers_go_and_the_rest_stays() {
-        for (given, left, upgrade) in [
-            (vec![("accept", "*/*")], vec!["accept"], None),
-            (vec![("connection", "close"), ("keep-alive", "5"), ("a", "1")], vec!["a"], None),
-            (
-                vec![("connection", "x-a, X-B"), ("x-a", "1"), ("x-b", "1"), ("x-c", "1")],
-                vec!["x-c"],
-                None,
-            ),
-            (
-                vec![
-                    ("connection", "host, x-outrigger-peer"),
-                    ("host", "a"),
-                    ("x-outrigger-peer", "p"),
-                ],
-                vec!["host", "x-outrigger-peer"],
-                None,
-            ),
-            (vec![("te", "trailers"), ("a", "1")], vec!["a", "te"], None),
-            (vec![("te", "gzip;q=0.5, trailers")], vec!["te"], None),
-            (vec![("te", "gzip")], vec![], None),
-            (vec![("connection", "Upgrade"), ("upgrade", "websocket")], vec![], Some("websocket")),
-            (
-                vec![
-                    ("connection", "upgrade, http2-settings"),
-                    ("upgrade", "h2c"),
-                    ("http2-settings", "AA"),
-                ],
-                vec![],
-                None,
-            ),
-            (vec![("upgrade", "websocket")], vec![], None),
-            (
-                vec![("connection", "content-length"), ("content-length", "3")],
-                vec!["content-length"],
-                None,
-            ),
-        ] {
-            let mut headers = map(&given);
-            let seen = Seen::scan(&headers);
-            let asked = strip_hop_by_hop(&mut headers, seen);
-            let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-            names.sort_unstable();
-            assert_eq!(names, left, "{given:?}");
-            assert_eq!(asked.as_ref().and_then(|v| v.to_str().ok()), upgrade, "{given:?}");
-        }
-    }
-
-    #[test]
-    fn http2_requests_that_http1_would_read_otherwise_are_refused() {
-        for (uri, method, host, fine) in [
-            ("http://a.b/x", "GET", None, true),
-            ("http://a.b/x", "GET", Some("a.b"), true),
-            ("http://a.b/x", "GET", Some("A.B"), true),
-            ("http://a.b/x", "GET", Some("c"), false),
-            ("http://u@a.b/x", "GET", None, false),
-            ("http://a.b:80/x", "GET", None, true),
-            ("http://a.b:8x/x", "GET", None, false),
-            ("http://a.b,c/x", "GET", None, false),
-        ] {
-            let mut builder = http::Request::builder().method(method).uri(uri);
-            if let Some(host) = host {
-                builder = builder.header("host", host);
-            }
-            let (parts, ()) = builder.body(()).expect("a request").into_parts();
-            let seen = Seen::scan(&parts.headers);
-            assert_eq!(check_http2(&parts, seen).is_ok(), fine, "{uri} {host:?}");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! Normalised (RFC 3986, 6.2.2): unreserved characters stand for themselves, escapes have capital
 //! letters, dot segments are resolved, then repeated slashes are one. `%2F`, `%5C`, `\` and `;` stay,
-//! because servers differ in what they make of them; [`other_readings`] says what they may make.
+//! because servers differ in what they make of them; [`other_readings`] says what they may make of
+//! those and of other escapes.
 //! Normalising twice is normalising once. A `%` that begins no escape is refused: decoding around it
 //! could make one.
 
@@ -106,31 +107,84 @@ fn tidy(path: &str) -> String {
     tidied
 }
 
-/// What servers may make of a normalised path beside what it says: `%2F`, `%5C` and `\` as slashes,
-/// what follows `;` as no part of its segment, and both. Empty for most.
+/// What servers may make of a normalised path beside what it says, each once: escapes as the
+/// characters that they stand for ([`plain`]); `%2F`, `%5C` and `\` as slashes; what follows `;` as no
+/// part of its segment, before or after escapes are read; dot segments resolved in what comes of
+/// that, or left as they are. Empty for most.
 pub fn other_readings(normal: &str) -> Vec<String> {
-    let has_slashes = normal.contains("%2F") || normal.contains("%5C") || normal.contains('\\');
-    let has_parameters = normal.contains(';');
+    if !is_doubtful(normal) {
+        return Vec::new();
+    }
+    let mut sliced = vec![normal.to_owned()];
+    if normal.contains("%2F") {
+        sliced.push(normal.replace("%2F", "/"));
+    }
+    if normal.contains("%5C") || normal.contains('\\') {
+        let backward = |path: &String| path.replace("%5C", "/").replace('\\', "/");
+        sliced.extend(sliced.iter().map(backward).collect::<Vec<_>>());
+    }
     let mut readings = Vec::new();
-    if has_slashes {
-        readings.push(tidy(&slashes(normal)));
-    }
-    if has_parameters {
-        readings.push(tidy(&without_parameters(normal)));
-    }
-    if has_slashes && has_parameters {
-        readings.push(tidy(&without_parameters(&slashes(normal))));
+    let mut add = |reading: String| {
+        if reading != normal && !readings.contains(&reading) {
+            readings.push(reading);
+        }
+    };
+    for early in sliced.into_iter().flat_map(with_and_without_parameters) {
+        for late in with_and_without_parameters(plain(&early).into_owned()) {
+            add(tidy(&late));
+            add(late);
+        }
     }
     readings
 }
 
-fn slashes(path: &str) -> String {
-    path.replace("%2F", "/").replace("%5C", "/").replace('\\', "/")
+/// Whether there is anything in a normalised path that a server may take otherwise.
+fn is_doubtful(normal: &str) -> bool {
+    let is_plain = |(byte, was_escaped): (u8, bool)| match byte {
+        b';' | b'\\' => false,
+        b'%' => true,
+        _ => !was_escaped || !is_visible(byte),
+    };
+    !percent::bytes(normal.as_bytes()).all(is_plain)
 }
 
-fn without_parameters(path: &str) -> String {
+fn is_visible(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~')
+}
+
+/// The text with its escapes read, but for those of a slash, a backslash and `%`, which would make
+/// another path, and of what is no visible ASCII.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut read = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        read.push_str(before);
+        let byte = percent::bytes(&rest.as_bytes()[before.len()..]).next();
+        match byte {
+            Some((byte, true)) if is_visible(byte) && !matches!(byte, b'/' | b'\\' | b'%') => {
+                read.push(char::from(byte));
+                rest = &after[2..];
+            }
+            _ => {
+                read.push('%');
+                rest = after;
+            }
+        }
+    }
+    read.push_str(rest);
+    Cow::Owned(read)
+}
+
+fn with_and_without_parameters(path: String) -> Vec<String> {
+    if !path.contains(';') {
+        return vec![path];
+    }
     let own = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
-    path.split('/').map(own).collect::<Vec<_>>().join("/")
+    let cut = path.split('/').map(own).collect::<Vec<_>>().join("/");
+    vec![cut, path]
 }
 
 #[cfg(test)]
@@ -187,18 +241,41 @@ mod tests {
 
     #[test]
     fn servers_may_read_some_paths_otherwise() {
-        let rows: [(&str, &[&str]); 8] = [
+        let rows: [(&str, &[&str]); 13] = [
             ("/a/b", &[]),
+            ("/a%20b", &[]),
             ("/a%2Fb", &["/a/b"]),
-            ("/x/..%2Fadmin", &["/admin"]),
+            ("/x/..%2Fadmin", &["/admin", "/x/../admin"]),
+            ("/x%2F..%2Fadmin", &["/admin", "/x/../admin"]),
+            ("/a%2F%2Fb", &["/a/b", "/a//b"]),
             ("/a%5Cb", &["/a/b"]),
             ("/a\\b", &["/a/b"]),
             ("/admin;x=1/y", &["/admin/y"]),
-            ("/x/..;/admin", &["/admin"]),
-            ("/a%2Fb;c", &["/a/b;c", "/a%2Fb", "/a/b"]),
+            ("/x/..;/admin", &["/admin", "/x/../admin"]),
+            ("/%40me%3Ax", &["/@me:x"]),
+            ("/a%3Bb", &["/a", "/a;b"]),
+            ("/a%2Fb;c", &["/a%2Fb", "/a/b", "/a/b;c"]),
         ];
         for (path, expected) in rows {
-            assert_eq!(other_readings(path), expected, "{path}");
+            let mut readings = other_readings(path);
+            readings.sort_unstable();
+            let mut expected = expected.to_vec();
+            expected.sort_unstable();
+            assert_eq!(readings, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_read_but_for_those_that_make_another_path() {
+        for (written, read) in [
+            ("/a", "/a"),
+            ("/%40%3A%21", "/@:!"),
+            ("/%2F%5C%25", "/%2F%5C%25"),
+            ("/%2541", "/%2541"),
+            ("/%20%7F%C3%BC", "/%20%7F%C3%BC"),
+            ("/%2A/%7Bid%7D", "/*/{id}"),
+        ] {
+            assert_eq!(plain(written), read, "{written}");
         }
     }
 
@@ -211,8 +288,11 @@ mod tests {
                 prop_assert!(matches!(twice, Ok(Cow::Borrowed(_))));
                 prop_assert!(once.starts_with('/') && !once.contains("//"));
                 prop_assert!(once.split('/').all(|segment| segment != "." && segment != ".."));
-                for reading in other_readings(&once) {
-                    prop_assert!(reading.split('/').all(|segment| segment != ".."), "{}", reading);
+                let others = other_readings(&once);
+                for reading in &others {
+                    prop_assert!(reading.starts_with('/') && *reading != once, "{}", reading);
+                    // Those that leave dot segments as they are stand beside one that does not.
+                    prop_assert!(others.contains(&tidy(reading)) || tidy(reading) == once);
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! show nothing else.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -33,6 +34,18 @@ pub struct Failure {
     pub codes: Option<(u16, u8)>,
     /// Nothing is answered: the connection, or the stream, is reset.
     pub reset: bool,
+    /// When it is worth while to come again.
+    pub retry_after: Option<Duration>,
+    /// How a caller may show who it is (RFC 9110, 11.6.1).
+    pub challenge: Option<Challenge>,
+}
+
+/// What a caller may come with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// A token (RFC 6750).
+    Bearer,
+    ApiKey,
 }
 
 impl Failure {
@@ -42,12 +55,33 @@ impl Failure {
     }
 
     pub fn new(reason: Reason, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, sentence: sentence.into(), close: false, codes: None, reset: false }
+        Self {
+            reason,
+            sentence: sentence.into(),
+            close: false,
+            codes: None,
+            reset: false,
+            retry_after: None,
+            challenge: None,
+        }
     }
 
     #[must_use]
     pub fn closing(mut self) -> Self {
         self.close = true;
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// With a word on how to be let in.
+    #[must_use]
+    pub fn challenging(mut self, challenge: Challenge) -> Self {
+        self.challenge = Some(challenge);
         self
     }
 
@@ -57,6 +91,22 @@ impl Failure {
 
     pub fn into_sentence(self) -> Cow<'static, str> {
         if self.sentence.is_empty() { Cow::Borrowed(row(self.reason).2) } else { self.sentence }
+    }
+}
+
+impl Challenge {
+    fn header(self, reason: Reason, sentence: &str) -> HeaderValue {
+        let usual = match self {
+            Challenge::Bearer => "Bearer",
+            Challenge::ApiKey => "ApiKey",
+        };
+        let said = (self, reason) == (Challenge::Bearer, Reason::TokenInvalid);
+        // Neither may stand in a description (RFC 6750, 3).
+        let is_plain = |c: char| (' '..='~').contains(&c) && !matches!(c, '"' | '\\');
+        let description: String = sentence.chars().filter(|c| is_plain(*c)).collect();
+        let text = format!("Bearer error=\"invalid_token\", error_description=\"{description}\"");
+        let full = said.then(|| HeaderValue::try_from(text).ok()).flatten();
+        full.unwrap_or(HeaderValue::from_static(usual))
     }
 }
 
@@ -156,10 +206,25 @@ pub fn respond(failure: &Failure, shape: Shape) -> Response<Body> {
     };
     let headers = response.headers_mut();
     headers.insert(REASON, HeaderValue::from_static(failure.reason.as_str()));
+    if let Some(wait) = failure.retry_after {
+        let seconds = wait.as_nanos().div_ceil(1_000_000_000);
+        headers.insert(header::RETRY_AFTER, whole(seconds));
+        if shape == Shape::Grpc {
+            // What libraries of gRPC go by when they call again.
+            headers.insert("grpc-retry-pushback-ms", whole(wait.as_nanos().div_ceil(1_000_000)));
+        }
+    }
+    if let Some(challenge) = failure.challenge {
+        headers.insert(header::WWW_AUTHENTICATE, challenge.header(failure.reason, sentence));
+    }
     if failure.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+fn whole(number: u128) -> HeaderValue {
+    HeaderValue::from(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
 /// An answer to HEAD says how long its body would be, and has none. hyper sees to that over HTTP/1

@@ -12,7 +12,7 @@ use http::HeaderValue;
 use http::request::Parts;
 
 use super::port::AppPort;
-use crate::access::{self, Ask, Held, HeldWhat, What};
+use crate::access::{self, Ask, Credentials, Held, HeldWhat, What};
 use crate::http::headers;
 use crate::model::{Protocol, SpiffeId};
 use crate::telemetry::traffic::RouteMeter;
@@ -56,12 +56,12 @@ impl Caller {
         if self.port.protocol == Protocol::Tcp { self.stream() } else { What::Request(request) }
     }
 
-    /// A request that became a tunnel, to be judged again.
-    pub fn held_request(&self, parts: &Parts) -> Held {
+    /// A request that became a tunnel, to be judged again by what it has shown.
+    pub fn held_request(&self, parts: &Parts, shown: Credentials) -> Held {
         if self.port.protocol == Protocol::Tcp {
             return self.held_stream();
         }
-        self.held(HeldWhat::Request(headers::copy(parts).into()))
+        self.held(HeldWhat::Request(headers::copy(parts).into(), shown))
     }
 
     /// As long as nobody spoke HTTP.
@@ -80,7 +80,8 @@ impl Caller {
         self.held(HeldWhat::Stream { is_declared: self.port.protocol == Protocol::Tcp })
     }
 
-    fn source(&self) -> IpAddr {
+    /// Of the connection; an IPv4 address is never written as an IPv6 one.
+    pub fn source(&self) -> IpAddr {
         self.client.ip().to_canonical()
     }
 

@@ -139,8 +139,11 @@ async fn run(
         return silent(worker, caller, stream, entry, open).await;
     }
     let what = timeout(HANDSHAKE, hear::what(&mut stream, &mut heard));
-    let Ok(what) = what.await else { return Ok(()) };
-    match what? {
+    match what.await.unwrap_or(Ok(Heard::Unfinished))? {
+        Heard::Unfinished => {
+            stream::note_late(worker, &caller);
+            Ok(())
+        }
         // A port that was looked at, and not spoken to.
         Heard::Nothing if caller.port.protocol.is_http() => Ok(()),
         Heard::Nothing if !worker.admits_stream(&caller) => Ok(()),
@@ -204,6 +207,10 @@ async fn silent(
     };
     let near = |heard: BytesMut, stream| near::plain(heard.freeze(), stream);
     match what {
+        Heard::Unfinished => {
+            stream::note_late(worker, &caller);
+            Ok(())
+        }
         Heard::MeshTls => {
             drop(far);
             mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await
@@ -302,6 +309,10 @@ async fn converse(
     };
     let spoken = match what {
         Heard::Nothing if caller.port.protocol.is_http() => return Ok(()),
+        Heard::Unfinished => {
+            stream::note_late(worker, &caller);
+            return Ok(());
+        }
         Heard::Http1 => Spoken::Http1,
         Heard::Http2 => Spoken::Http2,
         Heard::MeshTls | Heard::AppTls | Heard::Opaque if caller.port.protocol.is_http() => {
@@ -356,6 +367,10 @@ async fn http(
         }
     };
     if let Err(error) = served {
+        if serve_http::is_flood(&error) {
+            let (what, why) = ("connection cut off", serve_http::FLOODED);
+            stream::note_refused(worker, &conn.caller, what, Reason::Flood, why);
+        }
         debug!(%client, error = %chain(&error), "HTTP connection ended with an error");
     }
     active.dec();

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::caller::Caller;
 use super::stream;
@@ -22,7 +23,7 @@ use crate::http::respond::chain;
 use crate::model::Reason;
 use crate::runtime::Prefixed;
 use crate::serve::near::Session;
-use crate::tls::{self, Alpn, Peer};
+use crate::tls::{self, Alpn, Peer, PeerError};
 
 /// A handshake's time, like a head's.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -46,6 +47,11 @@ pub async fn shake_hands(
     let handshake = step_by_step(&worker.handshakes, tls::accept(stream, &credentials));
     match timeout(HANDSHAKE, handshake).await {
         Ok(Ok(done)) => Some(done),
+        // Callers who no longer need a connection leave it half-made: no failure, and nobody's call.
+        Ok(Err(error @ (PeerError::Closed | PeerError::Io(_)))) => {
+            debug!(client = %caller.client, "a client left in its handshake: {error}");
+            None
+        }
         Ok(Err(error)) => {
             refused(Reason::TlsHandshakeFailed, &chain(&error));
             None

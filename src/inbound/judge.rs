@@ -1,8 +1,10 @@
-//! Who is let in: asks for the decision, counts it, and writes it down where a policy wants that.
+//! Who is let in: looks at what a request shows, asks for the decision, counts it, and writes it down
+//! where a policy wants that.
 //!
 //! Where a rule of the port asks for paths, the app gets the path that was judged. A path that can't
 //! be normalised is let through by nobody's rule, and not passed on.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::request::Parts;
@@ -10,8 +12,11 @@ use http::uri::{self, PathAndQuery, Uri};
 
 use super::caller::Caller;
 use super::worker::Inbound;
-use crate::access::{Ask, Decision, Permit, Request, What};
-use crate::http::respond::Failure;
+use crate::access::tokens::{Cleared, Wait};
+use crate::access::{
+    Ask, Credentials, Decision, Known, Lack, Permit, Presented, Request, What, Why,
+};
+use crate::http::respond::{Challenge, Failure};
 use crate::model::{Mode, Reason};
 use crate::telemetry::access_log::Audit;
 use crate::telemetry::exchange::Exchange;
@@ -19,7 +24,29 @@ use crate::telemetry::exchange::Exchange;
 /// Bytes of a path in an audit entry: strangers write it.
 const PATH: usize = 2048;
 
-/// Whether a request may go to the app; and changes its path to the one that was judged.
+/// Leave for a request, and what it has shown to get it.
+pub struct Admitted {
+    pub permit: Permit,
+    pub credentials: Credentials,
+    /// Headers that the app is told of callers by.
+    pub cleared: Option<Arc<Cleared>>,
+}
+
+/// Why a request may not go to the app, at least not yet.
+pub enum Kept {
+    Out(Failure),
+    /// What it shows can't be judged before that.
+    Waiting(Wait),
+}
+
+impl From<Failure> for Kept {
+    fn from(failure: Failure) -> Self {
+        Kept::Out(failure)
+    }
+}
+
+/// Whether a request may go to the app; and changes its path to the one that was judged, and takes
+/// out what the app is not to get. `now` is the time of day.
 ///
 /// # Errors
 /// Why it may not.
@@ -28,10 +55,19 @@ pub fn request(
     caller: &Caller,
     exchange: &Exchange,
     parts: &mut Parts,
-) -> Result<Permit, Failure> {
+    now: SystemTime,
+    may_wait: bool,
+) -> Result<Admitted, Kept> {
     let newest = worker.shared.access.newest();
     let at = newest.at(caller.port.number());
-    let request = Request::of(parts, at.has_paths());
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let intake = newest.intake(caller.port.number(), caller.id());
+    let known = match intake.map(|intake| intake.present(parts, seconds, may_wait)) {
+        Some(Presented::Waits(wait)) => return Err(Kept::Waiting(wait)),
+        Some(Presented::Known(known)) => known,
+        None => Known::default(),
+    };
+    let request = Request::of(parts, at.has_paths()).showing(&known);
     let ask = caller.ask(caller.request(&request));
     let decision = newest.decide(&ask);
     newest.count(&decision);
@@ -43,17 +79,22 @@ pub fn request(
     }
     let permit = decision.permit().map_err(|reason| refused(reason, &ask, &decision))?;
     if matches!(ask.what, What::Stream { .. }) {
-        return Ok(permit);
+        return Ok(Admitted { permit, credentials: Credentials::default(), cleared: None });
     }
     if let Some(bad) = request.bad_escape.filter(|_| at.mode.says == Mode::Enforce) {
-        return Err(Failure::new(Reason::BadRequest, bad.to_string()));
+        return Err(Failure::new(Reason::BadRequest, bad.to_string()).into());
     }
     if let Some(path) = request.changed_path() {
         let sentence = "the path can't be normalised";
         let uri = with_path(&parts.uri, path);
         parts.uri = uri.ok_or_else(|| Failure::new(Reason::BadRequest, sentence))?;
     }
-    Ok(permit)
+    // What is only observed changes nothing, but what a caller says of itself is never passed on.
+    if let Some(intake) = at.intake().filter(|_| at.mode.says == Mode::Enforce) {
+        intake.strip(&known, parts);
+    }
+    let cleared = at.intake().map(|intake| Arc::clone(intake.cleared()));
+    Ok(Admitted { permit, credentials: known.credentials, cleared })
 }
 
 /// Whether opaque bytes may go to the app, and what is noted of that.
@@ -69,12 +110,23 @@ pub fn stream(worker: &Inbound, caller: &Caller) -> Result<(Permit, Option<Strin
         write(worker, caller, &ask, &decision);
     }
     let permit = decision.permit().map_err(|reason| refused(reason, &ask, &decision))?;
+    if worker.expects_http(caller) {
+        return Err(refused(Reason::BadRequest, &ask, &decision));
+    }
     Ok((permit, decision.note()))
 }
 
 fn refused(reason: Reason, ask: &Ask<'_>, decision: &Decision<'_>) -> Failure {
     match reason {
         Reason::Denied => Failure::new(reason, decision.sentence(ask.id)),
+        Reason::TokenInvalid | Reason::TokenMissing => {
+            let is_of_key = match decision.why {
+                Why::Token(trouble) => trouble.is_of_key(),
+                _ => decision.lacks == Some(Lack::Key),
+            };
+            let challenge = if is_of_key { Challenge::ApiKey } else { Challenge::Bearer };
+            Failure::new(reason, decision.sentence(ask.id)).challenging(challenge)
+        }
         Reason::BadRequest => {
             Failure::new(reason, "it does not speak HTTP, which a policy of its port asks for")
         }

@@ -6,8 +6,10 @@
 
 mod caller;
 mod connection;
+mod entry;
 mod handshake;
 mod judge;
+mod limits;
 mod plaintext;
 mod port;
 mod serve;

@@ -1,6 +1,6 @@
 //! The way of an inbound request, top to bottom.
 //!
-//! Check, decide on access, watch the deadline, prepare, forward to the app. Each step either goes
+//! Check, watch the deadline, decide on access, take from the limits, prepare, forward to the app. Each step either goes
 //! on or ends in a [`Failure`], which becomes the caller's answer.
 
 use std::convert::Infallible;
@@ -17,10 +17,13 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use super::connection::Conn;
-use super::judge;
+use super::entry::{Come, Entered, enter, patiently};
+use super::judge::Admitted;
+use super::limits;
 use super::stream;
 use super::worker::Inbound;
-use crate::access::Permit;
+use crate::access::tokens::Intake;
+use crate::access::{Credentials, Permit};
 use crate::dial::{DialError, Missed, Via};
 use crate::http::guarded::Refusal;
 use crate::http::headers::{self, PEER, REASON, Seen};
@@ -29,6 +32,8 @@ use crate::http::respond::{Failure, Shape, respond, without_body};
 use crate::http::switch::{self, Switch};
 use crate::http::tail::{RequestTail, ResponseTail};
 use crate::http::{Body, Tail, carriage, classify, deadline};
+use crate::limit::load::Ticket;
+use crate::limit::rate::Quota;
 use crate::model::{Direction, Reason};
 use crate::runtime::{Phase, clock};
 use crate::serve::ledger::UnderWay;
@@ -37,8 +42,9 @@ use crate::telemetry::traffic::Spoken;
 use crate::tls::Proof;
 
 /// A request that may go to the app. Boxed, so that the futures that pass it on stay small.
-struct Call {
+pub(super) struct Call {
     permit: Permit,
+    credentials: Credentials,
     parts: Parts,
     seen: Seen,
     body: Body,
@@ -66,19 +72,33 @@ pub fn serve(
     if conn.gate.refuses_next() {
         exchange.join(None);
     } else {
-        exchange.note(&request, seen.has(Seen::TRACE), clock::wall_at(exchange.started_us));
+        let newest = worker.shared.access.newest();
+        let intake = newest.at(conn.caller.port.number()).intake();
+        let secrets = intake.map_or(&[][..], Intake::queries);
+        let began = clock::wall_at(exchange.started_us);
+        exchange.note(&request, seen.has(Seen::TRACE), began, secrets);
     }
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
     let is_head = request.method() == Method::HEAD;
-    let admitted = admit(worker, conn, &exchange, request, seen);
+    let mut quota = None;
+    let entered = enter(worker, conn, &exchange, request, seen, &mut quota);
     let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
     // Boxed here, so that hyper and tokio move a pointer where they would move kilobytes.
     Box::pin(async move {
+        let admitted = match entered {
+            Entered::Judged(admitted) => admitted,
+            Entered::Waits(come) => {
+                Box::pin(patiently(&worker, &conn, &exchange, come, &mut quota)).await
+            }
+        };
         let answered = match admitted {
             Ok(call) => forward(&worker, &conn, &exchange, call).await,
             Err(failure) => Err(failure),
         };
         let mut response = answered.unwrap_or_else(|f| refuse(&worker, &conn, &exchange, f, shape));
+        if let Some(quota) = quota {
+            quota.write(response.headers_mut());
+        }
         if is_head {
             without_body(&mut response);
         }
@@ -86,25 +106,18 @@ pub fn serve(
     })
 }
 
-/// Everything that is decided before the app hears of it; none of it waits.
-fn admit(
+/// Makes what was let in ready for the app.
+pub(super) fn admit(
     worker: &Inbound,
     conn: &Conn,
     exchange: &Rc<Exchange>,
-    request: Request<Incoming>,
-    seen: Seen,
+    Come { mut parts, incoming, seen, deadline }: Come,
+    admitted: Admitted,
+    quota: &mut Option<Quota>,
 ) -> Result<Box<Call>, Failure> {
-    let (mut parts, incoming) = request.into_parts();
-    check(conn, &parts, seen)?;
-    if worker.doorway.phase() >= Phase::Refusing {
-        return Err(Failure::plain(Reason::Draining));
-    }
-    let permit = judge::request(worker, &conn.caller, exchange, &mut parts)?;
-    let deadline = deadline::read(&parts.headers, seen);
-    if deadline == Some(Duration::ZERO) {
-        return Err(Failure::plain(Reason::DeadlinePassed));
-    }
-    let upgrade = prepare(worker, conn, exchange, &mut parts, seen);
+    limits::rate(worker, &conn.caller, &admitted.credentials, &parts, quota)?;
+    let upgrade = prepare(worker, conn, exchange, &mut parts, seen, &admitted);
+    let Admitted { permit, credentials, cleared: _ } = admitted;
     let switch = switch::asked(&parts, upgrade);
     if switch.is_some() && !incoming.is_end_stream() {
         let sentence = "a request that asks to leave HTTP may not have a body";
@@ -115,7 +128,7 @@ fn admit(
     }
     let body = request_body(conn, exchange, Body::incoming(incoming, parts.version));
     let under_way = UnderWay::begin(&conn.tunnels.entry, exchange);
-    Ok(Box::new(Call { permit, parts, seen, body, under_way, switch, deadline }))
+    Ok(Box::new(Call { permit, credentials, parts, seen, body, under_way, switch, deadline }))
 }
 
 /// Forwards within the caller's deadline.
@@ -126,7 +139,11 @@ async fn forward(
     mut call: Box<Call>,
 ) -> Result<Response<Body>, Failure> {
     if let Some(switch) = call.switch {
-        let switching = stream::switching(worker, conn, exchange, call.permit, call.parts, &switch);
+        let Call { permit, credentials, parts, under_way, .. } = *call;
+        // Until the app has answered: a tunnel lasts as long as people talk.
+        let _place = limits::place(worker, &conn.caller, &parts).await?;
+        let shown = (permit, credentials);
+        let switching = stream::switching(worker, conn, exchange, shown, parts, &switch, under_way);
         return Box::pin(switching).await;
     }
     let Some(left) = call.deadline else {
@@ -168,23 +185,30 @@ fn is_leaving(worker: &Inbound, conn: &Conn) -> bool {
 }
 
 /// What the guard, or the rules of HTTP/2, found wrong.
-fn check(conn: &Conn, parts: &Parts, seen: Seen) -> Result<(), Failure> {
-    match conn.spoken {
-        Spoken::Http1 => conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure())),
-        _ => headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why)),
+pub(super) fn check(conn: &Conn, parts: &mut Parts, seen: Seen) -> Result<(), Failure> {
+    if conn.spoken == Spoken::Http1 {
+        return conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure()));
     }
+    let added = if conn.caller.peer.is_some() { headers::ADDED } else { 0 };
+    headers::bound_http2(&mut parts.headers, added)
+        .map_err(|why| Failure::new(Reason::HeadersTooLarge, why))?;
+    headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why))
 }
 
-/// Cleans the head, says who called, and carries request id and trace context on. Returns the
-/// protocol of an Upgrade.
+/// Cleans the head, says who called and what tokens say of it, and carries request id and trace
+/// context on. Returns the protocol of an Upgrade.
 fn prepare(
     worker: &Inbound,
     conn: &Conn,
     exchange: &Exchange,
     parts: &mut Parts,
     seen: Seen,
+    admitted: &Admitted,
 ) -> Option<HeaderValue> {
     let upgrade = headers::strip_hop_by_hop(&mut parts.headers, seen);
+    if let Some(cleared) = &admitted.cleared {
+        admitted.credentials.dress(cleared, &mut parts.headers);
+    }
     match &conn.caller.peer_header {
         Some(peer) => {
             parts.headers.insert(PEER, peer.clone());
@@ -193,6 +217,9 @@ fn prepare(
             parts.headers.remove(PEER);
         }
         None => {}
+    }
+    if seen.has(Seen::ALIAS) {
+        headers::strip_aliases(&mut parts.headers);
     }
     if seen.has(Seen::EXPECT) {
         parts.headers.remove(header::EXPECT);
@@ -221,6 +248,7 @@ async fn to_app(
 ) -> Result<Response<Body>, Failure> {
     let Call { permit: _permit, mut parts, seen, body, under_way, .. } = *call;
     let port = &conn.caller.port;
+    let place = limits::place(worker, &conn.caller, &parts).await?;
     let safe = classify::is_idempotent(&parts.method);
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(port.app.address));
@@ -229,7 +257,7 @@ async fn to_app(
     let restored = carriage::restored(&mut parts.headers, seen, came_as, port.protocol, trusted);
     let pool = worker.dialer.pool(port.app.slot);
     let far = port.far(conn.spoken == Spoken::Http1);
-    let begun_us = exchange.started_us;
+    let begun_us = if place.is_some() { clock::now_us() } else { exchange.started_us };
     exchange.try_at(port.app.address, begun_us, None);
     let sent = if restored.version == Version::HTTP_2 {
         carriage::to_http2(&mut parts, &port.authority, false)
@@ -250,11 +278,15 @@ async fn to_app(
     }
     let (response, via) = sent?;
     exchange.upstream_us.set(Some(now_us - begun_us));
+    // An app that fails fast would make its sound answers look slow.
+    if let Some(place) = place.as_ref().filter(|_| !response.status().is_server_error()) {
+        place.answered(now_us);
+    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let sentence = "the app switched protocols without being asked";
         return Err(Failure::new(Reason::UpstreamProtocolError, sentence));
     }
-    Ok(answer(conn, exchange, response, via, under_way))
+    Ok(answer(conn, exchange, response, via, (under_way, place)))
 }
 
 /// What is said of an app that did not answer.
@@ -277,19 +309,19 @@ pub fn explain(conn: &Conn, missed: Missed) -> Failure {
 }
 
 /// Turns the app's answer into the caller's.
-fn answer(
+pub fn answer(
     conn: &Conn,
     exchange: &Rc<Exchange>,
     response: Response<Body>,
     via: Via,
-    under_way: UnderWay,
+    held: (UnderWay, Option<Ticket>),
 ) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     exchange.status.set(parts.status.as_u16());
     clean_answer(exchange, &mut parts.headers);
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     let patience = Patience::new(conn.caller.idle());
-    let mut tail = ResponseTail::new(exchange, via, patience, under_way);
+    let mut tail = ResponseTail::new(exchange, via, patience, held);
     if body.is_empty() {
         tail.end(None);
         return Response::from_parts(parts, body);

@@ -15,21 +15,23 @@ use tracing::debug;
 use super::caller::Caller;
 use super::connection::Conn;
 use super::judge;
-use super::serve::{clean_answer, explain};
+use super::serve::{answer, clean_answer, explain};
 use super::worker::Inbound;
-use crate::access::{self, Permit};
-use crate::dial::{Stream, Switched};
+use crate::access::{self, Credentials, Permit};
+use crate::dial::{Stream, Switched, Via};
 use crate::http::Body;
+use crate::http::headers::CARRIED_HTTP;
 use crate::http::respond::{Failure, chain};
 use crate::http::switch::{self, Switch};
 use crate::model::{Direction, Reason};
 use crate::runtime::{Open, Phase, clock, socket};
-use crate::serve::ledger::{Entry, Speaks};
+use crate::serve::ledger::{Entry, Speaks, UnderWay};
 use crate::serve::trust::Trust;
 use crate::serve::tunnel::{Tunnel, Until};
 use crate::serve::{Near, hear};
 use crate::tcp::End;
 use crate::telemetry::exchange::Exchange;
+use crate::telemetry::exchange::roster::Seat;
 use crate::telemetry::traffic::Spoken;
 use crate::tls::{OverSocket, relay_until};
 
@@ -57,6 +59,12 @@ pub fn note_refused(worker: &Inbound, caller: &Caller, what: &str, reason: Reaso
     exchange.blame(reason);
     exchange.say(sentence.to_owned().into());
     worker.failures.tell(what, &caller.port.label, caller.client, reason, sentence);
+}
+
+/// The same of one on which nothing began that could be understood.
+pub fn note_late(worker: &Inbound, caller: &Caller) {
+    let why = "nothing that could be understood began within 10 s";
+    note_refused(worker, caller, "connection closed", Reason::HeaderTimeout, why);
 }
 
 /// The same of a connection that was going to no port of the app.
@@ -154,6 +162,7 @@ pub async fn opaque(
     note.into_iter().for_each(|note| exchange.keep_out(note));
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(caller.port.app.address));
+    let _seat = Seat::lasting(&exchange, entry.whole());
     let idle = Some(caller.idle());
     let trust = trust(worker, &caller, &entry);
     let held = caller.held_stream();
@@ -199,9 +208,10 @@ pub async fn switching(
     worker: &Rc<Inbound>,
     conn: &Rc<Conn>,
     exchange: &Rc<Exchange>,
-    _permit: Permit,
+    (_permit, shown): (Permit, Credentials),
     mut parts: Parts,
     switch: &Switch,
+    under_way: UnderWay,
 ) -> Result<Response<Body>, Failure> {
     let near = parts.extensions.remove::<OnUpgrade>().filter(|_| conn.spoken == Spoken::Http2);
     let near = near.map(|stream| (stream, worker.doorway.enter()));
@@ -209,12 +219,14 @@ pub async fn switching(
         let mut rng = worker.rng.borrow_mut();
         (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
     };
+    parts.headers.remove(CARRIED_HTTP);
     switch::write_request(&mut parts, switch, key);
     let port = &conn.caller.port;
     exchange.attempts.set(1);
     exchange.endpoint.set(Some(port.app.address));
-    exchange.try_at(port.app.address, exchange.started_us, None);
-    let held = conn.caller.held_request(&parts);
+    let begun_us = exchange.started_us;
+    exchange.try_at(port.app.address, begun_us, None);
+    let held = conn.caller.held_request(&parts, shown);
     let request = Request::from_parts(parts, Body::empty());
     let sent = worker.dialer.switching(port.far(true), request, switch, None).await;
     let sent = sent.map_err(|missed| explain(conn, missed));
@@ -222,15 +234,14 @@ pub async fn switching(
         Ok(switched) => (switched.status().as_u16(), None),
         Err(failure) => (0, Some(failure.reason)),
     };
-    exchange.attempted(1, clock::now_us(), status, reason);
-    let (head, tunnel) = match sent? {
+    let now_us = clock::now_us();
+    exchange.attempted(1, now_us, status, reason);
+    let switched = sent?;
+    exchange.upstream_us.set(Some(now_us - begun_us));
+    let (head, tunnel) = match switched {
+        // It is an answer like any other.
         Switched::Refused(response) => {
-            exchange.status.set(response.status().as_u16());
-            let (mut head, body) = response.into_parts();
-            clean_answer(exchange, &mut head.headers);
-            let held = Held(Rc::clone(exchange));
-            let body = body.with_tail(Box::new(held));
-            return Ok(Response::from_parts(head, body));
+            return Ok(answer(conn, exchange, response, Via::Alone(begun_us), (under_way, None)));
         }
         Switched::Granted(head, tunnel) => (head, tunnel),
     };
@@ -259,13 +270,4 @@ fn withdrawn(worker: &Rc<Inbound>, held: access::Held) -> Until {
         access.withdrawn(&held).await;
         Reason::PermissionWithdrawn
     })
-}
-
-/// Keeps the record of a switch open for as long as what it became.
-struct Held(Rc<Exchange>);
-
-impl crate::http::Tail for Held {
-    fn data(&mut self, bytes: usize) {
-        self.0.count_out(bytes);
-    }
 }

@@ -17,6 +17,8 @@ use super::settings::Mode;
 use crate::access::Access;
 use crate::dial::Dialer;
 use crate::intercept::OriginalDst;
+use crate::limit::load::Gates;
+use crate::limit::rate::Rates;
 use crate::model::{Direction, Mtls, Protocol};
 use crate::runtime::clock::{self, Rng};
 use crate::runtime::{Doorway, Drain, Exempt};
@@ -33,6 +35,8 @@ const PORTS: usize = 1024;
 pub struct Shared {
     pub credentials: Arc<ArcSwapOption<Credentials>>,
     pub access: Arc<Access>,
+    pub rates: Arc<Rates>,
+    pub gates: Arc<Gates>,
     pub plaintext: Arc<Plaintext>,
     /// The service account and namespace, joined by a dot.
     pub workload: Arc<str>,
@@ -131,7 +135,14 @@ impl Inbound {
     /// Whether a caller may speak opaque bytes, by what it has proven so far.
     pub fn admits_stream(&self, caller: &Caller) -> bool {
         let newest = self.shared.access.newest();
-        newest.decide(&caller.ask(caller.stream())).refusal().is_none()
+        !self.expects_http(caller)
+            && newest.decide(&caller.ask(caller.stream())).refusal().is_none()
+    }
+
+    /// Whether a limit asks for what only HTTP has: who spoke otherwise would get round it.
+    pub fn expects_http(&self, caller: &Caller) -> bool {
+        let is_declared = caller.port.protocol == Protocol::Tcp;
+        !is_declared && self.shared.rates.newest().at(caller.port.number()).expects_http()
     }
 
     /// Remembers who came in plaintext and was let in.
@@ -142,9 +153,11 @@ impl Inbound {
         }
     }
 
-    /// Lets go of idle connections.
+    /// Lets go of idle connections, and looks at what is under way.
     pub fn sweep(&self) {
         self.dialer.sweep(|_| true);
+        self.sinks.roster.sweep(clock::now_us());
+        self.shared.rates.sweep(clock::now_us());
         self.failures.settle(std::time::Instant::now());
     }
 }

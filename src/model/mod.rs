@@ -13,6 +13,7 @@ mod protocol;
 mod reason;
 mod route;
 mod service;
+mod url;
 
 pub use access::{Action, Audit, Mode, Mtls, PlaintextCaller};
 pub use advice::Advice;
@@ -33,3 +34,4 @@ pub use route::{
     QueryMatch, Redirect, Rewrite, RouteKind, Rule, ValueMatch,
 };
 pub use service::{Conflict, Coverage, Instance, Mesh, Service};
+pub use url::Url;

@@ -195,8 +195,8 @@ async fn run(
                         Opaque { near, resolved: Some(Rc::clone(resolved)), far: Some(far), first };
                     return stream::opaque(worker, opaque, &entry, open).await;
                 }
-                Race::NotDialled(reason) => {
-                    stream::refuse(worker, resolved, &reason, client, &stream);
+                Race::NotDialled(unreached) => {
+                    stream::refuse(worker, resolved, &unreached, client, &stream);
                     return Ok(());
                 }
             }
@@ -212,6 +212,13 @@ async fn run(
     };
     let spoken = match what {
         Heard::Nothing if !may_race => return Ok(()),
+        Heard::Unfinished => {
+            let why = "nothing that could be understood began within 10 s";
+            let meter = unrouted(worker, &destination);
+            let (what, reason) = ("connection closed", Reason::HeaderTimeout);
+            stream::note_closed(worker, meter, what, reason, client, why);
+            return Ok(());
+        }
         Heard::Http1 => Spoken::Http1,
         Heard::Http2 => Spoken::Http2,
         Heard::Nothing | Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
@@ -294,6 +301,11 @@ async fn http(
         }
     };
     if let Err(error) = served {
+        if serve_http::is_flood(&error) {
+            let (what, why) = ("connection cut off", serve_http::FLOODED);
+            let meter = unrouted(worker, &conn.destination);
+            stream::note_closed(worker, meter, what, Reason::Flood, client, why);
+        }
         debug!(%client, error = %crate::http::respond::chain(&error), "HTTP connection ended with an error");
     }
     active.dec();

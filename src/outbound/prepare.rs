@@ -47,6 +47,9 @@ pub fn strip_ours(parts: &mut Parts, seen: Seen) {
     if seen.has(Seen::PEER) {
         parts.headers.remove(headers::PEER);
     }
+    if seen.has(Seen::ALIAS) {
+        headers::strip_aliases(&mut parts.headers);
+    }
     if seen.has(Seen::EXPECT) {
         // Answered by this sidecar, which asks for the body as soon as it forwards the request.
         parts.headers.remove(header::EXPECT);

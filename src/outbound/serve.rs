@@ -35,6 +35,7 @@ use crate::http::tail::ResponseTail;
 use crate::http::{Aborted, Body, Tail, classify};
 use crate::model::{Direction, Reason};
 use crate::runtime::{Phase, clock};
+use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::traffic::Spoken;
 
@@ -53,7 +54,8 @@ pub fn serve(
     if conn.gate.refuses_next() {
         exchange.join(None);
     } else {
-        exchange.note(&request, seen.has(Seen::TRACE), clock::wall_at(exchange.started_us));
+        let began = clock::wall_at(exchange.started_us);
+        exchange.note(&request, seen.has(Seen::TRACE), began, &[]);
     }
     let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
     let is_head = request.method() == Method::HEAD;
@@ -65,7 +67,11 @@ pub fn serve(
             Begun::Decided(admitted) => admitted,
             Begun::Unanswered(held) => {
                 let (want, request) = *held;
-                match discovery::answered(&worker, &want).await {
+                // Who cuts the connection meanwhile cuts this.
+                let waiting = UnderWay::begin(&conn.tunnels.entry, &exchange);
+                let answered = discovery::answered(&worker, &want).await;
+                drop(waiting);
+                match answered {
                     Ok(()) => admit_answered(&worker, &conn, &exchange, request, seen),
                     Err(failure) => Err(failure),
                 }
@@ -102,8 +108,8 @@ fn begin(
     request: Request<Incoming>,
     seen: Seen,
 ) -> Begun {
-    let (parts, incoming) = request.into_parts();
-    let resolved = check(conn, &parts, seen)
+    let (mut parts, incoming) = request.into_parts();
+    let resolved = check(conn, &mut parts, seen)
         .map_err(Miss::Refused)
         .and_then(|()| target(worker, conn, &parts));
     match resolved {
@@ -134,11 +140,13 @@ fn admit_answered(
 }
 
 /// What the guard, or the rules of HTTP/2, found wrong.
-fn check(conn: &Conn, parts: &Parts, seen: Seen) -> Result<(), Failure> {
-    match conn.spoken {
-        Spoken::Http1 => conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure())),
-        _ => headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why)),
+fn check(conn: &Conn, parts: &mut Parts, seen: Seen) -> Result<(), Failure> {
+    if conn.spoken == Spoken::Http1 {
+        return conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure()));
     }
+    headers::bound_http2(&mut parts.headers, 0)
+        .map_err(|why| Failure::new(Reason::HeadersTooLarge, why))?;
+    headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why))
 }
 
 /// Sends the request, and makes the answer the caller's.
@@ -207,7 +215,7 @@ async fn send(
 }
 
 /// Turns the upstream's answer into the caller's.
-fn answer(
+pub fn answer(
     worker: &Rc<Outbound>,
     conn: &Conn,
     exchange: &Rc<Exchange>,

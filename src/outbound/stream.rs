@@ -21,16 +21,18 @@ use super::trial::Trial;
 use super::worker::{Outbound, Resolved};
 use crate::balance::{self, Ask};
 use crate::circuit::Verdict;
-use crate::dial::{Far, Stream};
+use crate::dial::{DialError, Far, Stream};
 use crate::http::respond::{Failure, chain};
 use crate::limit::ConnectionTicket;
-use crate::model::{Direction, Reason};
+use crate::model::{Direction, Endpoint, Reason};
 use crate::runtime::{Open, Phase, clock, socket};
 use crate::serve::Near;
 use crate::serve::ledger::{Entry, Speaks};
 use crate::serve::trust::Trust;
 use crate::tcp::End;
 use crate::telemetry::exchange::Exchange;
+use crate::telemetry::exchange::roster::Seat;
+use crate::telemetry::span::Circuit;
 use crate::telemetry::traffic::{RouteMeter, Spoken};
 use crate::tls::{OverSocket, Proof, relay_until};
 
@@ -49,6 +51,30 @@ pub struct FarEnd {
     stream: Stream,
     trial: Trial,
     _place: ConnectionTicket,
+    dials: Vec<Dial>,
+}
+
+/// One attempt to reach an endpoint, for a record that may begin only after it.
+struct Dial {
+    endpoint: Arc<Endpoint>,
+    began_us: u64,
+    ended_us: u64,
+    circuit: Option<Circuit>,
+    /// Why it was not reached.
+    reason: Option<Reason>,
+}
+
+/// No endpoint was reached.
+pub struct Unreached {
+    failure: Failure,
+    dials: Vec<Dial>,
+}
+
+impl From<Failure> for Unreached {
+    /// None was tried.
+    fn from(failure: Failure) -> Self {
+        Self { failure, dials: Vec::new() }
+    }
 }
 
 impl AsyncRead for FarEnd {
@@ -82,43 +108,66 @@ pub async fn dial(
     worker: &Outbound,
     resolved: &Resolved,
     client: SocketAddr,
-) -> Result<FarEnd, Failure> {
+) -> Result<FarEnd, Unreached> {
     let backend = &resolved.target.backend;
     resolved.target.touch();
     let place = backend.bulkhead.try_connect().map_err(Failure::plain)?;
     let hash = backend.balancer.hash_on().and_then(|on| balance::connection_key(on, client));
     let connect = backend.policy().timeouts.connect;
-    let (mut tried, mut last) = (Vec::new(), None);
+    let (mut tried, mut last, mut dials) = (Vec::new(), None, Vec::new());
     for _ in 0..=backend.policy().retry.max_retries {
-        let ask = Ask { tried: &tried, hash, now_us: clock::now_us() };
+        let began_us = clock::now_us();
+        let ask = Ask { tried: &tried, hash, now_us: began_us };
         let mut trial = match choose(worker, backend, ask, true, true) {
             Ok(trial) => trial,
-            Err(failure) => return Err(last.unwrap_or(failure)),
-        };
-        match worker.dialer.tcp(backend.far(&trial.endpoint, connect)).await {
-            Ok(stream) => {
-                return Ok(FarEnd { stream, trial, _place: place });
+            Err(failure) => {
+                return Err(Unreached { failure: last.unwrap_or(failure), dials });
             }
+        };
+        let dialled = worker.dialer.tcp(backend.far(&trial.endpoint, connect)).await;
+        let reason = dialled.as_ref().err().map(DialError::reason);
+        let (endpoint, circuit) = (Arc::clone(&trial.endpoint), trial.circuit());
+        let ended_us = clock::now_us();
+        dials.push(Dial { endpoint, began_us, ended_us, circuit, reason });
+        match dialled {
+            Ok(stream) => return Ok(FarEnd { stream, trial, _place: place, dials }),
             Err(error) => {
                 let (failed, failure) = not_dialled(backend, &trial.endpoint, &error);
-                trial.fail(worker, Some(failed), &failure, None, clock::now_us());
+                trial.fail(worker, Some(failed), &failure, None, ended_us);
                 last = Some(failure);
                 tried.push(trial.endpoint.slot);
             }
         }
     }
-    Err(last.unwrap_or_else(|| Failure::plain(Reason::ConnectFailure)))
+    let failure = last.unwrap_or_else(|| Failure::plain(Reason::ConnectFailure));
+    Err(Unreached { failure, dials })
+}
+
+/// The record of a connection whose endpoints were dialled so, which began with that.
+fn record_of(worker: &Outbound, resolved: &Resolved, dials: &[Dial]) -> Rc<Exchange> {
+    let started_us = dials.first().map_or_else(clock::now_us, |first| first.began_us);
+    let exchange = begin(worker, started_us);
+    exchange.join(None);
+    if let Some(meter) = resolved.meters.first() {
+        exchange.set_meter(Rc::clone(meter));
+    }
+    for (number, dial) in (1..).zip(dials) {
+        exchange.attempt(&dial.endpoint, number, dial.began_us, dial.circuit);
+        exchange.attempted(number, dial.ended_us, 0, dial.reason);
+    }
+    exchange
 }
 
 /// Shows the client a reset, and says in the log and the metrics why.
 pub fn refuse(
     worker: &Outbound,
     resolved: &Resolved,
-    failure: &Failure,
+    unreached: &Unreached,
     client: SocketAddr,
     stream: &TcpStream,
 ) {
-    refuse_on(worker, record(worker, Some(resolved)), failure, client, stream);
+    let Unreached { failure, dials } = unreached;
+    refuse_on(worker, record_of(worker, resolved, dials), failure, client, stream);
 }
 
 /// The same of a connection to what the mesh does not know, or that is not for `meter`'s service.
@@ -139,11 +188,27 @@ fn refuse_on(
     client: SocketAddr,
     stream: &TcpStream,
 ) {
+    tell(worker, &exchange, "connection refused", failure, client);
+    socket::reset_on_close(stream);
+}
+
+/// Says in the log and the metrics why a connection was ended, whatever was asked over it.
+pub fn note_closed(
+    worker: &Outbound,
+    meter: Rc<RouteMeter>,
+    what: &str,
+    reason: Reason,
+    client: SocketAddr,
+    why: &'static str,
+) {
+    tell(worker, &record_on(worker, meter), what, &Failure::new(reason, why), client);
+}
+
+fn tell(worker: &Outbound, exchange: &Exchange, what: &str, failure: &Failure, client: SocketAddr) {
     exchange.blame(failure.reason);
     let service = exchange.meter().map_or("", |meter| &*meter.service);
-    worker.failures.tell("connection refused", service, client, failure.reason, failure.sentence());
+    worker.failures.tell(what, service, client, failure.reason, failure.sentence());
     exchange.say(failure.clone().into_sentence());
-    socket::reset_on_close(stream);
 }
 
 /// Ends a connection on which nobody has spoken yet.
@@ -166,9 +231,13 @@ fn record_on(worker: &Outbound, meter: Rc<RouteMeter>) -> Rc<Exchange> {
     exchange
 }
 
+fn begin(worker: &Outbound, started_us: u64) -> Rc<Exchange> {
+    let (sinks, direction) = (&worker.sinks, Direction::Outbound);
+    Exchange::begun(sinks, direction, Spoken::Tcp, "none", clock::now_us, started_us)
+}
+
 fn record(worker: &Outbound, resolved: Option<&Resolved>) -> Rc<Exchange> {
-    let exchange =
-        Exchange::begin(&worker.sinks, Direction::Outbound, Spoken::Tcp, "none", clock::now_us);
+    let exchange = begin(worker, clock::now_us());
     exchange.join(None);
     if let Some(meter) = resolved.and_then(|resolved| resolved.meters.first()) {
         exchange.set_meter(Rc::clone(meter));
@@ -200,17 +269,16 @@ pub async fn opaque(
     };
     let mut far = match dialled {
         Ok(far) => far,
-        Err(failure) => {
-            refuse(worker, &resolved, &failure, entry.client, near.socket());
+        Err(unreached) => {
+            refuse(worker, &resolved, &unreached, entry.client, near.socket());
             return Ok(());
         }
     };
     let (total, active) = worker.shared.metrics.connection(Direction::Outbound, "tcp", "none");
     total.inc();
     active.inc();
-    let exchange = record(worker, Some(&resolved));
-    exchange.attempts.set(1);
-    exchange.reach(&far.trial.endpoint);
+    let exchange = record_of(worker, &resolved, &far.dials);
+    let _seat = Seat::lasting(&exchange, entry.whole());
     let idle = Some(resolved.target.backend.policy().timeouts.idle);
     let trust = trust(worker, far.stream.chain(), entry);
     let until = async {
@@ -261,21 +329,25 @@ fn note_end(exchange: &Exchange, entry: &Entry, end: &Result<End, Reason>) {
 /// Passes a connection on to a destination outside the mesh, untouched.
 pub async fn pass(worker: &Outbound, near: Near, address: SocketAddr, entry: &Entry, open: Open) {
     let far = Far::plain(address, PASS_CONNECT, false);
-    let passed = || worker.meter(&"unknown".into(), &"pass".into());
-    let mut stream = match worker.dialer.tcp(far).await {
+    let exchange = record_on(worker, worker.meter(&"unknown".into(), &"pass".into()));
+    exchange.attempts.set(1);
+    exchange.endpoint.set(Some(address));
+    exchange.try_at(address, exchange.started_us, None);
+    let dialled = worker.dialer.tcp(far).await;
+    exchange.attempted(1, clock::now_us(), 0, dialled.as_ref().err().map(DialError::reason));
+    let mut stream = match dialled {
         Ok(stream) => stream,
         Err(error) => {
             let sentence = format!("{address} could not be reached: {error}");
             let failure = Failure::new(Reason::ConnectFailure, sentence);
-            refuse_stray(worker, passed(), &failure, entry.client, near.socket());
+            refuse_on(worker, exchange, &failure, entry.client, near.socket());
             return;
         }
     };
     let (total, active) = worker.shared.metrics.connection(Direction::Outbound, "tcp", "none");
     total.inc();
     active.inc();
-    let exchange = record_on(worker, passed());
-    exchange.endpoint.set(Some(address));
+    let _seat = Seat::lasting(&exchange, entry.whole());
     let until = async {
         open.reached(Phase::Closing).await;
         Reason::DrainDeadline

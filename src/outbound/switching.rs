@@ -12,22 +12,21 @@ use http::{Request, Response};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{sleep, timeout_at};
 
-use super::attempt::{self, choose};
+use super::attempt::{self, Answered, choose};
 use super::backend::Backend;
-use super::call::Call;
+use super::call::{Call, Limit};
 use super::connection::Conn;
-use super::serve::{change_answer, clean_answer};
+use super::serve::{answer, change_answer, clean_answer};
 use super::stream;
 use super::trial::Trial;
 use super::verdict;
 use super::worker::Outbound;
 use crate::balance::Ask;
 use crate::circuit::Verdict;
-use crate::dial::Switched;
+use crate::dial::{Switched, Via};
 use crate::http::respond::Failure;
 use crate::http::switch::{self, Switch};
 use crate::http::{Body, headers};
-use crate::limit::RequestTicket;
 use crate::model::Reason;
 use crate::retry::{self, Failed};
 use crate::runtime::clock;
@@ -59,17 +58,26 @@ pub async fn switching(
         (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
     };
     switch::write_request(&mut parts, &switch, key);
-    let (trial, switched) = ask(worker, exchange, &call, &backend, &parts, &switch).await?;
+    let Asked { trial, switched, took_us, until } =
+        ask(worker, exchange, &call, &backend, &parts, &switch).await?;
+    exchange.upstream_us.set(Some(took_us));
     let meshed = backend.meshes(&trial.endpoint);
     let idle = call.policy().timeouts.idle;
-    let held = Held { _trial: trial, _place: place, exchange: Rc::clone(exchange) };
     let (head, tunnel) = match switched {
         Switched::Refused(response) => {
-            exchange.status.set(response.status().as_u16());
-            let (mut head, body) = response.into_parts();
-            clean_answer(exchange, &mut head.headers, meshed);
-            change_answer(&call, &mut head.headers);
-            return Ok(Response::from_parts(head, body.with_tail(Box::new(held))));
+            // It is an answer like any other.
+            call.place = Some(place);
+            let answered = Answered {
+                response,
+                via: Via::Alone(clock::now_us() - took_us),
+                trial,
+                took_us,
+                said: None,
+                failed: None,
+                unsettled: false,
+                until,
+            };
+            return Ok(answer(worker, conn, exchange, call, answered));
         }
         Switched::Granted(head, tunnel) => (head, tunnel),
     };
@@ -85,12 +93,22 @@ pub async fn switching(
         far: tunnel,
         idle,
         exchange: Rc::clone(exchange),
-        held: Box::new(held),
+        held: Box::new((trial, place)),
         until: Box::pin(pending()),
         trust,
     };
     conn.tunnels.open(near, tunnel);
     Ok(Response::from_parts(head, Body::empty()))
+}
+
+/// What an endpoint said.
+struct Asked {
+    trial: Trial,
+    switched: Switched,
+    /// From sending to the head of the answer.
+    took_us: u64,
+    /// When an answer must be through.
+    until: Limit,
 }
 
 /// Asks one endpoint after another until one was reached.
@@ -101,7 +119,7 @@ async fn ask(
     backend: &Arc<Backend>,
     parts: &Parts,
     switch: &Switch,
-) -> Result<(Trial, Switched), Failure> {
+) -> Result<Asked, Failure> {
     loop {
         let tried = call.tried();
         let ask = Ask { tried: tried.slots(), hash: call.plan.hash, now_us: clock::now_us() };
@@ -112,7 +130,7 @@ async fn ask(
         call.write_attempt(&mut head, number);
         let request = Request::from_parts(head, Body::empty());
         // No attempt of its own time: another may follow only where nothing was sent.
-        let (head_by, _) = call.limits(false);
+        let (head_by, until) = call.limits(false);
         let endpoint = Arc::clone(&trial.endpoint);
         let far = backend.far(&endpoint, call.policy().timeouts.connect);
         let begun_us = clock::now_us();
@@ -130,19 +148,21 @@ async fn ask(
             Err((_, failure)) => (0, Some(failure.reason)),
         };
         exchange.attempted(number, now_us, status, reason);
+        let took_us = now_us - begun_us;
         let (failed, failure) = match sent {
             Ok(Switched::Refused(response)) => {
                 let judged = verdict::of_answer(backend, &endpoint, &response);
                 let verdict = judged.verdict.unwrap_or(Verdict::Success);
-                trial.settle(worker, verdict, Some(now_us - begun_us), now_us);
+                trial.settle(worker, verdict, Some(took_us), now_us);
                 if judged.failed != Some(Failed::NeverSent) || !repeats(call, Failed::NeverSent) {
-                    return Ok((trial, Switched::Refused(response)));
+                    let switched = Switched::Refused(response);
+                    return Ok(Asked { trial, switched, took_us, until });
                 }
                 (Failed::NeverSent, None)
             }
             Ok(granted) => {
-                trial.settle(worker, Verdict::Success, Some(now_us - begun_us), now_us);
-                return Ok((trial, granted));
+                trial.settle(worker, Verdict::Success, Some(took_us), now_us);
+                return Ok(Asked { trial, switched: granted, took_us, until });
             }
             Err((failed, failure)) => {
                 trial.fail(worker, Some(failed), &failure, None, now_us);
@@ -163,17 +183,4 @@ async fn ask(
 
 fn repeats(call: &Call, failed: Failed) -> bool {
     retry::repeats_failure(failed, call.plan.twice, &call.policy().retry)
-}
-
-/// Keeps the places of a switch while its answer, or its tunnel, goes by.
-struct Held {
-    _trial: Trial,
-    _place: RequestTicket,
-    exchange: Rc<Exchange>,
-}
-
-impl crate::http::Tail for Held {
-    fn data(&mut self, bytes: usize) {
-        self.exchange.count_out(bytes);
-    }
 }

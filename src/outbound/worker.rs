@@ -16,7 +16,7 @@ use crate::dial::Dialer;
 use crate::intercept::OriginalDst;
 use crate::model::{Direction, ServiceName};
 use crate::route::Turn;
-use crate::runtime::clock::Rng;
+use crate::runtime::clock::{self, Rng};
 use crate::runtime::{Doorway, Drain};
 use crate::serve::Ledger;
 use crate::telemetry::exchange::Sinks;
@@ -163,7 +163,7 @@ impl Outbound {
         Rc::clone(meters.entry(key).or_insert_with(make))
     }
 
-    /// Lets go of idle connections, and of those to endpoints that left.
+    /// Lets go of idle connections, and of those to endpoints that left; looks at what is under way.
     pub fn sweep(&self) {
         let snapshot = self.snapshot();
         let mut live: Vec<u32> = snapshot
@@ -174,6 +174,7 @@ impl Outbound {
             .collect();
         live.sort_unstable();
         self.dialer.sweep(|slot| live.binary_search(&slot).is_ok());
+        self.sinks.roster.sweep(clock::now_us());
         self.failures.settle(std::time::Instant::now());
     }
 }

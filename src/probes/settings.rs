@@ -14,6 +14,17 @@ pub struct Settings {
     pub targets: Vec<Target>,
 }
 
+impl Settings {
+    /// The ports and paths where the app is asked over HTTP, without their queries.
+    pub fn asked(&self) -> Vec<(u16, Box<str>)> {
+        let http = self.targets.iter().filter_map(|target| match &target.ask {
+            Ask::Http(Http { port, path, .. }) => Some((*port, path)),
+            Ask::Tcp { .. } | Ask::Grpc(_) => None,
+        });
+        http.map(|(port, path)| (port, path.split('?').next().unwrap_or_default().into())).collect()
+    }
+}
+
 /// One probe of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -1,6 +1,5 @@
 //! The kinds of resources: one row of a table each. A new kind is a file with
-//! a `decode` function and a row here; a kind that this version knows by name
-//! only has a row too, so that it is refused for what it is.
+//! a `decode` function and a row here.
 
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use super::decode::{Decoder, Fields};
 use super::fault::suggestion;
 use super::metadata::{self, Metadata};
 use super::node::{Node, Value};
+use super::rate_limit_policy::{self, RateLimitPolicy};
 use super::route::{self, GrpcRoute, HttpRoute};
 use super::scalar::text;
 use super::service::{self, Service};
@@ -29,6 +29,8 @@ pub enum Resource {
     TrafficPolicy(Box<TrafficPolicy>),
     /// Who may call a workload.
     AccessPolicy(Arc<AccessPolicy>),
+    /// How often a workload may be called.
+    RateLimitPolicy(Arc<RateLimitPolicy>),
 }
 
 impl Resource {
@@ -41,6 +43,7 @@ impl Resource {
             Resource::GrpcRoute(_) => "GRPCRoute",
             Resource::TrafficPolicy(_) => "TrafficPolicy",
             Resource::AccessPolicy(_) => "AccessPolicy",
+            Resource::RateLimitPolicy(_) => "RateLimitPolicy",
         }
     }
 
@@ -53,6 +56,7 @@ impl Resource {
             Resource::GrpcRoute(route) => &route.metadata,
             Resource::TrafficPolicy(policy) => &policy.metadata,
             Resource::AccessPolicy(policy) => &policy.metadata,
+            Resource::RateLimitPolicy(policy) => &policy.metadata,
         }
     }
 }
@@ -64,8 +68,7 @@ struct Kind {
     api_version: &'static str,
     /// Whether its name is part of a host name, so one DNS label.
     label_name: bool,
-    /// Absent: known, not supported.
-    decode: Option<Decode>,
+    decode: Decode,
 }
 
 const OUTRIGGER: &str = "outrigger.dev/v1alpha1";
@@ -76,64 +79,66 @@ const KINDS: &[Kind] = &[
         name: "Service",
         api_version: "v1",
         label_name: true,
-        decode: Some(|metadata, spec, decoder| {
+        decode: |metadata, spec, decoder| {
             service::decode(metadata, spec, decoder).map(Resource::Service)
-        }),
+        },
     },
     Kind {
         name: "Workload",
         api_version: OUTRIGGER,
         label_name: false,
-        decode: Some(|metadata, spec, decoder| {
+        decode: |metadata, spec, decoder| {
             workload::decode(metadata, spec, decoder).map(Resource::Workload)
-        }),
+        },
     },
     Kind {
         name: "HTTPRoute",
         api_version: GATEWAY,
         label_name: false,
-        decode: Some(|metadata, spec, decoder| {
+        decode: |metadata, spec, decoder| {
             route::http(metadata, spec, decoder).map(Resource::HttpRoute)
-        }),
+        },
     },
     Kind {
         name: "GRPCRoute",
         api_version: GATEWAY,
         label_name: false,
-        decode: Some(|metadata, spec, decoder| {
+        decode: |metadata, spec, decoder| {
             route::grpc(metadata, spec, decoder).map(Resource::GrpcRoute)
-        }),
+        },
     },
     Kind {
         name: "TrafficPolicy",
         api_version: OUTRIGGER,
         label_name: false,
-        decode: Some(|metadata, spec, decoder| {
+        decode: |metadata, spec, decoder| {
             let policy = traffic_policy::decode(metadata, spec, decoder)?;
             Some(Resource::TrafficPolicy(Box::new(policy)))
-        }),
+        },
     },
     Kind {
         name: "AccessPolicy",
         api_version: OUTRIGGER,
         label_name: false,
-        decode: Some(|metadata, spec, decoder| {
+        decode: |metadata, spec, decoder| {
             let policy = access_policy::decode(metadata, spec, decoder)?;
             Some(Resource::AccessPolicy(Arc::new(policy)))
-        }),
+        },
     },
-    Kind::unsupported("RateLimitPolicy", OUTRIGGER),
+    Kind {
+        name: "RateLimitPolicy",
+        api_version: OUTRIGGER,
+        label_name: false,
+        decode: |metadata, spec, decoder| {
+            let policy = rate_limit_policy::decode(metadata, spec, decoder)?;
+            Some(Resource::RateLimitPolicy(Arc::new(policy)))
+        },
+    },
 ];
 
-/// The names of all kinds that a manifest may have, those that are refused by this version too.
+/// The names of all kinds that a manifest may have.
 pub fn kinds() -> impl Iterator<Item = &'static str> + Clone {
     KINDS.iter().map(|kind| kind.name)
-}
-
-impl Kind {
-    const fn unsupported(name: &'static str, api_version: &'static str) -> Kind {
-        Kind { name, api_version, label_name: false, decode: None }
-    }
 }
 
 /// A kind by its exact name.
@@ -141,21 +146,18 @@ impl Kind {
 /// # Errors
 /// Why there can be no resource of it, and what may have been meant.
 pub fn kind(name: &str) -> Result<&'static str, String> {
-    find(name).map(|(kind, _)| kind.name)
+    find(name).map(|kind| kind.name)
 }
 
-fn find(name: &str) -> Result<(&'static Kind, Decode), String> {
-    let kind = KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown(name))?;
-    let unsupported = || format!("kind {name} is not supported by this version");
-    Ok((kind, kind.decode.ok_or_else(unsupported)?))
+fn find(name: &str) -> Result<&'static Kind, String> {
+    KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown(name))
 }
 
-/// What the decoder of a kind takes below `spec`; nothing of a kind that this version only knows by
-/// name.
+/// What the decoder of a kind takes below `spec`.
 pub fn sketch(name: &str) -> Option<Sketch> {
-    find(name).ok().map(|(_, decode)| {
+    find(name).ok().map(|kind| {
         Sketch::of(name, |spec, decoder| {
-            decode(None, spec, decoder);
+            (kind.decode)(None, spec, decoder);
         })
     })
 }
@@ -180,7 +182,7 @@ pub(super) fn document(
     if name == "List" {
         return items(fields, default_namespace, into);
     }
-    let (kind, decode) = match find(&name) {
+    let kind = match find(&name) {
         Ok(found) => found,
         Err(why) => return fields.fault("kind", why),
     };
@@ -190,7 +192,7 @@ pub(super) fn document(
     let metadata = fields.required("metadata", |metadata, decoder| {
         metadata::decode(metadata, decoder, default_namespace, kind.label_name, &node.at)
     });
-    let resource = fields.required("spec", |spec, decoder| decode(metadata, spec, decoder));
+    let resource = fields.required("spec", |spec, decoder| (kind.decode)(metadata, spec, decoder));
     fields.ignored(&["status"]);
     fields.close();
     into.extend(resource);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Address, Labels, Metadata, Resource, Service, ServicePort, TargetPort, Workload, WorkloadPort,
-    access_policy, route, traffic_policy,
+    access_policy, rate_limit_policy, route, traffic_policy,
 };
 use crate::model::Protocol;
 
@@ -19,6 +19,9 @@ pub fn of(resource: &Resource) -> Value {
         Resource::GrpcRoute(route) => ("gateway.networking.k8s.io/v1", route::grpc_spec(route)),
         Resource::TrafficPolicy(policy) => ("outrigger.dev/v1alpha1", traffic_policy::spec(policy)),
         Resource::AccessPolicy(policy) => ("outrigger.dev/v1alpha1", access_policy::spec(policy)),
+        Resource::RateLimitPolicy(policy) => {
+            ("outrigger.dev/v1alpha1", rate_limit_policy::spec(policy))
+        }
     };
     json!({
         "apiVersion": api_version,
@@ -36,7 +39,8 @@ pub fn ports(resource: &Resource) -> Vec<u16> {
         Resource::HttpRoute(_)
         | Resource::GrpcRoute(_)
         | Resource::TrafficPolicy(_)
-        | Resource::AccessPolicy(_) => Vec::new(),
+        | Resource::AccessPolicy(_)
+        | Resource::RateLimitPolicy(_) => Vec::new(),
     }
 }
 

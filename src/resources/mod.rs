@@ -14,9 +14,11 @@ pub mod bound;
 pub mod decode;
 pub mod manifest;
 pub mod names;
+pub mod rate_limit_policy;
 pub mod scalar;
 pub mod schema;
 pub mod sketch;
+pub mod subject;
 pub mod yaml;
 
 mod fault;
@@ -39,6 +41,7 @@ pub use kinds::{Resource, kind, kinds, sketch};
 pub use metadata::Metadata;
 pub use names::{Address, Labels};
 pub use node::{Key, Node, Origin, Value, quote};
+pub use rate_limit_policy::RateLimitPolicy;
 pub use route::{
     DraftRule, GrpcMatch, GrpcMethod, GrpcRoute, GrpcRule, HttpRoute, HttpRule, ParentRef,
     RouteRetry, RouteTimeouts, grpc_rules, http_rules,

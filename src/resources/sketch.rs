@@ -51,6 +51,7 @@ pub struct Sketch {
 
 /// What to write where a decoder decides by the form that it finds: the form that is not text.
 const FORMS: &[(&str, &str)] = &[
+    ("RateLimitPolicy", "concurrency: {limit: 0}"),
     ("TrafficPolicy", "fault: {abort: {grpcStatus: 0}}"),
     ("TrafficPolicy", "retry: {methods: [], statusCodes: ['-']}"),
     ("TrafficPolicy", "tls: {}"),
@@ -146,6 +147,7 @@ mod tests {
         has("retry.methods", |note| *note == Note::List);
         has("fault.abort.grpcStatus", |note| *note == Note::Integer(1, 16));
         has("retry.statusCodes[]", |note| *note == Note::Integer(200, 599));
-        assert!(resources::sketch("RateLimitPolicy").is_none(), "known by name only");
+        let limits = resources::sketch("RateLimitPolicy").expect("a kind of this version");
+        assert!(limits.notes("concurrency.limit").contains(&Note::Integer(1, 100_000)));
     }
 }

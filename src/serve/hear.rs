@@ -37,6 +37,8 @@ pub enum Heard {
     /// Somebody's own TLS.
     AppTls,
     Opaque,
+    /// A TLS hello that did not come to its end within 10 s.
+    Unfinished,
     /// The client ended its side without a byte: HTTP is over then, an opaque server may still have
     /// its say.
     Nothing,
@@ -107,7 +109,7 @@ async fn tls<R: AsyncRead + Unpin>(client: &mut R, heard: &mut BytesMut) -> io::
         match timeout_at(deadline, more(client, heard)).await {
             Ok(Ok(0)) => return Ok(Heard::AppTls),
             Ok(read) => read?,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => return Ok(Heard::Unfinished),
         };
     }
 }

@@ -9,10 +9,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
-use tokio::time::sleep;
+use tokio::io::AsyncReadExt;
+use tokio::time::{sleep, timeout};
 
 use super::Near;
 use super::tunnel::Tunnels;
@@ -31,9 +33,25 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Above the guard's own bound of 64 KiB, which comes first.
 const MAX_HEADERS: usize = 72 * 1024;
 const HEADER_LIST: u32 = 64 * 1024;
+/// Of an HTTP/1 connection whose client does not read, at most.
+const BUFFER: usize = 128 * 1024;
+/// What every client of HTTP/2 sends at once: the preface, and the head of the SETTINGS frame that
+/// belongs to it. It has a head's time.
+const PREFACE: usize = 24 + 9;
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between sidecars a dead peer is noticed within 15 s.
 const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
+
+/// What is said of a connection that was cut off as a flood.
+pub const FLOODED: &str = "it sent more resets, continuations or empty frames than any use has for \
+    them";
+
+/// Whether we ended it ourselves to be left in peace, as RFC 9113 calls it: to enhance its calm.
+pub fn is_flood(error: &hyper::Error) -> bool {
+    let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    h2.is_some_and(|h2| h2.is_library() && h2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
+}
 
 /// Serves HTTP/1, and the tunnel that the connection may become; `keeps_case` keeps the letter case
 /// of header names. `may_stay` is asked when what peers were proven by has changed: who may not is
@@ -62,7 +80,8 @@ where
         .header_read_timeout(None)
         .preserve_header_case(keeps_case)
         .auto_date_header(false)
-        .max_header_size(MAX_HEADERS);
+        .max_header_size(MAX_HEADERS)
+        .max_buf_size(BUFFER);
     let mut connection = builder.serve_connection(io, service);
     let news = Cell::new(0);
     let served = poll_fn(|cx| {
@@ -117,6 +136,7 @@ where
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     S::Future: 'static,
 {
+    let Some(io) = begun(io, open).await else { return Ok(()) };
     let mut builder = http2::Builder::new(tunnels.executor());
     builder
         .timer(WorkerTimer)
@@ -142,7 +162,7 @@ where
     tokio::select! {
         biased;
         () = open.renewed(&news), if lifetime.is_some() => {}
-        served = connection.as_mut() => return served,
+        served = connection.as_mut() => return told(served, tunnels),
         () = open.reached(Phase::Draining) => {}
         () = end => {}
     }
@@ -159,11 +179,39 @@ where
                 return Ok(());
             }
             () = open.renewed(&news) => {}
-            served = connection.as_mut() => return served,
+            served = connection.as_mut() => return told(served, tunnels),
         }
         if !may_stay() {
             tunnels.entry.cut(Reason::Revoked);
             return Ok(());
         }
     }
+}
+
+/// What a flood takes with it was ended by us, not by its caller.
+fn told(served: Result<(), hyper::Error>, tunnels: &Tunnels) -> Result<(), hyper::Error> {
+    if served.as_ref().is_err_and(is_flood) {
+        tunnels.entry.cut(Reason::Flood);
+    }
+    served
+}
+
+/// A connection whose client has begun to speak HTTP/2; `None` when it breaks off or takes too long, or
+/// the process closes.
+async fn begun(io: Near, open: &Open) -> Option<Near> {
+    let (heard, mut io) = io.into_parts();
+    let mut heard = BytesMut::from(heard);
+    let preface = async {
+        while heard.len() < PREFACE {
+            heard.reserve(PREFACE);
+            io.read_buf(&mut heard).await.ok().filter(|read| *read > 0)?;
+        }
+        Some(())
+    };
+    let come = tokio::select! {
+        biased;
+        come = timeout(PREFACE_TIMEOUT, preface) => come.ok().flatten(),
+        () = open.reached(Phase::Closing) => None,
+    };
+    come.map(|()| Prefixed::new(heard.freeze(), io))
 }

@@ -14,6 +14,7 @@ use crate::model::{Direction, Reason, SpiffeId};
 use crate::runtime::clock;
 use crate::tcp::Counters;
 use crate::telemetry::exchange::Exchange;
+use crate::telemetry::exchange::roster::{Pipe, Seat};
 
 /// What a connection turned out to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,30 +78,86 @@ impl Entry {
     pub fn cut(&self, reason: Reason) {
         self.cut.set(Some(reason));
     }
+
+    /// All that it carries from now on is one exchange.
+    pub fn whole(&self) -> Rc<Whole> {
+        let before = self.bytes.read();
+        Rc::new(Whole { connection: Arc::clone(&self.connection), before })
+    }
+
+    /// One of its streams becomes a tunnel.
+    pub fn stream(&self) -> Rc<Stream> {
+        Rc::new(Stream { connection: Arc::clone(&self.connection), bytes: Counters::default() })
+    }
 }
 
-/// A request under way on a connection: one of its streams, whose bytes count when it ends.
+/// A request under way on a connection: one of its streams. Its bytes are the connection's when it
+/// ends, and meanwhile as often as the roster is looked through.
 pub struct UnderWay {
     entry: Rc<Entry>,
-    exchange: Rc<Exchange>,
+    seat: Seat,
 }
 
 impl UnderWay {
     pub fn begin(entry: &Rc<Entry>, exchange: &Rc<Exchange>) -> Self {
-        entry.streams.fetch_add(1, Ordering::Relaxed);
-        Self { entry: Rc::clone(entry), exchange: Rc::clone(exchange) }
+        let streams = entry.streams.load(Ordering::Relaxed);
+        entry.streams.store(streams + 1, Ordering::Relaxed);
+        let pipe: Rc<Entry> = Rc::clone(entry);
+        Self { entry: Rc::clone(entry), seat: Seat::take(exchange, pipe) }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(reason) = self.entry.cut.get() {
-            self.exchange.cut(reason);
+            self.seat.exchange().cut(reason);
         }
-        let (bytes_in, bytes_out) = self.exchange.bytes();
-        self.entry.streams.fetch_sub(1, Ordering::Relaxed);
-        self.entry.bytes.a_to_b.fetch_add(bytes_in, Ordering::Relaxed);
-        self.entry.bytes.b_to_a.fetch_add(bytes_out, Ordering::Relaxed);
+        let streams = self.entry.streams.load(Ordering::Relaxed);
+        self.entry.streams.store(streams - 1, Ordering::Relaxed);
+    }
+}
+
+/// Requests of a connection, which count their bytes themselves.
+impl Pipe for Entry {
+    fn carried(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    fn count(&self, bytes_in: u64, bytes_out: u64) {
+        self.connection.add(bytes_in, bytes_out);
+    }
+}
+
+/// A connection from some moment on, when it became nothing but one exchange.
+pub struct Whole {
+    connection: Arc<Connection>,
+    before: (u64, u64),
+}
+
+impl Pipe for Whole {
+    fn carried(&self) -> Option<(u64, u64)> {
+        let (bytes_in, bytes_out) = self.connection.bytes.read();
+        Some((bytes_in - self.before.0, bytes_out - self.before.1))
+    }
+
+    /// The connection has them already.
+    fn count(&self, _bytes_in: u64, _bytes_out: u64) {}
+}
+
+/// A tunnel on one stream of a connection.
+pub struct Stream {
+    connection: Arc<Connection>,
+    /// `a` is the client.
+    pub bytes: Counters,
+}
+
+impl Pipe for Stream {
+    fn carried(&self) -> Option<(u64, u64)> {
+        Some(self.bytes.read())
+    }
+
+    fn count(&self, bytes_in: u64, bytes_out: u64) {
+        self.connection.add(bytes_in, bytes_out);
     }
 }
 
@@ -134,6 +191,13 @@ impl Ledger {
 }
 
 impl Connection {
+    /// Only the worker whose connection it is writes these numbers: nobody has to be kept out.
+    fn add(&self, bytes_in: u64, bytes_out: u64) {
+        let (a_to_b, b_to_a) = self.bytes.read();
+        self.bytes.a_to_b.store(a_to_b + bytes_in, Ordering::Relaxed);
+        self.bytes.b_to_a.store(b_to_a + bytes_out, Ordering::Relaxed);
+    }
+
     pub fn peer(&self) -> Option<SpiffeId> {
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -9,7 +9,6 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hyper::rt::Executor;
@@ -26,6 +25,7 @@ use crate::runtime::hyper_io::Tokio;
 use crate::runtime::{Open, Phase, Prefixed, socket};
 use crate::tcp::{self, Counters};
 use crate::telemetry::exchange::Exchange;
+use crate::telemetry::exchange::roster::Seat;
 use crate::tls::{OverSocket, Stream, relay_until};
 
 /// A connection's way out of HTTP.
@@ -105,6 +105,7 @@ impl Tunnel {
         // The connection is nothing but this tunnel from now on.
         let bytes = &tunnels.entry.bytes;
         let before = bytes.read();
+        let _seat = Seat::lasting(&exchange, tunnels.entry.whole());
         let until = is_over(until, &trust, open, bytes);
         let end = relay_until(near, &mut far, Ok(first), bytes, Some(idle), until).await;
         let after = bytes.read();
@@ -119,13 +120,15 @@ impl Tunnel {
     {
         let Tunnel { mut far, idle, exchange, held, until, trust } = self;
         // Those of the connection are of all its streams.
-        let bytes = Counters::default();
+        let pipe = entry.stream();
+        let bytes = &pipe.bytes;
+        let _seat = Seat::lasting(&exchange, pipe.clone());
         let (is_cut, reason) = tokio::select! {
             biased;
-            reason = is_over(until, &trust, open, &bytes) => {
+            reason = is_over(until, &trust, open, bytes) => {
                 (reason != Reason::IdleTimeout, Some(reason))
             }
-            outcome = tcp::relay(&mut near, &mut far, &bytes, Some(idle)) => {
+            outcome = tcp::relay(&mut near, &mut far, bytes, Some(idle)) => {
                 (outcome.end.is_broken(), outcome.end.reason())
             }
         };
@@ -137,8 +140,6 @@ impl Tunnel {
             }
         }
         let (sent, received) = bytes.read();
-        entry.bytes.a_to_b.fetch_add(sent, Relaxed);
-        entry.bytes.b_to_a.fetch_add(received, Relaxed);
         exchange.end_stream(sent, received, reason);
         drop(held);
     }

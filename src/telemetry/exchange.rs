@@ -5,6 +5,7 @@
 //! whatever breaks.
 
 mod ending;
+pub mod roster;
 #[cfg(test)]
 mod tests;
 mod tries;
@@ -17,9 +18,11 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, Request, Uri, header};
 
+use self::roster::Roster;
 use self::tries::Tries;
 use super::access_log::AccessLog;
-use super::metrics::Counter;
+use super::mask;
+use super::metrics::{Counter, Gauge};
 use super::request_id;
 use super::span::Circuit;
 use super::tap::Taps;
@@ -34,6 +37,18 @@ pub struct Sinks {
     pub taps: Taps,
     pub bytes_in: Counter,
     pub bytes_out: Counter,
+    /// What is under way.
+    pub roster: Roster,
+}
+
+impl Sinks {
+    fn count(&self, bytes_in: u64, bytes_out: u64) {
+        for (counter, bytes) in [(&self.bytes_in, bytes_in), (&self.bytes_out, bytes_out)] {
+            if bytes > 0 {
+                counter.add(bytes);
+            }
+        }
+    }
 }
 
 /// What only the access log, spans and taps want; gathered where there are such.
@@ -70,6 +85,8 @@ pub struct Exchange {
     pub attempts: Cell<u32>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
+    /// Of these bytes, what the metrics know already.
+    counted: Cell<(u64, u64)>,
     moved: Cell<bool>,
     is_cut: Cell<bool>,
     ended_us: Cell<Option<u64>>,
@@ -78,6 +95,10 @@ pub struct Exchange {
     pub peer: RefCell<Option<SpiffeId>>,
     /// Where the caller's connection came from, where that says something.
     pub client: Cell<Option<SocketAddr>>,
+    /// Where in the roster, as long as it is there.
+    seat: Cell<usize>,
+    /// What counts it as open, if anything does.
+    open: RefCell<Option<Gauge>>,
     now_us: fn() -> u64,
 }
 
@@ -90,10 +111,22 @@ impl Exchange {
         secured: &'static str,
         now_us: fn() -> u64,
     ) -> Rc<Self> {
+        Self::begun(sinks, direction, spoken, secured, now_us, now_us())
+    }
+
+    /// The same of what began at that moment.
+    pub fn begun(
+        sinks: &Rc<Sinks>,
+        direction: Direction,
+        spoken: Spoken,
+        secured: &'static str,
+        now_us: fn() -> u64,
+        started_us: u64,
+    ) -> Rc<Self> {
         Rc::new(Self {
             sinks: Rc::clone(sinks),
             direction,
-            started_us: now_us(),
+            started_us,
             spoken,
             secured,
             meter: OnceCell::new(),
@@ -109,6 +142,7 @@ impl Exchange {
             attempts: Cell::new(0),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
+            counted: Cell::new((0, 0)),
             moved: Cell::new(false),
             is_cut: Cell::new(false),
             ended_us: Cell::new(None),
@@ -116,13 +150,22 @@ impl Exchange {
             endpoint: Cell::new(None),
             peer: RefCell::new(None),
             client: Cell::new(None),
+            seat: Cell::new(0),
+            open: RefCell::new(None),
             now_us,
         })
     }
 
     /// Finds the request's place in its trace, and notes what log, spans and taps want, before
-    /// anything of it is changed. `time` is when it began; `has_context`, whether a header may say the place.
-    pub fn note<B>(&self, request: &Request<B>, has_context: bool, time: SystemTime) {
+    /// anything of it is changed. `time` is when it began; `has_context`, whether a header may say the
+    /// place; `secrets`, the names of query parameters that nobody is to read.
+    pub fn note<B>(
+        &self,
+        request: &Request<B>,
+        has_context: bool,
+        time: SystemTime,
+        secrets: &[Box<str>],
+    ) {
         let headers = request.headers();
         self.join(has_context.then_some(headers));
         if !self.is_logged() && !self.is_recorded() && !self.sinks.taps.is_watched() {
@@ -131,7 +174,7 @@ impl Exchange {
         let _ = self.detail.set(Detail {
             time,
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            uri: mask::masked(request.uri(), secrets),
             host: headers.get(header::HOST).cloned(),
             user_agent: headers.get(header::USER_AGENT).cloned(),
         });

@@ -10,6 +10,7 @@ pub mod exchange;
 mod hex;
 pub mod ids;
 pub mod log;
+pub mod mask;
 pub mod metrics;
 pub mod process;
 pub mod reporter;

@@ -3,13 +3,14 @@
 //!
 //! What does not fit into one report stays in the counters and comes with the next; so does all
 //! that happens while nobody asks. A counter that begins anew (its series was removed) counts from
-//! 0. Asked by the session with the control plane.
+//! 0. What is open is said as it is, every time, the most first: there nothing adds up.
+//! Asked by the session with the control plane.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::metrics::{BOUNDS, Counter, Family, Histogram, Reading, Values};
-use super::traffic::{DURATIONS, REQUESTS, TrafficMetrics};
+use super::metrics::{BOUNDS, Counter, Family, Gauge, Histogram, Reading, Values};
+use super::traffic::{DURATIONS, OPEN, REQUESTS, TrafficMetrics};
 
 /// Requests by bucket of [`BOUNDS`], and beyond the last.
 pub type Buckets = [u64; BOUNDS.len() + 1];
@@ -29,6 +30,8 @@ pub struct Report {
     pub period: Duration,
     pub requests: Vec<Requests>,
     pub latencies: Vec<Latencies>,
+    /// As it is now.
+    pub open: Vec<Open>,
 }
 
 /// Requests that ended in the same way.
@@ -43,6 +46,20 @@ pub struct Requests {
 pub struct Latencies {
     values: Values,
     pub counts: Buckets,
+}
+
+/// Exchanges that last, and are open.
+#[derive(Debug)]
+pub struct Open {
+    values: Values,
+    pub count: u64,
+}
+
+impl Open {
+    /// In the order of [`OPEN`].
+    pub fn labels(&self) -> [&str; OPEN.len()] {
+        std::array::from_fn(|at| &*self.values[at])
+    }
 }
 
 impl Requests {
@@ -63,6 +80,7 @@ impl Latencies {
 pub struct Reporter {
     requests: Told<Counter>,
     durations: Told<Histogram>,
+    open: Family<Gauge>,
     last_us: u64,
 }
 
@@ -72,6 +90,7 @@ impl Reporter {
         Self {
             requests: Told::new(metrics.requests()),
             durations: Told::new(metrics.durations()),
+            open: metrics.open().clone(),
             last_us: now_us,
         }
     }
@@ -80,8 +99,9 @@ impl Reporter {
     pub fn take(&mut self, room: Room, now_us: u64) -> Report {
         let period = Duration::from_micros(now_us.saturating_sub(self.last_us));
         self.last_us = now_us;
-        // Neither may starve the other.
-        let half = Room { rows: room.rows / 2, bytes: room.bytes / 2 };
+        // None may starve another.
+        let open = self.open(Room { rows: room.rows / 4, bytes: room.bytes / 4 });
+        let half = Room { rows: room.rows / 2, bytes: room.bytes * 3 / 8 };
         let requests = self.requests.take(half, |reading, said: &mut u64| {
             let &Reading::Unsigned(now) = reading else { return None };
             let count = now.checked_sub(*said).unwrap_or(now);
@@ -106,7 +126,27 @@ impl Reporter {
                 .into_iter()
                 .map(|(values, counts)| Latencies { values, counts })
                 .collect(),
+            open,
         }
+    }
+
+    /// What is open now.
+    fn open(&self, room: Room) -> Vec<Open> {
+        let open = self.open.read().into_iter().filter_map(|(values, reading)| {
+            let Reading::Signed(count) = reading else { return None };
+            let count = u64::try_from(count).ok().filter(|count| *count > 0)?;
+            Some(Open { values, count })
+        });
+        let mut open: Vec<Open> = open.collect();
+        open.sort_by_key(|of| std::cmp::Reverse(of.count));
+        let mut bytes = 0;
+        let fitting = open.iter().take(room.rows).take_while(|of| {
+            bytes += of.values.iter().map(|value| value.len()).sum::<usize>();
+            bytes <= room.bytes
+        });
+        let fitting = fitting.count();
+        open.truncate(fitting);
+        open
     }
 }
 
@@ -253,6 +293,27 @@ mod tests {
         let report = reporter.take(room, 1);
         assert_eq!((report.requests.len(), report.latencies.len()), (4096, 1024));
         assert!(report.requests.iter().all(|row| row.labels()[2] != "other"));
+    }
+
+    #[test]
+    fn what_is_open_is_said_as_it_is_the_most_first() {
+        let metrics = TrafficMetrics::register(&Registry::default());
+        let mut reporter = Reporter::new(&metrics, 0);
+        let open = |route: &str| meter(&metrics, route).open(Spoken::Tcp, None);
+        let (one, two) = (open("one"), open("two"));
+        let mut said = |room: Room| -> Vec<(String, u64)> {
+            let report = reporter.take(room, 1);
+            report.open.iter().map(|of| (of.labels()[2].to_owned(), of.count)).collect()
+        };
+        assert_eq!(said(ROOM), []);
+        [&one, &two, &two].into_iter().for_each(Gauge::inc);
+        let both = [("two".to_owned(), 2), ("one".to_owned(), 1)];
+        assert_eq!(said(ROOM), both);
+        assert_eq!(said(ROOM), both, "every time");
+        assert_eq!(said(Room { rows: 4, ..ROOM }), both[..1]);
+        assert_eq!(said(Room { bytes: 40, ..ROOM }), []);
+        [&one, &two].into_iter().for_each(Gauge::dec);
+        assert_eq!(said(ROOM), [("two".to_owned(), 1)]);
     }
 
     #[test]

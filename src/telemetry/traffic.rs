@@ -14,23 +14,30 @@ use crate::model::{Direction, Reason, SpiffeId};
 /// in a mesh whose sidecars know what they use.
 const REQUEST_SERIES: usize = 4096;
 const ROUTE_SERIES: usize = 1024;
+/// Four priorities of each port that has a gate of its own, and of those that share one.
+const SHED_SERIES: usize = 260;
 
 /// The labels of each series of requests, and of their durations.
 pub const REQUESTS: [&str; 8] =
     ["direction", "service", "route", "protocol", "code", "grpc_status", "peer", "reason"];
 pub const DURATIONS: [&str; 3] = ["direction", "service", "route"];
+/// And of what is open.
+pub const OPEN: [&str; 5] = ["direction", "service", "route", "protocol", "peer"];
 
 /// All families; made once a process.
 #[derive(Clone)]
 pub struct TrafficMetrics {
     requests: Family<Counter>,
     durations: Family<Histogram>,
+    open: Family<Gauge>,
     connections: Family<Counter>,
     active: Family<Gauge>,
     bytes: Family<Counter>,
     retries: Family<Counter>,
     transitions: Family<Counter>,
     decisions: Family<Counter>,
+    rate_limited: Family<Counter>,
+    shed: Family<Counter>,
     pub floor_held: Family<Counter>,
     pub mirrored: Family<Counter>,
 }
@@ -49,6 +56,12 @@ impl TrafficMetrics {
                 "From a request's head to the last byte of its answer.",
                 ROUTE_SERIES,
                 &DURATIONS,
+            ),
+            open: registry.gauge_family(
+                "outrigger_requests_open",
+                "TCP connections, tunnels, and requests that last longer than a second: open now.",
+                REQUEST_SERIES,
+                &OPEN,
             ),
             connections: registry.counter_family(
                 "outrigger_connections_total",
@@ -86,6 +99,18 @@ impl TrafficMetrics {
                 ROUTE_SERIES,
                 &["policy", "decision"],
             ),
+            rate_limited: registry.counter_family(
+                "outrigger_rate_limited_total",
+                "Requests that a rate limit refused, by the policy that has it.",
+                ROUTE_SERIES,
+                &["policy"],
+            ),
+            shed: registry.counter_family(
+                "outrigger_shed_total",
+                "Requests that got no place among those under way, by their priority.",
+                SHED_SERIES,
+                &["service", "priority"],
+            ),
             floor_held: registry.counter_family(
                 "outrigger_circuit_held_back_total",
                 "Ejections that minReadyEndpoints held back.",
@@ -111,6 +136,11 @@ impl TrafficMetrics {
         &self.durations
     }
 
+    /// What is open; labels as in [`OPEN`].
+    pub fn open(&self) -> &Family<Gauge> {
+        &self.open
+    }
+
     pub fn connection(&self, direction: Direction, protocol: &str, tls: &str) -> (Counter, Gauge) {
         let labels = [direction.as_str(), protocol, tls];
         (self.connections.with(&labels), self.active.with(&labels))
@@ -127,6 +157,14 @@ impl TrafficMetrics {
 
     pub fn decision(&self, policy: &str, decision: &str) -> Counter {
         self.decisions.with(&[policy, decision])
+    }
+
+    pub fn shed(&self, service: &str, priority: &str) -> Counter {
+        self.shed.with(&[service, priority])
+    }
+
+    pub fn rate_limited(&self, policy: &str) -> Counter {
+        self.rate_limited.with(&[policy])
     }
 }
 
@@ -244,6 +282,17 @@ impl RouteMeter {
                 }
             }
         }
+    }
+
+    /// What counts exchanges of it that are open.
+    pub fn open(&self, spoken: Spoken, peer: Option<&SpiffeId>) -> Gauge {
+        self.metrics.open.with(&[
+            self.direction.as_str(),
+            &self.service,
+            &self.route,
+            spoken.as_str(),
+            peer.map_or("", SpiffeId::as_str),
+        ])
     }
 
     fn look_up(&self, ending: Ending<'_>) -> Counter {

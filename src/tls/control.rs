@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::CommonState;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsConnector, client, server};
 
 use super::handshake::no_name;
 use super::verify::{Expectation, Verifier, judge};
@@ -65,7 +66,8 @@ impl ControlServer {
         }
     }
 
-    /// Answers a client's hello; `None`: it showed no certificate. Time limits are the caller's.
+    /// Waits for a client's hello and answers it; `None`: it showed no certificate. Time limits are
+    /// the caller's.
     ///
     /// # Errors
     /// [`PeerError`]: nothing that the client sent was handed on.
@@ -76,8 +78,21 @@ impl ControlServer {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let acceptor = TlsAcceptor::from(self.config.clone());
-        let stream = acceptor.accept(io).await.map_err(|e| classify(&e))?;
+        self.answer(hello(io).await?).await
+    }
+
+    /// Answers a client's hello; `None`: it showed no certificate. From here on it costs something.
+    ///
+    /// # Errors
+    /// As [`ControlServer::accept`].
+    pub async fn answer<IO>(
+        &self,
+        hello: Hello<IO>,
+    ) -> Result<(server::TlsStream<IO>, Option<Peer>), PeerError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = hello.into_stream(self.config.clone()).await.map_err(|e| classify(&e))?;
         let session = stream.get_ref().1;
         // A hello without any protocol name is let through by rustls.
         if self.offer == Offer::H2 && !speaks_h2(session) {
@@ -91,6 +106,20 @@ impl ControlServer {
             Err(refused) => Err(refused),
         }
     }
+}
+
+/// A client that said its hello to the end.
+pub type Hello<IO> = StartHandshake<IO>;
+
+/// Waits for a client's hello, whatever comes then. Time limits are the caller's.
+///
+/// # Errors
+/// [`PeerError`]: it is none.
+pub async fn hello<IO>(io: IO) -> Result<Hello<IO>, PeerError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    LazyConfigAcceptor::new(Acceptor::default(), io).await.map_err(|e| classify(&e))
 }
 
 /// The end of whoever calls the control plane.

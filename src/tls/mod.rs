@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use configs::provider;
-pub use control::{ControlClient, ControlServer, Offer};
+pub use control::{ControlClient, ControlServer, Offer, hello};
 pub use error::{PeerError, Refusal, classify};
 pub use files::{Fingerprint, LoadError, fingerprint, load};
 pub use handshake::{accept, connect};

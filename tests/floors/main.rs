@@ -12,6 +12,7 @@ use std::path::Path;
 use tokens::{Token, group, texts, tokens, without_tests};
 
 mod planted;
+mod threats;
 mod tokens;
 
 /// Rooms that see fewer floors than the ones below theirs, and the highest that they may see.

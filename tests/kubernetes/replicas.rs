@@ -1,5 +1,8 @@
 //! Questions that only all replicas together can answer.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -128,6 +131,127 @@ fn whoever_is_asked_answers_for_all() {
         let remark = String::from_utf8_lossy(&stat.stderr).into_owned();
         assert!(remark.contains("told by 2 sidecars to 2 replicas"), "{remark}");
     }
+}
+
+/// `outrigger tap`, under way, and what it says line by line.
+struct Watching {
+    child: Child,
+    shown: Receiver<String>,
+    said: Receiver<String>,
+}
+
+impl Watching {
+    #[track_caller]
+    fn begin(plane: &Plane, arguments: &[&str]) -> Self {
+        let mut command = plane.command(&[&["tap", "-o", "json"], arguments].concat());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("the program starts");
+        let shown = lines(child.stdout.take().expect("it is piped"));
+        let said = lines(child.stderr.take().expect("it is piped"));
+        Self { child, shown, said }
+    }
+
+    /// The next remark.
+    #[track_caller]
+    fn remark(&self) -> String {
+        self.said.recv_timeout(Duration::from_secs(30)).expect("another remark")
+    }
+
+    /// Who saw a request, and in which direction.
+    #[track_caller]
+    fn seen(&self) -> [Value; 2] {
+        let line = self.shown.recv_timeout(Duration::from_secs(30)).expect("another request");
+        let line: Value = serde_json::from_str(&line).expect("an object");
+        [line["workload"].clone(), line["direction"].clone()]
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(from).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    lines
+}
+
+#[test]
+fn a_tap_shows_what_sidecars_of_every_replica_see() {
+    const WATCHES: &str = "the control plane watches requests";
+    let Some(cluster) = Cluster::own() else { return };
+    cluster.namespace("shop", &["web", "caller"]);
+    cluster.create("/api/v1/namespaces/shop/services", &service("web"));
+    let web = cluster.run_pod("shop", &pod("web-1", "web"), &["10.244.1.1"]);
+    let caller = cluster.run_pod("shop", &pod("caller-1", "caller"), &["10.244.1.9"]);
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+    cluster.create(slices, &slice("web-a", "web", &[&web]));
+    let [one, two] = two(&cluster);
+    let app = App::named("web");
+    let token = |account: &str, pod: &Value| cluster.token("shop", account, "outrigger", Some(pod));
+    let web = Sidecar::start(&one, &web, &token("web", &web), Some(&app));
+    let caller = Sidecar::start(&two, &caller, &token("caller", &caller), None);
+    let ask = || caller.ask("web.shop").is_some_and(|answer| answer.status == 200);
+    eventually("the app answers", ask);
+
+    // A workload that is connected to the other one has a name here too.
+    let alone = Watching::begin(&one, &["caller-1", "-n", "shop", "--count", "1"]);
+    assert!(alone.remark().contains("watching workload caller-1.shop: 1 sidecar, by one, two;"));
+    eventually("it is asked", || caller.process.log().contains(WATCHES));
+    assert!(ask());
+    assert_eq!(alone.seen(), [json!("caller-1.shop"), json!("outbound")]);
+    assert!(alone.remark().contains("1 request shown"));
+    eventually("the other one hears the end", || {
+        two.process.log().contains("another replica taps no more")
+    });
+
+    let rate = 20;
+    let began = Instant::now();
+    let all = Watching::begin(&one, &["web", "-n", "shop", "--rate", "20"]);
+    let remark = all.remark();
+    assert!(remark.contains("2 sidecars, by one, two;") && !remark.contains("not shown"));
+    let asked = |of: &Sidecar| of.process.log().matches(WATCHES).count();
+    eventually("both are asked", || asked(&web) == 1 && asked(&caller) == 2);
+    assert!(ask());
+    let mut ends = [all.seen(), all.seen()];
+    ends.sort_by_key(|[workload, _]| workload.to_string());
+    assert_eq!(ends[0], [json!("caller-1.shop"), json!("outbound")]);
+    assert_eq!(ends[1], [json!("web-1.shop"), json!("inbound")]);
+    // Each replica alone would let twice as many through together.
+    assert!((0..200).all(|_| ask()));
+    let mut shown = 2;
+    while all.shown.recv_timeout(Duration::from_millis(500)).is_ok() {
+        shown += 1;
+    }
+    let most = rate + 2 + (f64::from(rate) * began.elapsed().as_secs_f64()).ceil() as i32;
+    assert!(shown >= rate && shown <= most, "{shown} of at most {most}");
+
+    two.process.signal(libc::SIGSTOP);
+    let silence = "what sidecars of replica two see is not shown: it said nothing for 5 s";
+    assert!(all.remark().contains(silence));
+    two.process.signal(libc::SIGCONT);
+    assert_eq!(all.remark(), "watching through two too");
+    let ends = two.process.log().matches("another replica taps no more").count();
+    drop(all);
+    // What was asked before it stopped, and what was asked again.
+    eventually("the other one hears the end", || {
+        let log = two.process.log();
+        let begun = log.matches("another replica taps requests").count();
+        let ended = log.matches("another replica taps no more").count();
+        ended > ends && ended == begun
+    });
+    let late = Watching::begin(&two, &["-n", "shop"]);
+    assert!(late.remark().contains("2 sidecars, by two, one;"));
+    drop(one);
+    let remark = late.remark();
+    assert!(remark.contains("what sidecars of replica one see is not shown"), "{remark}");
+    cluster.delete(&format!("/api/v1/namespaces/{HOME}/pods/one"));
+    assert_eq!(late.remark(), "watching through no other replica too");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod paths;
 mod plane;
 mod requests;
 mod streams;
+mod tokens;
 
 use std::net::SocketAddr;
 

@@ -265,3 +265,36 @@ fn a_silent_connection_of_the_revoked_is_cut_off() {
         web.sidecar.access_log().iter().any(|entry| entry["reason"] == "revoked")
     });
 }
+
+#[test]
+fn a_request_that_waits_to_hear_where_it_goes_is_cut_for_the_reason_of_the_cut() {
+    let plane = ControlPlane::start(&[]);
+    let client = plane.plan("client-1").drain("{minimum: 100ms, deadline: 300ms}").start();
+    let sidecar = &client.sidecar;
+    eventually("it is connected", || client.is_connected());
+    plane.freeze();
+    let mut wire = Wire::connect(client.by_host);
+    wire.send("GET /held HTTP/1.1\r\nHost: nobody.default\r\n\r\n");
+    eventually("it is held", || {
+        let open = sidecar.json("/connections");
+        open["connections"].as_array().is_some_and(|all| all.iter().any(|of| of["streams"] == 1))
+    });
+    sidecar.sigterm();
+    let entry = sidecar.await_entry("/held");
+    assert_eq!(entry["reason"], "drain-deadline", "{entry}");
+    assert!(entry["status"].is_null(), "nobody was told a status: {entry}");
+    plane.thaw();
+}
+
+#[test]
+fn who_calls_through_a_sidecar_that_is_killed_sees_a_reset() {
+    let (app, _ends) = App::fours("echo");
+    for kind in KINDS {
+        let mesh = Pair::of(&app).start();
+        let mut wire = mesh.connect();
+        begin(&mut wire, kind);
+        mesh.inbound().signal(libc::SIGKILL);
+        wire.patience(Duration::from_secs(10));
+        assert!(wire.ended_by_reset(), "{kind:?}: the caller takes it for an end, or waits");
+    }
+}

@@ -243,3 +243,29 @@ fn where_http_is_declared_a_connection_without_a_request_ends_with_its_client() 
         assert_eq!(app.connections(), 0);
     });
 }
+
+#[test]
+fn what_does_not_begin_in_time_is_closed_with_a_reason() {
+    let app = App::ok();
+    let mesh = Pair::of(&app).start();
+    // Nothing, half a TLS hello to the mesh's port, and the same to the caller's own sidecar.
+    let hello = &crate::harness::tls::tls12_hello()[..40];
+    let mut silent = Wire::connect(mesh.mesh_ports[0]);
+    let mut half = Wire::connect(mesh.mesh_ports[0]);
+    half.send(hello);
+    let mut own = mesh.connect();
+    own.send(hello);
+    for wire in [&mut silent, &mut half, &mut own] {
+        // However it ends, it does.
+        let _ = wire.patience(Duration::from_secs(20)).read_to_end(&mut Vec::new());
+    }
+    for (sidecar, count) in [(mesh.inbound(), 2), (&mesh.outbound, 1)] {
+        eventually("each is logged with its reason", || {
+            let log = sidecar.access_log();
+            log.iter().filter(|entry| entry["reason"] == "header-timeout").count() == count
+        });
+        sidecar.await_log("nothing that could be understood began within 10 s");
+        let counted = sidecar.metric("outrigger_requests_total", &["reason=\"header-timeout\""]);
+        assert_eq!(counted, count as f64);
+    }
+}

@@ -426,20 +426,3 @@ fn a_sidecar_whose_own_certificate_has_ended_refuses_and_says_so() {
     assert_eq!(answer.status(), 503, "{}", answer.text());
     assert!(answer.reason().is_some());
 }
-
-#[test]
-fn clients_that_stall_in_their_handshakes_hold_up_nobody() {
-    let app = App::ok();
-    let mesh = Pair::of(&app).start();
-    let config = std::sync::Arc::new(tls::client(None, &["outrigger-h2"]));
-    let mut stalled: Vec<_> = (0..200)
-        .map(|_| tls::stall(mesh.mesh_ports[0], &config).expect("a hello is taken"))
-        .collect();
-    // Each was answered, and now keeps the sidecar waiting.
-    for stream in &mut stalled {
-        std::io::Read::read_exact(stream, &mut [0; 5]).expect("the sidecar's own hello");
-    }
-    let begun = std::time::Instant::now();
-    assert_eq!(mesh.ask(get("/")).status(), 200);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-}

@@ -264,3 +264,36 @@ fn a_tcp_connection_is_logged_when_it_ends() {
     assert_eq!(entry["peer"], crate::harness::spiffe("client"));
     assert_eq!((&entry["bytes_in"], &entry["bytes_out"]), (&5.into(), &3.into()));
 }
+
+#[test]
+fn each_dial_of_a_tcp_connection_is_an_attempt() {
+    let app = App::raw(|mut wire| {
+        wire.send("here");
+    });
+    let nobody = refused_address();
+    let policy = "apiVersion: outrigger.dev/v1alpha1\nkind: TrafficPolicy\n\
+        metadata: {name: app}\nspec: {targetRefs: [{kind: Service, name: app}], \
+        loadBalancing: {policy: roundRobin}}\n---\n";
+    let mesh = Pair::bare(nobody).and_bare(app.address).declared("tcp").resources(policy).start();
+    for _ in 0..4 {
+        let mut bytes = Vec::new();
+        mesh.connect().read_to_end(&mut bytes).expect("a clean end");
+        assert_eq!(bytes, b"here", "one of two refuses, and the other is asked");
+    }
+    eventually("all are logged", || mesh.outbound.access_log().len() == 4);
+    let log = mesh.outbound.access_log();
+    for entry in &log {
+        assert_eq!(entry["endpoint"], app.address.to_string(), "{entry}");
+        assert!(matches!(entry["attempts"].as_u64(), Some(1 | 2)), "{entry}");
+    }
+    assert!(log.iter().any(|entry| entry["attempts"] == 2), "{log:?}");
+    mesh.replace_endpoints(&[nobody]);
+    eventually("nobody is left who answers", || {
+        let _ = mesh.connect().read_to_end(&mut Vec::new());
+        let log = mesh.outbound.access_log();
+        let last = log.last().expect("there are some");
+        last["endpoint"] == nobody.to_string()
+            && last["reason"] == "connect-failure"
+            && last["attempts"].as_u64() >= Some(1)
+    });
+}

@@ -183,5 +183,8 @@ fn hosts_come_back_and_go_as_the_page_says() {
     // A host that is told to leave is out at once.
     page.web.terminate();
     eventually("nobody sends there", || page.ask() == (503, Some("no-endpoints".into())));
-    assert_eq!(page.page("workloads"), "no resources\n");
+    assert_eq!(
+        page.page("workloads"),
+        "namespace default was asked for; -A shows all of them\nno resources\n"
+    );
 }

@@ -114,6 +114,37 @@ fn a_refused_upgrade_leaves_the_connection_usable() {
 }
 
 #[test]
+fn a_refusal_that_breaks_off_is_logged_with_its_reason_bytes_and_time() {
+    let cut = || {
+        App::raw(|mut wire| {
+            let _ = wire.message(false);
+            wire.send("HTTP/1.1 426 Not Here\r\ncontent-length: 10\r\n\r\nhalf!");
+        })
+    };
+    for path in ["/ws", "db:1"] {
+        let app = cut();
+        let mesh = Pair::of(&app).start();
+        let mut wire = mesh.connect();
+        match path {
+            "/ws" => wire.send(HANDSHAKE),
+            _ => wire.send("CONNECT db:1 HTTP/1.1\r\nHost: db:1\r\n\r\n"),
+        };
+        let mut answer = wire.head().expect("an answer");
+        assert_eq!(answer.status(), 426);
+        assert!(wire.body(&mut answer, false).is_err(), "it breaks off for the caller too");
+        for sidecar in [&mesh.outbound, mesh.inbound()] {
+            eventually("it is logged", || !sidecar.access_log().is_empty());
+            let entry = &sidecar.access_log()[0];
+            let (status, reason) = (&entry["status"], &entry["reason"]);
+            assert_eq!((status, reason), (&426.into(), &"upstream-reset".into()), "{entry}");
+            assert_eq!((&entry["bytes_out"], &entry["attempts"]), (&5.into(), &1.into()));
+            let upstream = entry["upstream_ms"].as_f64().expect("a time");
+            assert!(entry["duration_ms"].as_f64().is_some_and(|all| all >= upstream), "{entry}");
+        }
+    }
+}
+
+#[test]
 fn an_app_that_knows_no_upgrade_just_answers() {
     each_way(App::ok, |mesh, _| {
         let mut wire = mesh.connect();

@@ -150,7 +150,10 @@ fn is_to(entry: &Value, question: &Question, denies: bool) -> bool {
     any("methods", &|method| {
         method == http.method || denies && method.to_lowercase() == http.method.to_lowercase()
     }) && any("paths", &|pattern| match &readings {
-        Some(paths) => paths.iter().any(|path| regex_of(pattern).is_match(path)),
+        Some(paths) => {
+            let form = regex_of(pattern, denies);
+            paths.iter().any(|path| form.is_match(path))
+        }
         None => denies,
     }) && any("hosts", &|wanted| match &http.host {
         Some(host) => is_host(host, wanted),
@@ -188,10 +191,11 @@ fn is_host(host: &str, wanted: &str) -> bool {
     }
 }
 
-fn regex_of(pattern: &str) -> Regex {
+fn regex_of(pattern: &str, denies: bool) -> Regex {
     let each = pattern.split('/').map(|segment| match segment {
         "*" => ".*".to_owned(),
         _ if segment.starts_with('{') => "[^/]+".to_owned(),
+        text if denies => regex::escape(&unescaped(text)),
         text => regex::escape(text),
     });
     let all: Vec<String> = each.collect();
@@ -219,13 +223,40 @@ fn readings(sent: &str, denies: bool) -> Option<Vec<String>> {
     let normal = resolved(&plain);
     let mut all = vec![normal.clone()];
     if denies {
-        let slashes = Regex::new(r"%2F|%5C|\\").expect("a pattern").replace_all(&normal, "/");
         let parameters = Regex::new(";[^/]*").expect("a pattern");
-        all.push(resolved(&slashes));
-        all.push(resolved(&parameters.replace_all(&normal, "")));
-        all.push(resolved(&parameters.replace_all(&slashes, "")));
+        let cut = |path: &String| match path.contains(';') {
+            true => vec![path.clone(), parameters.replace_all(path, "").into_owned()],
+            false => vec![path.clone()],
+        };
+        let forward = |path: &String| vec![path.clone(), path.replace("%2F", "/")];
+        let back = |path: &String| vec![path.clone(), path.replace("%5C", "/").replace('\\', "/")];
+        let all_of = |paths: Vec<String>, then: &dyn Fn(&String) -> Vec<String>| {
+            paths.iter().flat_map(then).collect::<Vec<String>>()
+        };
+        let sliced = all_of(all_of(vec![normal], &forward), &back);
+        let read = all_of(all_of(sliced, &cut), &|path| vec![unescaped(path)]);
+        all.extend(all_of(all_of(read, &cut), &|path| vec![path.clone(), resolved(path)]));
+        all.sort_unstable();
+        all.dedup();
     }
     Some(all)
+}
+
+/// Escapes as what they stand for, where that is visible and makes no other path.
+fn unescaped(path: &str) -> String {
+    if !path.contains('%') {
+        return path.to_owned();
+    }
+    let escape = Regex::new("%[0-9A-F]{2}").expect("a pattern");
+    let read = escape.replace_all(path, |found: &regex::Captures<'_>| {
+        let byte = u8::from_str_radix(&found[0][1..], 16).expect("two digits");
+        match byte {
+            b'/' | b'\\' | b'%' => found[0].to_owned(),
+            _ if byte.is_ascii_graphic() => char::from(byte).to_string(),
+            _ => found[0].to_owned(),
+        }
+    });
+    read.into_owned()
 }
 
 /// RFC 3986, 5.2.4, step by step; then repeated slashes made one.

@@ -30,7 +30,7 @@ const METHODS: &[&str] = &["GET", "POST", "CONNECT"];
 const SENT: &[&str] = &["GET", "POST", "CONNECT", "post"];
 const PATTERNS: &[&str] = &[
     "/", "/*", "/a", "/a/", "/a/*", "/a/b", "/a/{x}", "/a/{x}/c", "/{x}/b", "/a/b/*", "/a%2Fb",
-    "/a;b", "/{x}", "/a/{x}/*",
+    "/a;b", "/{x}", "/a/{x}/*", "/a@b", "/a%40b/*", "/a%3Bb",
 ];
 const HOSTS: &[&str] = &["api.example", "*.example", "*.api.example"];
 const VALUES: &[&str] = &["a", "a*", "*b", "*", "b"];
@@ -126,7 +126,7 @@ fn question() -> impl Strategy<Value = Question> {
     let caller = prop::option::weighted(0.8, (pick(&["shop", "far", "x"]), pick(&["web", "db"])));
     let steps = pick(&[
         "/a", "/a", "/b", "/b", "/c", "/", "/.", "/..", "/%2e%2E", "%2F", "%2fb", "/%61", ";b",
-        ";x=1", "%5Cb", "\\", "/..;", "%", "/x",
+        "@b", "%40b", "%3bb", ";x=1", "%5Cb", "\\", "/..;", "%", "/x",
     ]);
     let path = prop::collection::vec(steps, 1..6).prop_map(|steps| {
         let path = steps.concat();

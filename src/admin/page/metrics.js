@@ -1,11 +1,11 @@
 // Live rates from two looks at `/metrics`, some seconds apart: what came in between.
 
-const LINE = /^(outrigger_requests_total|outrigger_request_duration_seconds_bucket)\{(.*)\} (\S+)/;
+const LINE = /^(outrigger_requests_total|outrigger_request_duration_seconds_bucket|outrigger_requests_open)\{(.*)\} (\S+)/;
 const LABEL = /([a-z_]+)="((?:[^"\\]|\\.)*)"/g;
 // unknown, deadline exceeded, and unimplemented to data loss
 const FAILED_GRPC = new Set(["2", "4", "12", "13", "14", "15"]);
 
-/** Counters by direction and service: `{requests, failed, buckets: upper bound in ms → count}`. */
+/** By direction and service: `{requests, failed, open, buckets: upper bound in ms → count}`. */
 export function counted(text) {
   const sums = new Map();
   for (const line of text.split("\n")) {
@@ -13,12 +13,14 @@ export function counted(text) {
     if (!family) continue;
     const of = Object.fromEntries([...labels.matchAll(LABEL)].map(([, name, value]) => [name, value]));
     const key = `${of.direction} ${of.service}`;
-    const sum = sums.get(key) ?? { direction: of.direction, service: of.service, requests: 0, failed: 0, buckets: new Map() };
+    const sum = sums.get(key) ?? { direction: of.direction, service: of.service, requests: 0, failed: 0, open: 0, buckets: new Map() };
     sums.set(key, sum);
     const count = Number(number);
     if (family === "outrigger_requests_total") {
       sum.requests += count;
       if (failed(of)) sum.failed += count;
+    } else if (family === "outrigger_requests_open") {
+      sum.open += count;
     } else {
       const bound = of.le === "+Inf" ? Infinity : Number(of.le) * 1000;
       sum.buckets.set(bound, (sum.buckets.get(bound) ?? 0) + count);
@@ -33,7 +35,7 @@ const excused = (code, reason) => reason === "client-closed" || (reason === "idl
 export const failed = ({ code, grpc_status: grpc, reason }) =>
   !excused(code, reason) && (/^5/.test(code) || FAILED_GRPC.has(grpc) || !!reason);
 
-/** What came between two looks: `{direction, service, rate, failureRate, p50Ms, p99Ms}` of each. */
+/** What came between two looks, and is open now: `{direction, service, rate, failureRate, p50Ms, p99Ms, open}` of each. */
 export function between(earlier, later, seconds) {
   return [...later].map(([key, now]) => {
     const then = earlier.get(key) ?? { requests: 0, failed: 0, buckets: new Map() };
@@ -48,6 +50,7 @@ export function between(earlier, later, seconds) {
       failureRate: requests ? Math.max(0, now.failed - then.failed) / requests : null,
       p50Ms: quantile(buckets, 0.5),
       p99Ms: quantile(buckets, 0.99),
+      open: now.open,
     };
   });
 }

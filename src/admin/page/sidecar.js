@@ -73,6 +73,7 @@ function traffic(flows, again) {
     { name: "Failures", number: true, by: (flow) => flow.failureRate, of: failures },
     { name: "p50", number: true, minor: true, by: (flow) => flow.p50Ms, of: (flow) => ms(flow.p50Ms) },
     { name: "p99", number: true, by: (flow) => flow.p99Ms, of: (flow) => ms(flow.p99Ms) },
+    { name: "Open", number: true, by: (flow) => flow.open, of: (flow) => count(flow.open) },
   ];
   return table({ name: "traffic", columns, rows: flows, keyOf: ({ direction, service }) => `${direction} ${service}`, levelOf: level, again, stack: true });
 }

@@ -4,9 +4,11 @@
 
 mod connections;
 mod explain;
+mod limits;
 mod policies;
 mod routes;
 mod services;
+mod tokens;
 mod written;
 
 #[cfg(test)]

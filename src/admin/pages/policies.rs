@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{targets, told, written};
+use super::{limits, targets, tokens, told, written};
 use crate::access::{self, AtPort, Said};
 use crate::admin::view::View;
 use crate::model::{Conflict, Part, Policy};
@@ -16,6 +16,7 @@ use crate::runtime::clock;
 pub fn policies(view: &View) -> Value {
     let mut page = policies_of(&view.snapshot.load(), clock::now_us());
     page["inbound"] = inbound(&view.access.newest());
+    page["limits"] = limits::limits(&view.rates, &view.gates);
     told(view, page)
 }
 
@@ -39,6 +40,8 @@ fn inbound(policy: &access::Policy) -> Value {
             "audit": {"says": at.audit.says.as_str(), "from": from(&at.audit)},
             "rules": rules.collect::<Vec<_>>(),
             "pathsNormalised": at.has_paths(),
+            "tokens": at.intake().map_or_else(Vec::new, tokens::issuers),
+            "apiKeys": at.intake().map_or_else(Vec::new, tokens::keys),
         })
     };
     policy.ports().map(row).collect()
@@ -59,7 +62,7 @@ pub(super) fn policies_of(snapshot: &Snapshot, now_us: u64) -> Value {
             "parts": written::parts(target.backend.policy(), &Part::ALL),
             "now": {
                 "retryBudget": budget(&target.budget, now_us),
-                "limits": limits(&target.backend),
+                "limits": in_use(&target.backend),
                 "panicking": target.backend.is_panicking(now_us),
             },
         });
@@ -98,7 +101,7 @@ fn budget(budget: &Budget, now_us: u64) -> Value {
     json!({"requests": requests, "retries": retries, "allowed": allowed})
 }
 
-fn limits(backend: &Backend) -> Value {
+fn in_use(backend: &Backend) -> Value {
     let facts = backend.bulkhead.facts();
     let of = |used: u32, most: u32| json!({"inUse": used, "most": most});
     json!({

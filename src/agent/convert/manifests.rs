@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::resources::{AccessPolicy, Fault, Origin, Resource, parse_documents, quote};
+use crate::resources::{
+    AccessPolicy, Fault, Origin, RateLimitPolicy, Resource, parse_documents, quote,
+};
 
 /// Those of one update; what hangs on many services is read once.
 #[derive(Default)]
@@ -32,9 +34,21 @@ pub fn access_policy(manifest: &str) -> Result<Arc<AccessPolicy>, String> {
     }
 }
 
+/// # Errors
+/// Which resource it is, and everything that is wrong with it.
+pub fn rate_limit_policy(manifest: &str) -> Result<Arc<RateLimitPolicy>, String> {
+    match one(manifest)? {
+        Resource::RateLimitPolicy(policy) => Ok(policy),
+        _ => Err(format!("{}: it is no rate-limit policy", title(manifest))),
+    }
+}
+
 fn attachable(manifest: &str) -> Result<Resource, String> {
     match one(manifest)? {
-        Resource::Service(_) | Resource::Workload(_) | Resource::AccessPolicy(_) => {
+        Resource::Service(_)
+        | Resource::Workload(_)
+        | Resource::AccessPolicy(_)
+        | Resource::RateLimitPolicy(_) => {
             Err(format!("{}: it can't hang on a service", title(manifest)))
         }
         resource @ (Resource::HttpRoute(_)

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use super::session::{AddressAnswer, References, ServiceAnswer};
 use crate::model::{Protocol, ServiceName, SpiffeId};
 use crate::resources::bound::{Bound, BoundEndpoint, Instance};
-use crate::resources::{AccessPolicy, Address, Resource};
+use crate::resources::{AccessPolicy, Address, RateLimitPolicy, Resource};
 use crate::wire::{protocol_of, v1};
 pub use manifests::Manifests;
-use manifests::access_policy;
+use manifests::{access_policy, rate_limit_policy};
 pub use tapped::{filters, tapped};
 pub use traffic::{endpoint_states, span, traffic, unused};
 
@@ -138,6 +138,18 @@ pub fn access_policies(from: Vec<v1::Attachment>) -> Result<Vec<Arc<AccessPolicy
     let (mut policies, mut faults) = (Vec::with_capacity(from.len()), Vec::new());
     for v1::Attachment { manifest } in from {
         access_policy(&manifest).map_or_else(|fault| faults.push(fault), |one| policies.push(one));
+    }
+    if faults.is_empty() { Ok(policies) } else { Err(faults) }
+}
+
+/// The same of rate-limit policies.
+pub fn rate_limit_policies(
+    from: Vec<v1::Attachment>,
+) -> Result<Vec<Arc<RateLimitPolicy>>, Vec<String>> {
+    let (mut policies, mut faults) = (Vec::with_capacity(from.len()), Vec::new());
+    for v1::Attachment { manifest } in from {
+        let read = rate_limit_policy(&manifest);
+        read.map_or_else(|fault| faults.push(fault), |one| policies.push(one));
     }
     if faults.is_empty() { Ok(policies) } else { Err(faults) }
 }

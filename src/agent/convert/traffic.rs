@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::agent::session::{EndpointState, Unready};
 use crate::model::Direction;
 use crate::telemetry::metrics::BOUNDS;
-use crate::telemetry::reporter::{Latencies, Report, Requests};
+use crate::telemetry::reporter::{Latencies, Open, Report, Requests};
 use crate::telemetry::span::{self, Attempt, Kept, Span};
 use crate::wire::v1;
 
@@ -17,13 +17,14 @@ const ATTEMPTS: usize = 8;
 
 /// All that is said at once.
 pub fn traffic(report: &Report, now: SystemTime) -> v1::Traffic {
-    let Report { period, requests, latencies } = report;
+    let Report { period, requests, latencies, open } = report;
     let mut words = Words::default();
     v1::Traffic {
         period_ms: u64::try_from(period.as_millis()).unwrap_or(u64::MAX),
         now_us: unix_us(now),
         requests: requests.iter().map(|row| words.requests(row)).collect(),
         latencies: latencies.iter().map(|row| words.latencies(row)).collect(),
+        open: open.iter().map(|row| words.open(row)).collect(),
         words: words.list,
         bounds_us: BOUNDS.iter().map(|nanos| nanos / 1_000).collect(),
         endpoints: Vec::new(),
@@ -60,6 +61,18 @@ impl<'a> Words<'a> {
             reason: self.number(reason),
             code: code.parse().unwrap_or_default(),
             grpc: grpc.parse::<u32>().map_or(0, |status| status.saturating_add(1)),
+            count: row.count,
+        }
+    }
+
+    fn open(&mut self, row: &'a Open) -> v1::OpenCount {
+        let [direction, service, route, protocol, peer] = row.labels();
+        v1::OpenCount {
+            inbound: is_inbound(direction),
+            service: self.number(service),
+            route: self.number(route),
+            protocol: self.number(protocol),
+            peer: self.number(peer),
             count: row.count,
         }
     }

@@ -42,7 +42,7 @@ use super::mapper::Mapper;
 use crate::http::respond::chain;
 use crate::identity::{Revoked, Svid, TrustBundle};
 use crate::model::{Mesh, PlaintextCaller, Protocol, ServiceName, SpiffeId, TrustDomain};
-use crate::resources::{AccessPolicy, Labels};
+use crate::resources::{AccessPolicy, Labels, RateLimitPolicy};
 use crate::tls::Credentials;
 use talk::Talk;
 
@@ -97,6 +97,8 @@ pub struct OfferedPort {
 
 /// Takes the access policies of the workload: all of them.
 pub type Govern = dyn Fn(&[Arc<AccessPolicy>]);
+/// Takes the rate-limit policies of the workload: all of them.
+pub type Limit = dyn Fn(&[Arc<RateLimitPolicy>]);
 
 /// What happens to what the control plane says.
 pub struct Hooks {
@@ -116,6 +118,8 @@ pub struct Hooks {
     pub renewal_failed: Box<dyn Fn()>,
     /// Who may call the workload now.
     pub govern: Box<Govern>,
+    /// How often they may do so.
+    pub limit: Box<Limit>,
     /// Who came in plaintext, that was not told yet; of all, if it is told anew, but no more than so
     /// many.
     pub seen: Box<dyn Fn(bool, usize) -> Seen>,

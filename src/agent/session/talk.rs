@@ -74,6 +74,9 @@ impl Talk {
             subscription: Some(answered),
             implied,
             decides_by_rules: true,
+            limits_rates: true,
+            acknowledges_bundles: true,
+            reads_tokens: true,
         };
         let mut rng = Rng::from_system();
         let renew_at = next_renewal(&agent, &mut rng);
@@ -200,7 +203,11 @@ impl Talk {
             }
             Some(Heard::Update(update)) => self.update(update)?,
             Some(Heard::Bundle(roots)) => match bundle(roots) {
-                Ok(bundle) => self.agent.take_bundle(bundle, true),
+                Ok(bundle) => {
+                    let generation = bundle.generation();
+                    self.agent.take_bundle(bundle, true);
+                    self.say(Say::BundleTaken(v1::BundleTaken { generation }))?;
+                }
                 Err(error) => warn!("a trust bundle can't be used, the old one stays: {error}"),
             },
             Some(Heard::Certificate(v1::CertificateAnswer { answer })) => self.certified(answer),

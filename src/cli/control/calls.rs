@@ -59,7 +59,7 @@ impl Session {
         ConfigurationClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
-    fn authority(&self) -> AuthorityClient<Channel> {
+    pub(super) fn authority(&self) -> AuthorityClient<Channel> {
         AuthorityClient::new(self.channel.clone())
     }
 

@@ -37,6 +37,13 @@ pub(super) fn facts(held: &Held, mixed: bool) -> Facts {
             ("rules", items(&spec["rules"]).count().into()),
             ("status", status),
         ],
+        "RateLimitPolicy" => vec![
+            ("workloads", workloads(held, &spec["selector"]["matchLabels"])),
+            ("ports", ports(spec)),
+            ("limits", items(&spec["limits"]).count().into()),
+            ("concurrency", spec["concurrency"]["limit"].clone()),
+            ("status", status),
+        ],
         _ => vec![("ports", ports(spec)), ("address", address(spec))],
     }
 }

@@ -62,7 +62,12 @@ impl Get {
         let scope = self.scope();
         let mut held = session.list(scope.kind(), scope.namespace()).await?;
         held.retain(|held| scope.has(&held.key));
-        Ok(shown::list(&held, scope.is_mixed(), now, format).into())
+        let remark = match scope.namespace() {
+            "" => String::new(),
+            _ if !held.is_empty() => String::new(),
+            namespace => format!("namespace {namespace} was asked for; -A shows all of them"),
+        };
+        Ok(Answer { data: shown::list(&held, scope.is_mixed(), now, format), remark })
     }
 
     pub(super) fn scope(&self) -> Scope {

@@ -18,8 +18,12 @@ pub(super) fn kind_or_all(text: &str) -> Result<Wanted, String> {
 pub(super) struct Wanted(pub(super) Option<&'static str>);
 
 /// What people type all day.
-const SHORT: &[(&str, &str)] =
-    &[("svc", "Service"), ("tp", "TrafficPolicy"), ("ap", "AccessPolicy")];
+const SHORT: &[(&str, &str)] = &[
+    ("svc", "Service"),
+    ("tp", "TrafficPolicy"),
+    ("ap", "AccessPolicy"),
+    ("rlp", "RateLimitPolicy"),
+];
 
 /// A kind, as manifests write it.
 ///
@@ -67,6 +71,8 @@ mod tests {
             ("ap", Some("AccessPolicy")),
             ("accesspolicies", Some("AccessPolicy")),
             ("AccessPolicy", Some("AccessPolicy")),
+            ("rlp", Some("RateLimitPolicy")),
+            ("ratelimitpolicies", Some("RateLimitPolicy")),
             ("accesspolicys", None),
             ("all", None),
             ("", None),

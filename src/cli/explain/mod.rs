@@ -155,7 +155,8 @@ fn inbound(answer: &Value) -> String {
         Some("would-deny") => "would be denied, and is only observed".to_owned(),
         _ => format!("refused: {}", text(&access["reason"])),
     };
-    let mut lines = vec![format!("{what} to port {port} from {who} at {source}"), word];
+    let of = answer["workload"].as_str().map_or(String::new(), |name| format!(" of {name}"));
+    let mut lines = vec![format!("{what} to port {port}{of} from {who} at {source}"), word];
     if !access["policy"].is_null() {
         let (policy, rule) = (text(&access["policy"]), text(&access["rule"]));
         lines.push(format!("policy {policy}, rule {rule}"));

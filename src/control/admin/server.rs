@@ -1,7 +1,7 @@
 //! The port itself: plaintext and TLS on one listener, HTTP/1.1 in both, one request a connection.
 //!
-//! Strangers reach it, so all that a visit can take is bounded: how many there are, how long each
-//! waits for the next step, and how long it lasts. Pages are made on threads that may block: a list
+//! Strangers reach it, so all that a visit can take is bounded: how many there are, in all and from one
+//! place, how long each waits for the next step, and how long it lasts. Who asks nothing makes room. Pages are made on threads that may block: a list
 //! of thousands of sessions must not hold up the sessions themselves.
 
 use std::convert::Infallible;
@@ -17,18 +17,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::guard::{Refusal, Way};
 use super::{Port, View, pages};
 use crate::control::dashboard;
+use crate::control::door::{Door, Guest, Room};
 use crate::http::answers::{self, Answer};
 use crate::http::reasons;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
 
 /// Connections at a time: probes, a scraper, a few people.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: Room = Room { all: 64, each: 32 };
 
 /// For the first byte, for the handshake, and for a request's head.
 const STEP: Duration = Duration::from_secs(5);
@@ -47,16 +47,20 @@ const HANDSHAKE: u8 = 0x16;
 
 /// Serves until the future is dropped. To be called on a runtime; each visit is a task of its own.
 pub async fn serve(listener: TcpListener, port: Arc<Port>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    // Never closed.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let door = Door::new(CONNECTIONS);
+    loop {
         match listener.accept().await {
             Ok((stream, client)) => {
+                let Some(guest) = door.enter(client.ip()).map(Arc::new) else { continue };
                 let port = Arc::clone(&port);
                 tokio::spawn(async move {
-                    // A visitor who stays too long is nobody's trouble.
-                    let _ = timeout(VISIT, visit(port, stream, client)).await;
-                    drop(place);
+                    let visit = timeout(VISIT, visit(port, stream, client, Arc::clone(&guest)));
+                    tokio::select! {
+                        biased;
+                        () = guest.shown_out() => {}
+                        // A visitor who stays too long is nobody's trouble.
+                        _ = visit => {}
+                    }
                 });
             }
             // Out of descriptors, mostly: trying at once would only burn the processor.
@@ -65,16 +69,16 @@ pub async fn serve(listener: TcpListener, port: Arc<Port>) {
     }
 }
 
-async fn visit(port: Arc<Port>, stream: TcpStream, client: SocketAddr) {
+async fn visit(port: Arc<Port>, stream: TcpStream, client: SocketAddr, guest: Arc<Guest>) {
     let mut first = [0];
     let Ok(Ok(1)) = timeout(STEP, stream.peek(&mut first)).await else { return };
     if first[0] != HANDSHAKE {
-        return converse(port, stream, client, Way::Plaintext).await;
+        return converse(port, stream, client, Way::Plaintext, guest).await;
     }
     let tls = port.tls.load_full();
     match timeout(STEP, tls.accept(stream)).await {
         Ok(Ok((stream, peer))) => {
-            converse(port, stream, client, Way::Tls(peer.map(Arc::new))).await;
+            converse(port, stream, client, Way::Tls(peer.map(Arc::new)), guest).await;
         }
         Ok(Err(error)) => tracing::debug!(%client, "no TLS session on the admin port: {error}"),
         Err(_) => tracing::debug!(%client, "no TLS session on the admin port in time"),
@@ -86,11 +90,13 @@ fn converse<IO>(
     stream: IO,
     client: SocketAddr,
     way: Way,
+    guest: Arc<Guest>,
 ) -> impl Future<Output = ()> + Send
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
+        guest.spoke();
         let (port, way) = (Arc::clone(&port), way.clone());
         async move { Ok::<_, Infallible>(answer(port, client, &way, request).await) }
     });

@@ -341,6 +341,7 @@ async fn the_pages_show_the_live_state() {
         software: "<outrigger> 0.1".to_owned(),
         certificate_begins: SystemTime::UNIX_EPOCH,
         certificate_ends: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        acknowledges_bundles: true,
     });
     entry.subscribed(2);
     entry.sent(42);
@@ -390,18 +391,17 @@ async fn whoever_says_nothing_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_many_are_served_at_once() {
+async fn who_asks_is_answered_however_many_say_nothing() {
     let bench = Bench::new().await;
-    let mut silent = Vec::new();
     let start = Instant::now();
+    let mut silent = Vec::new();
     for _ in 0..64 {
         silent.push(bench.connect(ELSEWHERE).await);
     }
     let said = bench.plain(HERE, "GET /live HTTP/1.1\r\nhost: x").await;
     assert_eq!(said.status, 200);
-    assert!(
-        start.elapsed() >= Duration::from_secs(5),
-        "{:?}: it took nobody's place",
-        start.elapsed()
-    );
+    // Half of the places are the most that one address has, so the first made room for the last.
+    let mut rest = Vec::new();
+    silent[0].read_to_end(&mut rest).await.expect("a clean end");
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }

@@ -1,6 +1,6 @@
-//! Taking trust away: revocations.
+//! Taking trust away: revocations; and what trust hangs below, which is `rotation`'s.
 //!
-//! One commit holds all of it: the entry in the list that every sidecar is told, the end of the
+//! Of a revocation one commit holds all of it: the entry in the list that every sidecar is told, the end of the
 //! enrolments that could be renewed, and of the join tokens that would let the same identity back in.
 //! Who is concerned hears of it through the catalog, like of any other change.
 
@@ -11,8 +11,8 @@ use tonic::{Request, Response, Status, async_trait};
 use tracing::warn;
 
 use super::author::Author;
-use super::said;
-use crate::control::ca::enrollment_of;
+use super::{rotation, said};
+use crate::control::ca::{Imported, enrollment_of};
 use crate::control::catalog::{Revocable, Revocation, encoded, enrollment_key};
 use crate::control::desk::{Desk, unix_ms};
 use crate::control::store::{CommitError, Expect, Key, Shelf, Write};
@@ -69,6 +69,50 @@ impl Authority for AuthorityService {
             is_there,
         });
         Ok(Response::new(v1::ListRevocationsResponse { revocations: shown.collect() }))
+    }
+
+    async fn status(
+        &self,
+        _: Request<v1::AuthorityStatusRequest>,
+    ) -> Result<Response<v1::AuthorityStatus>, Status> {
+        Ok(Response::new(rotation::status(&self.desk).await))
+    }
+
+    async fn rotate_issuer(
+        &self,
+        request: Request<v1::RotateIssuerRequest>,
+    ) -> Result<Response<v1::AuthorityStatus>, Status> {
+        let who = Author::of(&request);
+        rotation::rotate_issuer(&self.desk).await?;
+        warn!(%who, "the issuer was rotated");
+        Ok(Response::new(rotation::status(&self.desk).await))
+    }
+
+    async fn rotate_root(
+        &self,
+        request: Request<v1::RotateRootRequest>,
+    ) -> Result<Response<v1::AuthorityStatus>, Status> {
+        let who = Author::of(&request);
+        let v1::RotateRootRequest { force, from } = request.into_inner();
+        if force {
+            rotation::force(&self.desk, &from).await?;
+            warn!(%who, from, "the replacement of the root was made to go on");
+        } else {
+            rotation::rotate_root(&self.desk).await?;
+            warn!(%who, "the root is being replaced");
+        }
+        Ok(Response::new(rotation::status(&self.desk).await))
+    }
+
+    async fn import(
+        &self,
+        request: Request<v1::ImportRequest>,
+    ) -> Result<Response<v1::AuthorityStatus>, Status> {
+        let who = Author::of(&request);
+        let v1::ImportRequest { root, issuer, key } = request.into_inner();
+        rotation::import(&self.desk, Imported { root, issuer, key }).await?;
+        warn!(%who, "a root and an issuer were brought in");
+        Ok(Response::new(rotation::status(&self.desk).await))
     }
 }
 

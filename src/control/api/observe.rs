@@ -89,7 +89,10 @@ impl Observe for ObserveService {
     ) -> Result<Response<v1::TraceResponse>, Status> {
         let v1::TraceRequest { trace_id: text } = request.into_inner();
         let Some(id) = trace_id(&text) else {
-            return Err(Status::invalid_argument("a trace id has 32 hexadecimal digits"));
+            return Err(Status::invalid_argument(
+                "a trace id has 32 hexadecimal digits, and of the traces that were kept lately none \
+                 begins with these",
+            ));
         };
         let found = self.looking(move |observer| {
             let now = SystemTime::now();
@@ -113,7 +116,7 @@ impl Observe for ObserveService {
         request: Request<v1::TapRequest>,
     ) -> Result<Response<Self::TapStream>, Status> {
         let who = Author::of(&request);
-        tap::tap(&self.desk, who, request.into_inner()).map(Response::new)
+        tap::tap(&self.desk.lookout(), who, request.into_inner()).map(Response::new)
     }
 }
 

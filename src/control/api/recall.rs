@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert::recalled;
-use crate::control::memory::Observer;
+use super::taps::Lookout;
+use super::{Author, handed};
+use crate::control::ca::Authority;
+use crate::control::memory::part::Part;
 use crate::wire::v1;
 use crate::wire::v1::replicas_server::Replicas;
 
@@ -17,13 +21,14 @@ const AT_ONCE: usize = 4;
 
 /// Serves `outrigger.v1.Replicas`.
 pub struct RecallService {
-    observer: Arc<Observer>,
+    lookout: Lookout,
+    authority: Arc<Authority>,
     places: Arc<Semaphore>,
 }
 
 impl RecallService {
-    pub fn new(observer: Arc<Observer>) -> Self {
-        Self { observer, places: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub fn new(lookout: Lookout, authority: Arc<Authority>) -> Self {
+        Self { lookout, authority, places: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
@@ -38,13 +43,26 @@ impl Replicas for RecallService {
         let broke = || Status::internal("this answer broke; the log says how");
         // Who gave up meanwhile is gone, and so is this.
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| broke())?;
-        let observer = Arc::clone(&self.observer);
+        let (observer, authority) =
+            (Arc::clone(&self.lookout.observer), Arc::clone(&self.authority));
         let recall = move || {
-            let part = recalled::part(observer.recall(&question, SystemTime::now()));
+            let trust_revision = authority.revision();
+            let part = observer.recall(&question, SystemTime::now());
+            let part = recalled::part(Part { trust_revision, ..part });
             drop(place);
             part
         };
         let told = tokio::task::spawn_blocking(recall).await;
         told.map(Response::new).map_err(|_| broke())
+    }
+
+    type TapStream = ReceiverStream<handed::Told>;
+
+    async fn tap(
+        &self,
+        request: Request<v1::TapRequest>,
+    ) -> Result<Response<Self::TapStream>, Status> {
+        let who = Author::of(&request);
+        handed::tap(&self.lookout, &who, request.into_inner()).map(Response::new)
     }
 }

@@ -70,7 +70,10 @@ impl Router {
             tokens: TokensServer::new(tokens),
             authority: AuthorityServer::new(AuthorityService::new(Arc::clone(&desk))),
             observe: ObserveServer::new(ObserveService::new(Arc::clone(&desk))),
-            replicas: ReplicasServer::new(RecallService::new(Arc::clone(&desk.observer))),
+            replicas: ReplicasServer::new(RecallService::new(
+                desk.lookout(),
+                Arc::clone(&desk.authority),
+            )),
             desk,
         }
     }

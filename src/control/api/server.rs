@@ -1,8 +1,9 @@
 //! The control plane's port: connections, handshakes, and HTTP/2 to the services.
 //!
-//! A client certificate is optional; one that is shown must be good. Handshakes under way are
-//! bounded, and each has a time limit, so that many half-open ones cost memory of a known size and
-//! keep nobody else out for long.
+//! A client certificate is optional; one that is shown must be good. Who has not proven anything yet
+//! is bounded, in all and from one place, and has a time limit: half-open connections cost memory of
+//! a known size. A handshake takes its turn when the hello is there, and no place has all turns, so
+//! that nobody else is kept out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,13 +19,20 @@ use tracing::{debug, error};
 
 use super::callers::Caller;
 use super::router::Router;
+use super::turns::Turns;
+use crate::control::door::{Door, Guest, Room};
 use crate::http::respond::chain;
 use crate::runtime::hyper_io::{HyperIo, OnRuntime, WorkerTimer};
 use crate::runtime::socket;
-use crate::tls::ControlServer;
+use crate::tls::{ControlServer, Peer, PeerError, hello};
 
-/// Handshakes under way; each costs about half a millisecond of a core.
+/// Connections before the end of their handshake: some 10 KiB each, and 64 where somebody makes the
+/// most of it. Arbitrary: a whole mesh that comes back at once comes from many places.
+const WAITING: Room = Room { all: 8_192, each: 1_024 };
+/// Handshakes under way, and those of one place; each costs about half a millisecond of a core, and
+/// then waits for its client.
 const HANDSHAKES: usize = 256;
+const HANDSHAKES_EACH: usize = 32;
 /// How long one may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long who shows no certificate may begin calls.
@@ -46,7 +54,7 @@ pub async fn serve(
     mut leaving: watch::Receiver<bool>,
 ) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let (door, turns) = (Door::new(WAITING), Arc::new(Turns::new(HANDSHAKES, HANDSHAKES_EACH)));
     loop {
         let Ok(place) = Arc::clone(&connections).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -62,18 +70,20 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(guest) = door.enter(address.ip()) else {
+            debug!(%address, "too many from there are about to begin");
+            continue;
+        };
         let (tls, router) = (tls.load_full(), router.clone());
-        let (handshakes, leaving) = (Arc::clone(&handshakes), leaving.clone());
+        let (turns, leaving) = (Arc::clone(&turns), leaving.clone());
         tokio::spawn(async move {
-            // Who says nothing takes nobody's turn.
-            let spoke = timeout(HANDSHAKE, stream.readable()).await;
-            if !matches!(spoke, Ok(Ok(()))) {
-                return;
-            }
-            let Ok(turn) = handshakes.acquire_owned().await else { return };
-            let made = timeout(HANDSHAKE, shake(stream, &tls)).await;
-            drop(turn);
-            match made {
+            let shaken = tokio::select! {
+                biased;
+                () = guest.shown_out() => return debug!(%address, "made room for another"),
+                shaken = timeout(HANDSHAKE, shake(stream, &tls, &guest, &turns)) => shaken,
+            };
+            drop(guest);
+            match shaken {
                 Ok(Ok((stream, peer))) => {
                     connection(stream, Caller { address, peer }, router, leaving).await;
                 }
@@ -89,13 +99,19 @@ pub async fn serve(
 
 type Tls = tokio_rustls::server::TlsStream<TcpStream>;
 
+/// Waits for the hello, which takes nobody's turn, then for a turn to answer it.
 async fn shake(
     stream: TcpStream,
     tls: &ControlServer,
-) -> Result<(Tls, Option<crate::tls::Peer>), crate::tls::PeerError> {
+    guest: &Guest,
+    turns: &Turns,
+) -> Result<(Tls, Option<Peer>), PeerError> {
     // The peer may be gone already; then the handshake says so.
     let _ = socket::tune(&stream);
-    tls.accept(stream).await
+    let hello = hello(stream).await?;
+    guest.spoke();
+    let _turn = turns.take(guest.place()).await;
+    tls.answer(hello).await
 }
 
 async fn connection(

@@ -8,6 +8,7 @@ mod governed;
 mod judged;
 mod offers;
 mod tapped;
+mod trust;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,7 +25,6 @@ use tracing::{debug, warn};
 
 use super::Caller;
 use super::convert::{Wanted, names};
-use super::identity::bundle;
 use super::subscriptions::Subscriptions;
 use crate::control::ca::enrollment_of;
 use crate::control::catalog::Pod;
@@ -32,14 +32,14 @@ use crate::control::desk::Desk;
 use crate::control::membership::{Member, member};
 use crate::control::memory::Source;
 use crate::control::sessions::{SessionEntry, SessionFacts};
-use crate::identity::{Revoked, enrollment_text};
 use crate::resources::names::is_dns_subdomain;
 use crate::tls::Peer;
 use crate::wire::v1::from_sidecar::Message as Said;
 use crate::wire::v1::mesh_server::Mesh;
 use crate::wire::v1::to_sidecar::Message as Tell;
 use crate::wire::v1::{self, ToSidecar};
-use governed::Governed;
+use governed::{Able, Governed};
+pub use trust::concerns;
 
 /// Messages on their way to one sidecar.
 const QUEUE: usize = 8;
@@ -134,11 +134,6 @@ fn come_back(why: &str, later: Duration) -> Status {
     status
 }
 
-/// Whether a caller was revoked.
-pub fn concerns(revoked: &Revoked, peer: &Peer) -> bool {
-    revoked.names(&peer.id, &peer.serial)
-}
-
 struct Session {
     desk: Arc<Desk>,
     peer: Peer,
@@ -175,8 +170,18 @@ impl Session {
         hello: v1::Hello,
         tell: mpsc::Sender<Queued>,
     ) -> Result<Session, Status> {
-        let v1::Hello { software, workload, version, subscription, implied, decides_by_rules } =
-            hello;
+        let v1::Hello {
+            software,
+            workload,
+            version,
+            subscription,
+            implied,
+            decides_by_rules,
+            reads_tokens,
+            limits_rates,
+            acknowledges_bundles,
+        } = hello;
+        let able = Able { decides_by_rules, reads_tokens, limits_rates };
         let enrollment = enrollment_of(&peer.serial).unwrap_or_default();
         let found = member(&desk, enrollment, &peer.id).await.inspect_err(|_| {
             warn!(identity = %peer.id, serial = peer.serial, "a certificate without an enrolment was refused");
@@ -205,6 +210,7 @@ impl Session {
             software: software.chars().take(SOFTWARE).collect(),
             certificate_begins: peer.not_before,
             certificate_ends: peer.not_after,
+            acknowledges_bundles,
         };
         let source = desk.observer.memory.enter(&peer.id, &workload);
         let entry = desk.sessions.enter(facts);
@@ -223,7 +229,7 @@ impl Session {
             enrollment,
             subscriptions,
             registered: None,
-            governed: Governed::new(decides_by_rules),
+            governed: Governed::new(able),
             watched: tapped::Watched::default(),
             entry,
             source,
@@ -231,26 +237,11 @@ impl Session {
             until,
         };
         session.tell(Tell::Welcome(session.welcome())).await?;
-        session.tell(Tell::Bundle(bundle(&session.desk.authority.roots()))).await?;
+        session.bundle().await?;
         session.revocations().await?;
         session.govern().await?;
         session.update(first).await?;
         Ok(session)
-    }
-
-    /// Says what is revoked; a sidecar that it concerns is let go, and nobody is sent to it any more.
-    async fn revocations(&mut self) -> Result<(), Status> {
-        let revoked = self.desk.catalog.revoked();
-        if concerns(&revoked, &self.peer) {
-            warn!(identity = %self.peer.id, workload = self.workload, "a revoked sidecar is let go");
-            self.withdraw().await?;
-            return Err(Status::unauthenticated("this workload's certificate was revoked"));
-        }
-        let v1 = v1::Revocations {
-            enrollments: revoked.enrollments.iter().map(|&one| enrollment_text(one)).collect(),
-            identities: revoked.identities.iter().map(ToString::to_string).collect(),
-        };
-        self.tell(Tell::Revocations(v1)).await
     }
 
     fn welcome(&self) -> v1::Welcome {
@@ -279,6 +270,8 @@ impl Session {
         let mut leaving = self.desk.leaving.clone();
         let mut taps = self.desk.taps.follow();
         taps.mark_changed();
+        let mut roots = self.desk.authority.news();
+        roots.mark_changed();
         let mut silent = 0;
         loop {
             let left = self.until.duration_since(SystemTime::now()).unwrap_or_default();
@@ -314,6 +307,7 @@ impl Session {
                     }
                 }
                 Ok(()) = taps.changed() => self.tap().await?,
+                Ok(()) = roots.changed() => self.bundle().await?,
                 _ = leaving.changed() => {
                     return Err(Status::unavailable("the control plane is about to leave"));
                 }
@@ -369,6 +363,10 @@ impl Session {
             }
             Some(Said::Tapped(tapped)) => {
                 self.tapped(tapped);
+                Ok(())
+            }
+            Some(Said::BundleTaken(v1::BundleTaken { generation })) => {
+                self.entry.bundle_taken(generation);
                 Ok(())
             }
             Some(Said::Hello(_)) => Err(Status::invalid_argument("hello was said already")),

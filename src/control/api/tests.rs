@@ -356,11 +356,7 @@ async fn a_list_is_sorted_and_takes_kind_and_namespace() {
     assert_eq!(names(&all), sorted);
     assert_eq!(names(&bench.list("Service", "a-b").await.expect("a list")), [sorted[2]]);
     assert!(bench.list("Workload", "a").await.expect("a list").is_empty());
-    let rows = [
-        ("service", "", "`Service`"),
-        ("RateLimitPolicy", "", "not supported"),
-        ("", "A", "\"A\""),
-    ];
+    let rows = [("service", "", "`Service`"), ("", "A", "\"A\"")];
     for (kind, namespace, part) in rows {
         let refused = bench.list(kind, namespace).await.expect_err("refused");
         assert_eq!(refused.code(), Code::InvalidArgument);

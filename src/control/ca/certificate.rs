@@ -11,6 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PublicKeyData, SanType,
 };
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
@@ -26,9 +27,19 @@ const ROOT_LIFETIME: Duration = Duration::from_secs(3652 * DAY.as_secs());
 #[derive(Debug)]
 pub(super) struct Pair {
     pub issuer: Issuer<'static, KeyPair>,
-    pub certificate: CertificateDer<'static>,
+    /// Its certificate, then those between it and the root, without that.
+    pub chain: Vec<CertificateDer<'static>>,
     pub not_before: SystemTime,
+    /// When the first of the chain ends.
     pub not_after: SystemTime,
+}
+
+/// A root; its key may be kept elsewhere.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub certificate: CertificateDer<'static>,
+    pub not_after: SystemTime,
+    pub key: Option<Pair>,
 }
 
 /// Why a certificate and a key make no pair.
@@ -50,48 +61,27 @@ impl Pair {
     /// Reads both from PEM.
     pub fn read(certificate: &[u8], key: &[u8]) -> Result<Self, Misfit> {
         let unfit = |error: identity::Error| Misfit::Certificate(error.into());
-        let certificate = certificates(certificate).map_err(unfit)?.swap_remove(0);
+        let chain = certificates(certificate).map_err(unfit)?;
         // One reading of CA certificates for all: a bundle takes only what is one.
-        let bundle = TrustBundle::new(vec![certificate.clone()], 0).map_err(unfit)?;
-        let root = &bundle.roots()[0];
-        let (not_before, not_after) = (root.not_before, root.not_after);
+        let bundle = TrustBundle::new(chain.clone(), 0).map_err(unfit)?;
+        let not_before = bundle.roots()[0].not_before;
+        let not_after = bundle.roots().iter().map(|each| each.not_after).min();
+        let not_after = not_after.unwrap_or(not_before);
         let key = read_key(key)?;
-        let public = parse_x509_certificate(&certificate)
+        let certificate = &chain[0];
+        let public = parse_x509_certificate(certificate)
             .map(|(_, parsed)| parsed.public_key().raw.to_vec())
             .map_err(|error| Misfit::Certificate(error.into()))?;
         if key.subject_public_key_info() != public {
             return Err(Misfit::Mismatch);
         }
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+        let issuer = Issuer::from_ca_cert_der(certificate, key)
             .map_err(|error| Misfit::Certificate(error.into()))?;
-        Ok(Self { issuer, certificate, not_before, not_after })
+        Ok(Self { issuer, chain, not_before, not_after })
     }
 
-    /// The URIs that the certificate names.
-    pub fn uris(&self) -> Vec<String> {
-        let Ok((_, parsed)) = parse_x509_certificate(&self.certificate) else {
-            return Vec::new();
-        };
-        let Ok(Some(names)) = parsed.subject_alternative_name() else {
-            return Vec::new();
-        };
-        let uri = |name: &GeneralName<'_>| match name {
-            GeneralName::URI(uri) => Some((*uri).to_owned()),
-            _ => None,
-        };
-        names.value.general_names.iter().filter_map(uri).collect()
-    }
-
-    /// Whether CAs may stand below it. TLS takes a root's name and key and doesn't ask; other
-    /// readers of the chain would.
-    pub fn may_sign_issuers(&self) -> bool {
-        let Ok((_, parsed)) = parse_x509_certificate(&self.certificate) else {
-            return false;
-        };
-        let Ok(Some(constraints)) = parsed.basic_constraints() else {
-            return false;
-        };
-        constraints.value.path_len_constraint != Some(0)
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.chain[0]
     }
 
     /// A new issuer below this root; it ends no later than the root.
@@ -110,6 +100,49 @@ impl Pair {
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Made { certificate, key: key.serialize_pem() })
     }
+}
+
+impl Root {
+    /// Reads a root in PEM, whose key may be missing.
+    pub fn read(certificate: &[u8], key: Option<&[u8]>) -> Result<Self, Misfit> {
+        let unfit = |error: identity::Error| Misfit::Certificate(error.into());
+        let bundle = TrustBundle::from_pem(certificate, 0).map_err(unfit)?;
+        let root = &bundle.roots()[0];
+        let key = key.map(|key| Pair::read(certificate, key)).transpose()?;
+        Ok(Self { certificate: root.certificate.clone(), not_after: root.not_after, key })
+    }
+}
+
+/// The URIs that a certificate names.
+pub(super) fn uris(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, parsed)) = parse_x509_certificate(certificate) else { return Vec::new() };
+    let Ok(Some(names)) = parsed.subject_alternative_name() else { return Vec::new() };
+    let uri = |name: &GeneralName<'_>| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(uri).collect()
+}
+
+/// Whether so many CAs may stand below it, one below the other. TLS takes a root's name and key and
+/// doesn't ask; other readers of the chain would.
+pub(super) fn may_stand_above(certificate: &CertificateDer<'_>, issuers: usize) -> bool {
+    let Ok((_, parsed)) = parse_x509_certificate(certificate) else { return false };
+    let Ok(Some(constraints)) = parsed.basic_constraints() else { return false };
+    constraints.value.path_len_constraint.is_none_or(|most| most as usize >= issuers)
+}
+
+/// SHA-256 of a certificate, as 64 hexadecimal digits.
+pub(super) fn fingerprint(certificate: &[u8]) -> String {
+    let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("a suite of TLS 1.3");
+    let hash = suite.common.hash_provider.hash(certificate);
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Certificates in PEM, as [`certificates`] reads them.
+pub(super) fn to_pem<'c>(all: impl IntoIterator<Item = &'c CertificateDer<'static>>) -> String {
+    let section = |der: &CertificateDer<'_>| pem::Pem::new("CERTIFICATE", der.to_vec());
+    pem::encode_many(&all.into_iter().map(section).collect::<Vec<_>>())
 }
 
 /// A self-signed root for a key that is kept already.

@@ -1,29 +1,40 @@
 //! The mesh's certificate authority: a root that signs issuers, and an issuer that signs leaves.
 //!
 //! Invariant: what is signed has the id that the caller decided on, a key whose holder proved to
-//! have it, and ends no later than its issuer. A root that may be in use is never replaced: where
-//! its files don't fit together, the start fails and says what to do. An issuer is replaceable, and
-//! is replaced long before it ends; its certificate travels with every leaf. Who may have which id
-//! is decided by the caller: `api`, by token or by certificate.
+//! have it, ends no later than its issuer, and hangs below a root that the bundle holds. A root that
+//! may be in use is only ever replaced step by step (`trust`, `changes`): where its files don't fit
+//! together, the start fails and says what to do. An issuer is replaceable, and is replaced long
+//! before it ends; its certificate travels with every leaf. Who may have which id is decided by the
+//! caller: `api`, by token or by certificate. When a step may be taken is `control::rotating`'s.
 
 mod authority;
 mod certificate;
+mod changes;
+mod held;
+mod import;
 mod keeper;
 mod serial;
 mod serving;
+mod signing;
 mod signing_request;
 #[cfg(test)]
 mod tests;
+mod trust;
+mod view;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub use authority::{Authority, Issued};
-pub use certificate::Made as MadeIssuer;
+pub use authority::Authority;
+pub use changes::Change;
+pub use import::{Fault, Imported};
 pub use keeper::Keeper;
 pub use serial::{enrollment_for, enrollment_of, new_enrollment};
 pub use serving::Serving;
+pub use signing::{BACKDATED, Issued};
 pub use signing_request::{RequestError, SigningRequest};
+pub use trust::{Origin, Phase};
+pub use view::{IssuerView, RootView, RotationView, View};
 
 use super::FileError;
 use crate::model::{SpiffeId, TrustDomain};
@@ -116,6 +127,26 @@ pub enum Error {
         .path.display()
     )]
     RootChanged { path: PathBuf },
+    #[error(
+        "{} is not below any root of trust.json beside it: put both back from the same backup",
+        .path.display()
+    )]
+    Untrusted { path: PathBuf },
+    #[error("what is trusted is from before what is in use: put the newer one back")]
+    Older,
+    #[error(
+        "a root is being replaced already ({}): `outrigger ca status` says what it waits for",
+        .0.as_str()
+    )]
+    UnderWay(Phase),
+    #[error(
+        "the root's key is not here, so no issuer can be made below it: make one where the root is, \
+         and bring it in with `outrigger ca import`, or replace the root with `outrigger ca rotate \
+         root`"
+    )]
+    Keyless,
+    #[error("what was brought in can't be used: {}", shown(.0))]
+    Import(Vec<Fault>),
     #[error("{name:?} is no DNS name")]
     ServerName { name: String },
     #[error("the issuer ended{}: its renewal failed, or the clock is wrong", at(.not_after))]
@@ -136,6 +167,10 @@ impl From<rcgen::Error> for Error {
     fn from(source: rcgen::Error) -> Self {
         Error::Crypto(source)
     }
+}
+
+fn shown(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// What a part stands in, as people find it.

@@ -15,9 +15,9 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Error;
-use super::authority::{BACKDATED, end};
 use super::certificate::{Pair, whole_seconds};
 use super::serial::serial;
+use super::signing::{BACKDATED, end};
 use crate::tls::named_server;
 
 /// A server's certificate and key.
@@ -71,7 +71,8 @@ pub(super) fn issue(
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     let leaf = params.signed_by(&key, &issuer.issuer)?;
-    let chain = vec![leaf.into(), issuer.certificate.clone()];
+    let mut chain = vec![leaf.into()];
+    chain.extend_from_slice(&issuer.chain);
     Ok(Serving { chain, key: PrivateKeyDer::from(key), not_before, not_after })
 }
 

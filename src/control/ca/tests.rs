@@ -1,8 +1,10 @@
 //! The authority over its life: made, opened again, killed in mid-start, damaged, renewed, ended.
 
 mod requests;
+mod rotation;
 
 use std::fs;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use rcgen::{CertificateParams, KeyPair, SanType};

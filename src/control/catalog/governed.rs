@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::attachments::ServiceKey as Key;
 use super::{Catalog, Mailbox};
+use crate::resources::subject::Subject;
 use crate::resources::{AccessPolicy, Labels, Resource, manifest};
 
 /// All access policies.
@@ -37,6 +38,10 @@ pub struct Governing {
     /// One of the policies, as `namespace/name`, that says more than which callers must prove an
     /// identity: older sidecars can't read it.
     pub by_rules: Option<String>,
+    /// The same of what callers show beside their identity.
+    pub by_tokens: Option<String>,
+    /// Of rate-limit policies, in an order that stays.
+    pub limits: Vec<Arc<str>>,
 }
 
 /// What is known of a workload's labels.
@@ -72,7 +77,7 @@ impl Catalog {
         self.lock().picture.labels(namespace, name, account).cloned()
     }
 
-    /// The manifests of the access policies of a workload with these labels.
+    /// The manifests of the policies about callers of a workload with these labels.
     pub fn governing(&self, namespace: &str, labels: Known<'_>) -> Governing {
         self.lock().picture.governing(namespace, labels)
     }
@@ -96,7 +101,7 @@ impl Governed {
             let (namespace, name) = (&before.metadata.namespace, &before.metadata.name);
             self.shelf(before).remove(name);
             self.own.retain(|of, held| of != namespace || !held.is_empty());
-            subjects.note(before);
+            subjects.note(before.about());
         }
         if let Some(now) = now {
             let written = |policy: &Arc<AccessPolicy>| -> Arc<str> {
@@ -105,7 +110,7 @@ impl Governed {
             let cautious = now.cautious().map(|policy| written(&Arc::new(policy)));
             let held = Held { policy: Arc::clone(now), manifest: written(now), cautious };
             self.shelf(now).insert(now.metadata.name.clone(), held);
-            subjects.note(now);
+            subjects.note(now.about());
         }
     }
 
@@ -120,6 +125,9 @@ impl Governed {
             if governing.by_rules.is_none() && held.policy.is_of_rules() {
                 governing.by_rules = Some(held.policy.title());
             }
+            if governing.by_tokens.is_none() && held.policy.is_of_tokens() {
+                governing.by_tokens = Some(held.policy.title());
+            }
         }
         governing
     }
@@ -133,7 +141,7 @@ impl Governed {
 }
 
 impl Subjects {
-    fn note(&mut self, policy: &AccessPolicy) {
+    pub fn note(&mut self, policy: Subject<'_>) {
         if policy.is_of_mesh() {
             self.mesh = true;
         } else {
@@ -269,13 +277,19 @@ mod tests {
             one("a", "mode: observe, default: allow, mtls: permissive"),
             one("b", &format!("rules: [{{action: allow}}, {deny}]")),
             one("c", "default: deny, mode: enforce"),
+            one("d", "jwt: [{issuer: a, jwks: {file: k}}]"),
         ] {
             governed.change(None, Some(&policy), &mut Subjects::default());
         }
         let web = labels(&[("app", "web")]);
-        let Governing { manifests, by_rules } = governed.of("shop", Known::MayHave(&web));
-        assert_eq!(names(&manifests), ["b", "c"]);
-        assert_eq!(by_rules.as_deref(), Some("shop/b"));
+        let Governing { manifests, by_rules, by_tokens, limits: _ } =
+            governed.of("shop", Known::MayHave(&web));
+        assert_eq!(names(&manifests), ["b", "c", "d"]);
+        assert_eq!((by_rules.as_deref(), by_tokens.as_deref()), (Some("shop/b"), Some("shop/d")));
+        // Whom it is about is not known: until then nobody comes in.
+        let whole: serde_json::Value = serde_json::from_str(&manifests[2]).expect("JSON");
+        assert_eq!(whole["spec"]["rules"][0]["action"], "deny");
+        assert!(whole["spec"].get("jwt").is_none());
         let told = |nth: usize| {
             let value: serde_json::Value = serde_json::from_str(&manifests[nth]).expect("JSON");
             value["spec"].clone()
@@ -285,7 +299,7 @@ mod tests {
         assert_eq!(told(0)["rules"][0]["action"], "deny");
         assert_eq!((&told(1)["default"], &told(1)["mode"]), (&"deny".into(), &"enforce".into()));
         let known = governed.of("shop", Known::Has(&web));
-        assert_eq!(names(&known.manifests), ["a", "b", "c"]);
+        assert_eq!(names(&known.manifests), ["a", "b", "c", "d"]);
         assert_eq!(governed.of("shop", Known::Has(&Labels::new())), Governing::default());
     }
 }

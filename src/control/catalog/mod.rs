@@ -11,6 +11,7 @@ mod audience;
 mod cluster;
 mod governed;
 mod held;
+mod limited;
 mod members;
 mod picture;
 mod revoked;

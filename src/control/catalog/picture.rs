@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::ages::Ages;
 use super::attachments::{Attachments, Reach, ServiceKey};
 use super::governed::{self, Governed, Governing, Known, Subjects};
+use super::limited::{self, Limited};
 use super::members::{Members, Touched};
 use super::served::{Served, Views};
 use crate::model::{Protocol, ServiceName, TrustDomain};
@@ -45,6 +46,7 @@ pub struct Picture {
     members: Members,
     attachments: Attachments,
     governed: Governed,
+    limited: Limited,
     by_ip: HashMap<IpAddr, BTreeSet<ServiceKey>>,
     cluster_ips: HashMap<IpAddr, BTreeSet<ServiceKey>>,
     bound: HashMap<ServiceName, Views>,
@@ -67,6 +69,7 @@ impl Picture {
             members: Members::default(),
             attachments: Attachments::default(),
             governed: Governed::default(),
+            limited: Limited::default(),
             by_ip: HashMap::new(),
             cluster_ips: HashMap::new(),
             bound: HashMap::new(),
@@ -213,15 +216,23 @@ impl Picture {
         self.governed.change(before, now, &mut self.changed.subjects);
     }
 
+    /// A rate-limit policy came, changed or went.
+    pub fn limit(&mut self, before: Option<&Resource>, now: Option<&Arc<Resource>>) {
+        let before = before.and_then(limited::policy).map(|policy| &**policy);
+        let now = now.and_then(|now| limited::policy(now));
+        self.limited.change(before, now, &mut self.changed.subjects);
+    }
+
     /// A workload may have other labels, by `namespace/name`.
     pub fn relabelled(&mut self, workload: &str) {
         let key = workload.split_once('/').map(|(of, name)| (of.to_owned(), name.to_owned()));
         self.changed.subjects.workloads.extend(key);
     }
 
-    /// The manifests of the access policies of a workload.
+    /// The manifests of the policies about callers of a workload.
     pub fn governing(&self, namespace: &str, labels: Known<'_>) -> Governing {
-        self.governed.of(namespace, labels)
+        let limits = self.limited.of(namespace, labels);
+        Governing { limits, ..self.governed.of(namespace, labels) }
     }
 
     /// The labels of a workload, if it is known under this service account.

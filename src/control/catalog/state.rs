@@ -159,6 +159,7 @@ impl State {
                 self.picture.attach(replaced, resource)
             }
             Some(Resource::AccessPolicy(_)) => self.picture.govern(replaced, resource),
+            Some(Resource::RateLimitPolicy(_)) => self.picture.limit(replaced, resource),
             None => {}
         }
     }

@@ -40,7 +40,7 @@ struct Kind {
 
 const ACCEPTED: (&str, &str) = ("Accepted", ".status.conditions[?(@.type==\"Accepted\")].status");
 
-const KINDS: [Kind; 3] = [
+const KINDS: [Kind; 4] = [
     Kind {
         name: "AccessPolicy",
         plural: "accesspolicies",
@@ -54,6 +54,20 @@ const KINDS: [Kind; 3] = [
         ],
         words: words::ACCESS_POLICY,
         rules: &[],
+    },
+    Kind {
+        name: "RateLimitPolicy",
+        plural: "ratelimitpolicies",
+        short: "outrl",
+        about: "How often a workload may be called, and how much of it at once.",
+        columns: &[
+            ("Keys", ".spec.limits[*].key"),
+            ("Concurrency", ".spec.concurrency.limit"),
+            ("Ports", ".spec.ports"),
+            ACCEPTED,
+        ],
+        words: words::RATE_LIMIT_POLICY,
+        rules: rules::RATE_LIMIT_POLICY,
     },
     Kind {
         name: "TrafficPolicy",

@@ -24,6 +24,12 @@ impl Rule {
     }
 }
 
+pub(super) const RATE_LIMIT_POLICY: &[Rule] = &[Rule {
+    at: "",
+    holds: "has(self.limits) || has(self.concurrency)",
+    otherwise: "limits is missing, and so is concurrency: the policy limits nothing",
+}];
+
 pub(super) const TRAFFIC_POLICY: &[Rule] = &[
     Rule {
         at: "",

@@ -271,7 +271,7 @@ fn lines_are_drawn_in_the_same_place() {
         ("AccessPolicy", "{rules: [{action: deny, to: [{hosts: ['*.a.example']}]}]}", true),
         ("AccessPolicy", "{rules: [{action: deny, to: [{hosts: [A]}]}]}", false),
         ("AccessPolicy", "{rules: [{action: deny, to: [{headers: {x-a: 'b*', x-c: [d]}}]}]}", true),
-        ("AccessPolicy", "{jwt: []}", false),
+        ("AccessPolicy", "{jwt: [{audiences: [a]}]}", false),
     ];
     for (kind, spec, good) in rows {
         let text = format!(

@@ -19,7 +19,7 @@ export function state({ notBeforeMs, notAfterMs }, now) {
   return share < LATE ? "bad" : share < SOON ? "warn" : "ok";
 }
 
-export function draw([{ root, issuer, workloads }], _place, again) {
+export function draw([{ root, issuer, rotation, workloads }], _place, again) {
   const now = Date.now();
   const left = ({ notAfterMs }) => notAfterMs - now;
   const rows = [...workloads].sort((a, b) => left(a) - left(b));
@@ -41,7 +41,8 @@ export function draw([{ root, issuer, workloads }], _place, again) {
       h("div", { class: "heading" }, h("h1", null, "Certificates"),
         first && (late.length ? badge(worst, `${plural(late.length, "certificate")} should have been replaced by now`)
           : badge("ok", `all are good; the next ends in ${span(left(first))}`))),
-      h("div", { class: "columns" }, authority("Root", root), authority("Issuer", issuer)),
+      h("div", { class: "columns" }, authority("Root", root), authority("Issuer", issuer),
+        rotation && authority("The root is being replaced", rotation)),
       rows.length
         ? panel(`Workloads (${rows.length})`, table({ name: "certificates", columns, rows, keyOf: ({ workload }) => workload, levelOf: how, again, stack: true }))
         : empty("No workload has a certificate now.", h("p", null, "A sidecar gets its first one with a token:"),

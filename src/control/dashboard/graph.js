@@ -6,7 +6,7 @@
 import { h, room, s } from "./dom.js";
 import { layout } from "./layout.js";
 import { glyph } from "./parts.js";
-import { LEVELS, RANK, WARN, level, ms, percent, plural, rate } from "./words.js";
+import { LEVELS, RANK, WARN, count, level, ms, percent, plural, rate } from "./words.js";
 
 const WIDE = { width: 186, height: 70, gapAlong: 86, gapAcross: 26, lane: 22 };
 const NARROW = { width: 156, height: 70, gapAlong: 62, gapAcross: 20, lane: 18 };
@@ -139,9 +139,11 @@ function way(edge, { points, back, ends, across, turn }, near) {
 
 /** A call's numbers, on its way, where no others are. */
 function figures(edge, { points, back, ends, across, turn }, taken, near) {
-  if (!(edge.rate > 0)) return null;
   const bad = edge.failureRate >= WARN;
-  const lines = [rate(edge.rate), bad ? `${percent(edge.failureRate)} fail` : ms(edge.p99Ms)];
+  const held = edge.open > 0 && `${count(edge.open)} open`;
+  if (!(edge.rate > 0) && !held) return null;
+  const how = bad ? `${percent(edge.failureRate)} fail` : ms(edge.p99Ms);
+  const lines = edge.rate > 0 ? [held ? `${rate(edge.rate)} · ${held}` : rate(edge.rate), how] : [held];
   const width = Math.max(...lines.map((line) => line.length)) * 6.3 + 6;
   let spot = null;
   for (const t of back ? [0] : [0.5, 0.4, 0.6, 0.3, 0.7, 0.22, 0.78]) {
@@ -161,7 +163,7 @@ function figures(edge, { points, back, ends, across, turn }, taken, near) {
     "data-key": `figures ${edge.from} ${edge.to}`,
   }, lines.map((line, index) =>
     s("tspan", { x: Math.round(spot[0]), y: Math.round(spot[1] + (index ? 14 : -5)) }, line)),
-  s("title", null, `${edge.from} calls ${edge.to} (${edge.protocol ?? "unknown"}, ${edge.tls === "none" ? "plaintext" : edge.tls ?? "no connection"}): ${rate(edge.rate)}, ${percent(edge.failureRate)} fail, p50 ${ms(edge.p50Ms)}, p99 ${ms(edge.p99Ms)}`));
+  s("title", null, `${edge.from} calls ${edge.to} (${edge.protocol ?? "unknown"}, ${edge.tls === "none" ? "plaintext" : edge.tls ?? "no connection"}): ${rate(edge.rate)}, ${percent(edge.failureRate)} fail, p50 ${ms(edge.p50Ms)}, p99 ${ms(edge.p99Ms)}, ${count(edge.open)} open`));
 }
 
 function between([a, b], [c, d], t) {
@@ -178,12 +180,13 @@ function place(node, [x, y], { width, height }, focused, hover, narrow) {
   const { ejected = 0, halfOpen = 0, ready = 0 } = node.endpoints ?? {};
   const traffic = node.rate > 0
     ? [rate(node.rate), `${percent(node.failureRate)} fail`]
-    : [node.calls > 0 ? `calls ${rate(node.calls)}` : "no traffic"];
+    : [node.open > 0 ? `${count(node.open)} open` : node.calls > 0 ? `calls ${rate(node.calls)}` : node.holds > 0 ? `holds ${count(node.holds)} open` : "no traffic"];
   const left = node.kind === "service" ? 10 : 14;
   const out = ejected + halfOpen;
   const third = out
     ? `${out} of ${narrow ? out + ready : plural(out + ready, "endpoint")} out`
-    : node.calls > 0 && !(node.rate > 0) ? "is not called"
+    : (node.calls > 0 || node.holds > 0) && !(node.rate > 0 || node.open > 0) ? "is not called"
+    : node.rate > 0 && node.open > 0 ? `p99 ${ms(node.p99Ms)} · ${count(node.open)} open`
     : node.rate > 0 ? `${narrow ? "" : `p50 ${ms(node.p50Ms)} · `}p99 ${ms(node.p99Ms)}` : plural(ready, "endpoint");
   const short = shortened(node, Math.floor((width - 40) / 7.9));
   const words = `${node.name}: ${LEVELS[state]}, ${traffic.join(", ")}, p99 ${ms(node.p99Ms)}`;

@@ -20,8 +20,12 @@ const href = (parameters) => {
 export function draw([told], { query }, again) {
   const { edges } = told;
   const calls = new Map();
-  for (const { from, rate: each } of edges) calls.set(from, (calls.get(from) ?? 0) + each);
-  const nodes = told.nodes.map((node) => ({ ...node, calls: calls.get(node.name) ?? 0 }));
+  const holds = new Map();
+  for (const { from, rate: each, open } of edges) {
+    calls.set(from, (calls.get(from) ?? 0) + each);
+    holds.set(from, (holds.get(from) ?? 0) + open);
+  }
+  const nodes = told.nodes.map((node) => ({ ...node, calls: calls.get(node.name) ?? 0, holds: holds.get(node.name) ?? 0 }));
   const failing = nodes.filter((node) => level(node) === "bad").length;
   const title = failing ? `${failing} failing` : "Map";
   if (!nodes.length) return { title, nodes: [h("h1", null, "Map"), nothing()] };
@@ -96,6 +100,7 @@ function list(nodes, query, again) {
     { name: "Rate", number: true, by: (node) => node.rate, of: (node) => rate(node.rate) },
     { name: "Failures", number: true, by: (node) => node.failureRate, of: failures },
     { name: "p99", number: true, minor: true, by: (node) => node.p99Ms, of: (node) => ms(node.p99Ms) },
+    { name: "Open", number: true, minor: true, by: (node) => node.open, of: (node) => count(node.open) },
     { name: "", of: ({ name }) => h("a", {
       href: href({ focus: name }),
       class: "focus",

@@ -30,6 +30,7 @@ export function draw([told], { name, query }, again) {
       facts([
         ["Rate", rate(node.rate)],
         ["Failures", failed(node), node.failureRate >= WARN ? state : null],
+        ["Open", count(node.open)],
         ["p50", ms(node.p50Ms)], ["p95", ms(node.p95Ms)], ["p99", ms(node.p99Ms)],
         ["Endpoints", readiness(node.endpoints), node.endpoints?.ejected ? "warn" : null],
         ["Sidecars", count(node.sidecars)],
@@ -90,7 +91,7 @@ function failures(all) {
     { name: "What happened", wide: true, of: ({ sentence }) => sentence ?? "The app answered so." },
     { name: "Request", wide: true, of: ({ method, path, route }) => h("code", { title: route && `route ${route}` }, `${method ?? ""} ${path ?? ""}`) },
     { name: "From", of: ({ from }) => from ?? "–" },
-    { name: "Trace", of: ({ traceId }) => traceId ? h("a", { href: `#/trace/${traceId}` }, traceId.slice(-8)) : "–" },
+    { name: "Trace", of: ({ traceId }) => traceId ? h("a", { href: `#/trace/${traceId}` }, traceId.slice(0, 8)) : "–" },
   ];
   return table({ name: "failures", columns, rows, stack: true });
 }
@@ -103,6 +104,7 @@ function peers(name, side, rows, again) {
     { name: "Rate", number: true, by: (row) => row.rate, of: (row) => rate(row.rate) },
     { name: "Failures", number: true, by: (row) => row.failureRate, of: failed },
     { name: "p99", number: true, minor: true, by: (row) => row.p99Ms, of: (row) => ms(row.p99Ms) },
+    { name: "Open", number: true, by: (row) => row.open, of: (row) => count(row.open) },
   ];
   return table({ name, columns, rows, keyOf: (row) => row[side], levelOf: level, again });
 }
@@ -113,6 +115,7 @@ function routes(rows, again) {
     { name: "Rate", number: true, by: (row) => row.rate, of: (row) => rate(row.rate) },
     { name: "Failures", number: true, by: (row) => row.failureRate, of: failed },
     { name: "p99", number: true, by: (row) => row.p99Ms, of: (row) => ms(row.p99Ms) },
+    { name: "Open", number: true, by: (row) => row.open, of: (row) => count(row.open) },
   ];
   return table({ name: "routes", columns, rows, keyOf: ({ route }) => route, levelOf: level, again });
 }

@@ -26,6 +26,7 @@ export function draw([{ services }], _place, again) {
     number("p50", ({ p50Ms }) => p50Ms, ms, true),
     number("p95", ({ p95Ms }) => p95Ms, ms, true),
     number("p99", ({ p99Ms }) => p99Ms, ms),
+    number("Open", ({ open }) => open, count, true),
     { name: "Endpoints", number: true, minor: true, by: ({ endpoints }) => endpoints?.ready, of: ({ endpoints }) => readiness(endpoints) },
     number("Sidecars", ({ sidecars }) => sidecars, count, true),
     number("Routes", ({ routes }) => routes, count, true),

@@ -1,8 +1,8 @@
 //! The webhook's port: HTTPS, one path, `POST /inject`.
 //!
 //! The API server calls it for every pod that is created, and waits; anybody in the cluster can
-//! reach it. So all that a caller can take is bounded: connections, how long a silent one stays, how
-//! large a question is, how many are read at once, and how long an answer takes.
+//! reach it. So all that a caller can take is bounded: connections, in all and from one place, of which
+//! those that ask nothing make room; how long a silent one stays, how large a question is, how many are read at once, and how long an answer takes.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -24,12 +24,13 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::webhook::Injector;
+use crate::control::door::{Door, Guest, Room};
 use crate::http::answers::{self, Answer};
 use crate::http::respond::chain;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
 
 /// An API server keeps one for each call that it has under way; a cluster has a few of them.
-const CONNECTIONS: usize = 512;
+const CONNECTIONS: Room = Room { all: 512, each: 256 };
 
 /// For the handshake, and then for the first request's head.
 const STEP: Duration = Duration::from_secs(5);
@@ -54,16 +55,19 @@ pub type Tls = Arc<ArcSwap<rustls::ServerConfig>>;
 /// Serves until the future is dropped. To be called on a runtime; each connection is a task of its
 /// own.
 pub async fn serve(listener: TcpListener, tls: Tls, injector: Arc<Injector>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let door = Door::new(CONNECTIONS);
     let desk = Arc::new(Desk { injector, questions: Semaphore::new(AT_ONCE) });
-    // Never closed.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    loop {
         match listener.accept().await {
             Ok((stream, client)) => {
-                let (tls, desk) = (tls.load_full(), Arc::clone(&desk));
+                let Some(guest) = door.enter(client.ip()).map(Arc::new) else { continue };
+                let (tls, desk) = (TlsAcceptor::from(tls.load_full()), Arc::clone(&desk));
                 tokio::spawn(async move {
-                    visit(stream, client, TlsAcceptor::from(tls), desk).await;
-                    drop(place);
+                    tokio::select! {
+                        biased;
+                        () = guest.shown_out() => debug!(%client, "made room for another"),
+                        () = visit(stream, client, tls, desk, Arc::clone(&guest)) => {}
+                    }
                 });
             }
             // Out of descriptors, mostly: trying at once would only burn the processor.
@@ -77,7 +81,13 @@ struct Desk {
     questions: Semaphore,
 }
 
-async fn visit(stream: TcpStream, client: SocketAddr, tls: TlsAcceptor, desk: Arc<Desk>) {
+async fn visit(
+    stream: TcpStream,
+    client: SocketAddr,
+    tls: TlsAcceptor,
+    desk: Arc<Desk>,
+    guest: Arc<Guest>,
+) {
     let stream = match timeout(STEP, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return debug!(%client, "no TLS session with the webhook: {error}"),
@@ -86,7 +96,9 @@ async fn visit(stream: TcpStream, client: SocketAddr, tls: TlsAcceptor, desk: Ar
     let spoke = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&spoke);
     let service = service_fn(move |request| {
-        heard.store(true, Ordering::Relaxed);
+        if !heard.swap(true, Ordering::Relaxed) {
+            guest.spoke();
+        }
         let desk = Arc::clone(&desk);
         async move { Ok::<_, Infallible>(answer(&desk, request).await) }
     });

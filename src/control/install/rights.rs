@@ -78,10 +78,19 @@ fn everywhere() -> Vec<Value> {
         rule("gateway.networking.k8s.io", &["httproutes", "grpcroutes"], &READ),
         // Whether a route was accepted; what it says is never written.
         rule("gateway.networking.k8s.io", &["httproutes/status", "grpcroutes/status"], &["patch"]),
-        rule("outrigger.dev", &["accesspolicies", "trafficpolicies", "workloads"], &READ),
         rule(
             "outrigger.dev",
-            &["accesspolicies/status", "trafficpolicies/status", "workloads/status"],
+            &["accesspolicies", "ratelimitpolicies", "trafficpolicies", "workloads"],
+            &READ,
+        ),
+        rule(
+            "outrigger.dev",
+            &[
+                "accesspolicies/status",
+                "ratelimitpolicies/status",
+                "trafficpolicies/status",
+                "workloads/status",
+            ],
             &["patch"],
         ),
         // Whose token a sidecar brings when it asks for its first certificate.

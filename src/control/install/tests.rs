@@ -155,8 +155,11 @@ fn no_verb_is_granted_that_nobody_uses() {
         // Read once more when somebody else wrote the status first.
         ("httproutes grpcroutes", &["get", "list", "watch"]),
         ("httproutes/status grpcroutes/status", &["patch"]),
-        ("accesspolicies trafficpolicies workloads", &["get", "list", "watch"]),
-        ("accesspolicies/status trafficpolicies/status workloads/status", &["patch"]),
+        ("accesspolicies ratelimitpolicies trafficpolicies workloads", &["get", "list", "watch"]),
+        (
+            "accesspolicies/status ratelimitpolicies/status trafficpolicies/status workloads/status",
+            &["patch"],
+        ),
         ("tokenreviews", &["create"]),
         ("configmaps", &["create"]),
         ("configmaps", &["list", "watch", "patch"]),

@@ -3,8 +3,9 @@
 //!
 //! Every replica signs with the same issuer. Whoever comes first makes what is missing; the others
 //! find that the Secret is there already and read what the winner wrote. From then on the leader
-//! alone writes: it renews the issuer, and puts the Secret back when somebody removed it. The others
-//! see the change and take it into use. What can't be read or used changes nothing: a replica goes
+//! alone writes of itself: it renews the issuer, takes the steps of a root's replacement, and puts the
+//! Secret back when somebody removed it; what people order is written by the replica that they asked.
+//! The others see the change and take it into use. What can't be read or used changes nothing: a replica goes
 //! on with what it has, and says what is wrong.
 
 use std::path::PathBuf;
@@ -14,14 +15,15 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use kube::Client;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use super::asking::Error;
 use super::secret::{Data, Place, Seen};
 use crate::control::OperatorToken;
-use crate::control::ca::{self, Authority, Keeper, Lifetimes};
+use crate::control::ca::{self, Authority, Change, Imported, Keeper, Lifetimes};
+use crate::control::custody::{self, Custody, Order, Refused};
 use crate::control::tokens::{self, Signer};
 use crate::http::respond::chain;
 use crate::model::TrustDomain;
@@ -60,6 +62,8 @@ pub enum OpenError {
 /// What the Secret is for, ready for use.
 pub struct Opened {
     pub authority: Arc<Authority>,
+    /// Takes changes of it, as long as the Secret is kept.
+    pub custody: Custody,
     pub signer: Arc<Signer>,
     pub operator: OperatorToken,
     pub keys: Keys,
@@ -69,6 +73,7 @@ pub struct Opened {
 pub struct Keys {
     place: Place,
     authority: Arc<Authority>,
+    orders: mpsc::Receiver<Order>,
     /// What stood there when we looked last.
     seen: Seen,
     /// The newest that was all right.
@@ -86,6 +91,7 @@ pub async fn open(
     namespace: &str,
     trust_domain: &TrustDomain,
     lifetimes: Lifetimes,
+    with: Option<&Imported>,
 ) -> Result<Opened, OpenError> {
     let place = Place::new(client, namespace, SECRET);
     let failed = |source| OpenError::Secret { secret: place.shown(), source };
@@ -95,7 +101,8 @@ pub async fn open(
         let seen = place.read().await.map_err(failed)?;
         let draft = Draft::of(&place, seen.data());
         let now = SystemTime::now();
-        let authority = Authority::kept_by(Box::new(draft.clone()), trust_domain, lifetimes, now)?;
+        let keeper = Box::new(draft.clone());
+        let authority = Authority::kept_by(keeper, trust_domain, lifetimes, with, now)?;
         let pem = draft.part(TOKENS_KEY, || Ok(Signer::invent()?))?;
         let signer = Signer::of(&pem, &draft.path(TOKENS_KEY), trust_domain)?;
         let invent = || OperatorToken::invent().ok_or(OpenError::Random);
@@ -117,8 +124,10 @@ pub async fn open(
             },
         };
         let authority = Arc::new(authority);
-        let keys = Keys { place, authority: Arc::clone(&authority), seen, good, is_sound: true };
-        return Ok(Opened { authority, signer: Arc::new(signer), operator, keys });
+        let (custody, orders) = custody::channel();
+        let ours = Arc::clone(&authority);
+        let keys = Keys { place, authority: ours, orders, seen, good, is_sound: true };
+        return Ok(Opened { authority, custody, signer: Arc::new(signer), operator, keys });
     }
 }
 
@@ -153,6 +162,10 @@ impl Keys {
                     self.note(seen);
                 },
                 Ok(()) = is_leader.changed() => {}
+                Some(Order { change, reply }) = self.orders.recv() => {
+                    // Who does not wait any more needs no answer.
+                    let _ = reply.send(self.make(&change, SystemTime::now()).await);
+                }
             }
             let leads = *is_leader.borrow_and_update();
             if leads && let Err(error) = self.tend(SystemTime::now()).await {
@@ -190,7 +203,7 @@ impl Keys {
         match followed {
             Ok(is_new) => {
                 if is_new {
-                    info!("the issuer in {secret} is in use from now on");
+                    info!("the roots and the issuer in {secret} are in use from now on");
                 }
                 for key in [TOKENS_KEY, OPERATOR_TOKEN] {
                     if changed && data.get(key) != self.good.get(key) {
@@ -221,11 +234,40 @@ impl Keys {
         if !self.is_sound {
             return Err("the issuer can't be renewed until what stands there is put right".into());
         }
-        let made = self.authority.successor(now)?;
-        let mut data = self.seen.data();
-        data.insert("issuer.key".to_owned(), made.key.into_bytes());
-        data.insert("issuer.pem".to_owned(), made.certificate.into_bytes());
-        self.put(data, now).await
+        let draft = Draft::of(&self.place, self.seen.data());
+        self.authority.change_in(Box::new(draft.clone()), Change::RotateIssuer, now)?;
+        self.put(draft.data(), now).await
+    }
+
+    /// Makes a change in what stands there now; whichever replica was asked.
+    async fn make(&mut self, change: &Change, now: SystemTime) -> Result<(), Refused> {
+        let unkept = |error: &Error| Refused::Unkept(chain(error));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let fresh = self.place.read().await.map_err(|error| unkept(&error))?;
+            self.note(fresh);
+            if !self.is_sound || !self.seen.is_there() {
+                let why = "what stands there can't be used: the control plane's log says why";
+                return Err(Refused::Unkept(format!("{}: {why}", self.place.shown())));
+            }
+            let (before, draft) = (self.seen.data(), Draft::of(&self.place, self.seen.data()));
+            self.authority.change_in(Box::new(draft.clone()), change.clone(), now)?;
+            let wanted = draft.data();
+            if wanted == before {
+                return Ok(());
+            }
+            match self.place.put(&self.seen, wanted.clone()).await {
+                Ok(seen) => self.take(seen, now),
+                Err(error) if error.is_conflict() && tries < TRIES => continue,
+                Err(error) => {
+                    // It may have been written all the same.
+                    let stands = self.place.read().await.ok().filter(|is| is.data() == wanted);
+                    self.take(stands.ok_or_else(|| unkept(&error))?, now);
+                }
+            }
+            return if self.is_sound { Ok(()) } else { Err(unusable()) };
+        }
     }
 
     /// Writes, if what was seen still stands there; takes over what stands there then.
@@ -243,6 +285,10 @@ impl Keys {
         self.take(seen, now);
         Ok(())
     }
+}
+
+fn unusable() -> Refused {
+    Refused::Unkept("it was written, and can't be used: the log says why".to_owned())
 }
 
 /// What a Secret held, and what is to be written into it.
@@ -291,6 +337,12 @@ impl Keeper for Draft {
     fn write(&self, part: &str, pem: &[u8]) -> Result<(), ca::Error> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.insert(part.to_owned(), pem.to_owned());
+        Ok(())
+    }
+
+    fn remove(&self, part: &str) -> Result<(), ca::Error> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.remove(part);
         Ok(())
     }
 

@@ -11,7 +11,8 @@ use super::{Cluster, Settings, lease, status, trust, webhook};
 use crate::control::ca::Authority;
 use crate::control::catalog::Catalog;
 
-/// Begins with all of it. The handle ends when the Lease was given back, after `leaving` said so.
+/// Begins with all of it. The handle ends when the Lease was given back, after `leaving` said so; the
+/// other tells whether this replica leads.
 pub fn begin(
     client: &Client,
     settings: &Settings,
@@ -20,7 +21,7 @@ pub fn begin(
     authority: &Arc<Authority>,
     keys: Keys,
     leaving: watch::Receiver<bool>,
-) -> JoinHandle<()> {
+) -> (JoinHandle<()>, watch::Receiver<bool>) {
     let Settings { namespace, replica, .. } = settings;
     let (is_leader, stands) = lease::stand(client.clone(), namespace, replica, leaving);
     tokio::spawn(keys.keep(is_leader.clone()));
@@ -35,6 +36,6 @@ pub fn begin(
     let (draws, pictures) = watch::channel(Arc::default());
     let subjects = cluster.subjects.clone();
     tokio::spawn(subjects.draw(Arc::clone(catalog), draws, is_leader.clone()));
-    tokio::spawn(status::write(client.clone(), pictures, is_leader));
-    stands
+    tokio::spawn(status::write(client.clone(), pictures, is_leader.clone()));
+    (stands, is_leader)
 }

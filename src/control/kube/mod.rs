@@ -120,6 +120,7 @@ const WRITTEN: &[(&str, &str, &str, &str)] = &[
     ("gateway.networking.k8s.io", "gateway.networking.k8s.io/v1", "GRPCRoute", "grpcroutes"),
     ("outrigger.dev", "outrigger.dev/v1alpha1", "TrafficPolicy", "trafficpolicies"),
     ("outrigger.dev", "outrigger.dev/v1alpha1", "AccessPolicy", "accesspolicies"),
+    ("outrigger.dev", "outrigger.dev/v1alpha1", "RateLimitPolicy", "ratelimitpolicies"),
     ("outrigger.dev", "outrigger.dev/v1alpha1", "Workload", "workloads"),
 ];
 

@@ -86,6 +86,7 @@ impl Spreader {
         let (mut namespaces, mut maps) = (pin!(namespaces), pin!(maps));
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut news = self.authority.news();
         loop {
             let leads = *is_leader.borrow();
             let works = leads && self.namespaces.is_whole() && self.right.is_whole();
@@ -100,6 +101,7 @@ impl Spreader {
                 Some(event) = namespaces.next() => self.namespace(event),
                 Some(event) = maps.next() => self.map(event),
                 _ = looks.tick() => self.look(),
+                Ok(()) = news.changed() => self.look(),
                 () = async { sleep_until(again.unwrap_or_else(Instant::now)).await },
                     if works && again.is_some() => self.retry(),
                 () = std::future::ready(()), if works && !self.due.is_empty() => {

@@ -1,7 +1,7 @@
 //! The injection webhook's certificate, and how the API server comes to trust it.
 //!
 //! Each replica makes its own certificate from the shared authority and replaces it at half of its
-//! life. The root is written into the webhook's registration by the leader: into the webhooks that
+//! life, and when what signs is another. The root is written into the webhook's registration by the leader: into the webhooks that
 //! are ours, and there into `caBundle` alone, again whenever somebody applies the manifest anew.
 
 use std::pin::pin;
@@ -51,6 +51,7 @@ pub fn serving(
     authority: Arc<Authority>,
     names: Vec<String>,
 ) -> Result<Arc<ArcSwap<rustls::ServerConfig>>, ca::Error> {
+    let mut news = authority.news();
     let first = authority.serving(&names, SystemTime::now())?;
     let shared = Arc::new(ArcSwap::from(first.config()));
     let swap = Arc::downgrade(&shared);
@@ -59,10 +60,13 @@ pub fn serving(
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
+            let is_news = tokio::select! {
+                _ = looks.tick() => false,
+                Ok(()) = news.changed() => true,
+            };
             // Nobody serves any more.
             let Some(swap) = swap.upgrade() else { return };
-            if SystemTime::now() < due {
+            if SystemTime::now() < due && !is_news {
                 continue;
             }
             match authority.serving(&names, SystemTime::now()) {
@@ -94,6 +98,7 @@ pub async fn register(
     let mut events = pin!(watcher::watch_object(api.clone(), INJECTOR).default_backoff());
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut news = authority.news();
     let mut seen: Option<MutatingWebhookConfiguration> = None;
     loop {
         tokio::select! {
@@ -104,6 +109,7 @@ pub async fn register(
             },
             changed = is_leader.changed() => if changed.is_err() { return },
             _ = looks.tick() => {}
+            Ok(()) = news.changed() => {}
         }
         if !*is_leader.borrow_and_update() {
             continue;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::directory::{Directory, EXTERNAL, UNMESHED};
 use super::owners::{Key, Kind, OTHER};
-use super::part::Worth;
+use super::part::{Holder, Open, Worth};
 use super::quantile::quantile_ms;
 use super::report::{Buckets, Spoken};
 use super::track::Sums;
@@ -35,6 +35,9 @@ pub struct Edge {
     pub to_identity: Option<Arc<str>>,
     pub sums: Sums,
     pub spoken: Option<Spoken>,
+    /// Connections, tunnels and requests that last, open now; and those of them in plaintext.
+    pub open: u64,
+    open_plain: u64,
     /// How long it took is the caller's own measure, not that of all who call.
     is_measured: bool,
 }
@@ -42,22 +45,34 @@ pub struct Edge {
 impl Edge {
     /// `mtls`, `none`, or nothing where no connection was made.
     pub fn tls(&self) -> Option<&'static str> {
-        match (self.sums.plain, self.sums.proved) {
-            (0, 0) => None,
-            (0, _) => Some("mtls"),
-            _ => Some("none"),
+        let plain = self.sums.plain > 0 || self.open_plain > 0;
+        let proved = self.sums.proved > 0 || self.open > self.open_plain;
+        match (plain, proved) {
+            (true, _) => Some("none"),
+            (false, true) => Some("mtls"),
+            (false, false) => None,
         }
     }
 }
 
+impl Edge {
+    fn hold(&mut self, of: &Open, is_proved: bool) {
+        self.open += of.count;
+        self.open_plain += if is_proved { 0 } else { of.count };
+        self.spoken = self.spoken.max(Some(of.spoken));
+    }
+}
+
 /// A caller's way to somebody under one route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Route {
     pub from: Arc<str>,
     pub to: Arc<str>,
     pub route: Arc<str>,
     pub sums: Sums,
     pub spoken: Option<Spoken>,
+    /// As in [`Edge`].
+    pub open: u64,
 }
 
 /// Somebody who calls or is called.
@@ -75,6 +90,8 @@ pub struct Node {
     pub half_open: u32,
     /// That requests to it fell under.
     pub routes: u32,
+    /// As in [`Edge`]; of what leads to it.
+    pub open: u64,
 }
 
 /// All of it.
@@ -121,13 +138,14 @@ impl Measured {
     }
 }
 
-/// Puts rows of one window together.
-pub fn graph(rows: &[&Row], directory: &Directory, seconds: f64) -> Graph {
-    let edges = edges(rows, directory);
-    let routes = routes(rows);
+/// Puts rows of one window together, and what is open now.
+pub fn graph(rows: &[&Row], holders: &[&Holder], directory: &Directory, seconds: f64) -> Graph {
+    let mut edges = edges(rows, directory);
+    hold(&mut edges, holders, directory);
+    let routes = routes(rows, holders);
     let nodes = nodes(rows, &edges, &routes, directory);
     let mut edges: Vec<Edge> = edges.into_values().collect();
-    edges.sort_by_key(|edge| std::cmp::Reverse(edge.sums.requests));
+    edges.sort_by_key(|edge| std::cmp::Reverse((edge.sums.requests, edge.open)));
     Graph { nodes, edges, routes, seconds, worth: Worth::default() }
 }
 
@@ -169,6 +187,33 @@ fn edges(rows: &[&Row], directory: &Directory) -> Edges {
     edges
 }
 
+/// What is open belongs to the edges too, and makes them where nothing has ended.
+fn hold(edges: &mut Edges, holders: &[&Holder], directory: &Directory) {
+    let of_kind = |kind| all_open(holders).filter(move |(_, of)| of.key.kind == kind);
+    let told = Callers::of(of_kind(Kind::Flow).map(|(owner, of)| (&**owner, &*of.key.to)));
+    for (owner, of) in of_kind(Kind::Flow) {
+        let edge = edge(edges, &of.key.from, &of.key.to);
+        edge.hold(of, of.peer.is_some());
+        edge.from_identity = Some(Arc::clone(owner));
+        edge.to_identity = of.peer.clone().or(edge.to_identity.take());
+    }
+    for (owner, of) in of_kind(Kind::Caller) {
+        if told.told(&of.key.from, &of.key.to, owner, directory) {
+            continue;
+        }
+        let identity = Some(&of.key.from).filter(|from| !from.is_empty());
+        let from = identity.map_or_else(|| UNMESHED.into(), |identity| directory.named(identity));
+        let edge = edge(edges, &from, &of.key.to);
+        edge.hold(of, identity.is_some());
+        edge.from_identity = identity.cloned().or(edge.from_identity.take());
+        edge.to_identity.get_or_insert_with(|| Arc::clone(owner));
+    }
+}
+
+fn all_open<'a>(holders: &[&'a Holder]) -> impl Iterator<Item = (&'a Arc<str>, &'a Open)> {
+    holders.iter().flat_map(|holder| holder.open.iter().map(|of| (&holder.owner, of)))
+}
+
 /// What callers tell themselves: identities, and the services that they called.
 pub struct Callers<'a>(HashSet<(&'a str, &'a str)>);
 
@@ -199,27 +244,38 @@ fn received<'a>(rows: &[&'a Row]) -> HashMap<&'a str, Buckets> {
     received.into_iter().map(|(name, sums)| (name, sums.buckets)).collect()
 }
 
-fn routes(rows: &[&Row]) -> Vec<Route> {
-    let mut routes: HashMap<(&str, &str, &str), Route> = HashMap::new();
+type Routes<'a> = HashMap<(&'a str, &'a str, &'a str), Route>;
+
+fn routes(rows: &[&Row], holders: &[&Holder]) -> Vec<Route> {
+    let mut routes = Routes::new();
     for row in rows.iter().filter(|row| row.key.kind == Kind::Flow) {
-        let Key { from, to, route, .. } = &row.key;
-        let new = || Route {
-            from: Arc::clone(from),
-            to: Arc::clone(to),
-            route: Arc::clone(route),
-            sums: Sums::default(),
-            spoken: None,
-        };
-        let of = routes.entry((from, to, route)).or_insert_with(new);
+        let of = route(&mut routes, &row.key);
         of.sums.add(&row.sums);
         of.spoken = of.spoken.max(row.spoken);
+    }
+    for (_, open) in all_open(holders).filter(|(_, of)| of.key.kind == Kind::Flow) {
+        let of = route(&mut routes, &open.key);
+        of.open += open.count;
+        of.spoken = of.spoken.max(Some(open.spoken));
     }
     let mut routes: Vec<Route> = routes.into_values().collect();
     routes.sort_by(|a, b| {
         let names = |of: &Route| (Arc::clone(&of.to), Arc::clone(&of.route), Arc::clone(&of.from));
-        b.sums.requests.cmp(&a.sums.requests).then_with(|| names(a).cmp(&names(b)))
+        let most = |of: &Route| (of.sums.requests, of.open);
+        most(b).cmp(&most(a)).then_with(|| names(a).cmp(&names(b)))
     });
     routes
+}
+
+fn route<'a, 'b>(routes: &'b mut Routes<'a>, key: &'a Key) -> &'b mut Route {
+    let Key { from, to, route, .. } = key;
+    let new = || Route {
+        from: Arc::clone(from),
+        to: Arc::clone(to),
+        route: Arc::clone(route),
+        ..Route::default()
+    };
+    routes.entry((from, to, route)).or_insert_with(new)
 }
 
 fn nodes(rows: &[&Row], edges: &Edges, routes: &[Route], directory: &Directory) -> Vec<Node> {
@@ -236,6 +292,7 @@ fn nodes(rows: &[&Row], edges: &Edges, routes: &[Route], directory: &Directory) 
         if let Some(node) = nodes.get_mut(&edge.to) {
             let buckets = if edge.is_measured { edge.sums.buckets } else { Buckets::default() };
             node.sums.add(&Sums { buckets, ..edge.sums });
+            node.open += edge.open;
         }
     }
     let received = received(rows);

@@ -3,7 +3,7 @@
 //! A synchronous core that is given `now`; bounded in bytes, whoever reports. What is said is counted
 //! under the identity of the certificate that it came with and no other: a sidecar that lies, lies
 //! about itself. Who reports is named by the `directory`; `owners` counts, `spans` keeps requests,
-//! `states` how endpoints are found. Sessions write, the API and the admin port read, on copies. Each
+//! `states` how endpoints are found, `holders` what is open. Sessions write, the API and the admin port read, on copies. Each
 //! replica of the control plane knows what is reported to it: `recall` gives its `part` of what is
 //! asked, `observer`, `graph` and `traces` answer from all parts together.
 
@@ -11,6 +11,7 @@ mod chart;
 mod directory;
 mod found;
 mod graph;
+mod holders;
 mod observer;
 mod owners;
 pub mod part;
@@ -48,6 +49,7 @@ use super::desk::unix_ms;
 use crate::telemetry::metrics::{Desc, Registry};
 pub use owners::{Key, Kind};
 
+use holders::Holders;
 use owners::Owners;
 use spans::Spans;
 use states::States;
@@ -91,6 +93,7 @@ struct State {
     owners: Owners,
     spans: Spans,
     states: States,
+    holders: Holders,
 }
 
 /// When the directory was made last, and how long that took.
@@ -114,7 +117,8 @@ impl Memory {
         let state = State {
             owners: Owners::new(budget / 8 * 5),
             spans: Spans::new(budget / 4),
-            states: States::new(budget / 8),
+            states: States::new(budget / 16),
+            holders: Holders::new(budget / 16),
         };
         Self {
             replica: replica.into(),
@@ -137,6 +141,7 @@ impl Memory {
         // A slot ahead is a clock that was set back a little.
         state.owners.keep(first, last.saturating_add(1));
         state.spans.keep(slot_ms(first));
+        state.holders.sweep(now_ms);
     }
 
     /// Shows how much there is with the metrics.
@@ -152,10 +157,10 @@ impl Memory {
 
     pub fn used(&self) -> Use {
         let state = self.lock();
-        let State { owners, spans, states } = &*state;
-        let left_out = [owners.left_out(), spans.left_out(), states.left_out()];
+        let State { owners, spans, states, holders } = &*state;
+        let left_out = [owners.left_out(), spans.left_out(), states.left_out(), holders.left_out()];
         Use {
-            bytes: owners.bytes() + spans.bytes() + states.bytes(),
+            bytes: owners.bytes() + spans.bytes() + states.bytes() + holders.bytes(),
             budget: self.budget,
             left_out: left_out.iter().sum::<u64>() + self.hasty.load(Relaxed),
         }

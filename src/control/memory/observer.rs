@@ -96,15 +96,21 @@ impl Observer {
     /// Everybody within the last so many seconds.
     pub fn graph(&self, window_s: u32, now: SystemTime) -> Graph {
         let slots = slots(window_s, now);
-        let question =
-            Question { rows: Some(slots), sidecars: true, endpoints: true, ..Question::default() };
+        let question = Question {
+            rows: Some(slots),
+            sidecars: true,
+            endpoints: true,
+            open: true,
+            ..Question::default()
+        };
         self.graph_of(&self.whole(&question, now), slots, now)
     }
 
     pub fn graph_of(&self, whole: &Whole, slots: Slots, now: SystemTime) -> Graph {
         let directory = self.memory.directory(&self.catalog);
         let rows = whole.rows();
-        let mut graph = graph::graph(&rows, &directory, seconds(slots, whole.began_ms(), now));
+        let seconds = seconds(slots, whole.began_ms(), now);
+        let mut graph = graph::graph(&rows, &whole.holders(), &directory, seconds);
         describe(&mut graph.nodes, whole, &directory);
         graph.worth = whole.worth();
         graph
@@ -124,6 +130,7 @@ impl Observer {
             steps: Some(steps.clone()),
             sidecars: true,
             endpoints: true,
+            open: true,
             failures_of: Some(name.to_owned()),
             ..Question::default()
         };
@@ -290,12 +297,13 @@ fn merged(routes: Vec<Route>) -> Vec<Route> {
         match all.get_mut(&route.route) {
             Some(of) => {
                 of.sums.add(&route.sums);
+                of.open += route.open;
                 of.spoken = of.spoken.max(route.spoken);
             }
             None => drop(all.insert(Arc::clone(&route.route), route)),
         }
     }
     let mut all: Vec<Route> = all.into_values().collect();
-    all.sort_by_key(|route| std::cmp::Reverse(route.sums.requests));
+    all.sort_by_key(|route| std::cmp::Reverse((route.sums.requests, route.open)));
     all
 }

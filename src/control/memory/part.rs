@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use super::directory::Directory;
 use super::graph::Row;
-use super::report::State;
+use super::owners::Key;
+use super::report::{Spoken, State};
 use super::spans::Seen;
 use super::traces::{Beginning, Filter};
 use super::track::Sums;
@@ -31,6 +32,7 @@ pub struct Question {
     pub spans: Vec<u128>,
     /// Of the workloads of a namespace, or of all (empty).
     pub plaintext: Option<String>,
+    pub open: bool,
 }
 
 /// Both ends are meant.
@@ -63,8 +65,11 @@ pub struct Part {
     pub traces: Vec<Beginning>,
     pub spans: Vec<Arc<Seen>>,
     pub plaintext: Option<plaintext::Seen>,
+    pub holders: Vec<Holder>,
     /// What there was no room for in the answer.
     pub left_out: u64,
+    /// What it follows of the authority's changes; of one's own it is not said.
+    pub trust_revision: u64,
 }
 
 /// What a service was asked, step by step.
@@ -99,6 +104,9 @@ pub struct Sidecar {
     pub since_ms: i64,
     pub certificate_began_ms: i64,
     pub certificate_ends_ms: i64,
+    /// The generation of the trust bundle that it goes by, and whether it says so.
+    pub bundle: u64,
+    pub acknowledges_bundles: bool,
     /// It works with something older than it was sent.
     pub is_behind: bool,
     /// Why it did not take what it was sent.
@@ -121,6 +129,29 @@ pub struct Teller {
     pub at_ms: i64,
     /// By `name.namespace:port`.
     pub services: Vec<(Arc<str>, Endpoints)>,
+}
+
+/// What one sidecar has open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// An identity.
+    pub owner: Arc<str>,
+    /// `name.namespace`.
+    pub workload: Arc<str>,
+    /// When it said so, in milliseconds since 1970.
+    pub at_ms: i64,
+    pub open: Arc<[Open]>,
+}
+
+/// Connections, tunnels and requests that last, between the same two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Never [`super::Kind::Received`].
+    pub key: Key,
+    pub spoken: Spoken,
+    /// The far end of a flow, if it proved itself.
+    pub peer: Option<Arc<str>>,
+    pub count: u64,
 }
 
 /// A replica that was asked, and why it did not answer.
@@ -197,6 +228,12 @@ impl Whole {
     pub fn tellers(&self) -> Vec<&Teller> {
         let key = |of: &Teller| (Arc::clone(&of.workload), Arc::clone(&of.owner));
         self.newest(|part| &part.tellers, key, |of| of.at_ms)
+    }
+
+    /// What sidecars have open, each as it said last.
+    pub fn holders(&self) -> Vec<&Holder> {
+        let key = |of: &Holder| (Arc::clone(&of.workload), Arc::clone(&of.owner));
+        self.newest(|part| &part.holders, key, |of| of.at_ms)
     }
 
     /// Each once.

@@ -28,8 +28,17 @@ const SPANS: usize = 5_000;
 impl Observer {
     /// This replica's part.
     pub fn recall(&self, question: &Question, now: SystemTime) -> Part {
-        let Question { rows, steps, sidecars, endpoints, failures_of, traces, spans, plaintext } =
-            question;
+        let Question {
+            rows,
+            steps,
+            sidecars,
+            endpoints,
+            failures_of,
+            traces,
+            spans,
+            plaintext,
+            open,
+        } = question;
         let directory = self.memory.directory(&self.catalog);
         let memory = &*self.memory;
         let mut part = Part {
@@ -49,6 +58,9 @@ impl Observer {
         }
         if *endpoints {
             part.tellers = memory.lock().states.tellers();
+        }
+        if *open {
+            part.holders = memory.lock().holders.held(unix_ms(now));
         }
         if let Some(name) = failures_of {
             part.spans = memory.failures(name);
@@ -168,6 +180,8 @@ fn sidecar(of: Session) -> Sidecar {
         since_ms: unix_ms(of.since),
         certificate_began_ms: unix_ms(facts.certificate_begins),
         certificate_ends_ms: unix_ms(facts.certificate_ends),
+        bundle: of.bundle,
+        acknowledges_bundles: facts.acknowledges_bundles,
         is_behind: of.acknowledged < of.sent,
         refused: of.refused.and_then(|refused| refused.errors.into_iter().next()),
         ungoverned: of.ungoverned.first().cloned(),

@@ -23,6 +23,8 @@ pub struct Report {
     pub latencies: Vec<Latencies>,
     pub endpoints: Vec<Unready>,
     pub spans: Vec<Kept>,
+    /// What is open now, all of it.
+    pub open: Vec<Opened>,
 }
 
 /// Requests that ended in the same way.
@@ -66,6 +68,17 @@ impl Spoken {
             Spoken::Grpc => "grpc",
         }
     }
+}
+
+/// Connections, tunnels and requests that last, and are open. Names as in [`Requests`].
+#[derive(Debug)]
+pub struct Opened {
+    pub inbound: bool,
+    pub service: Arc<str>,
+    pub route: Arc<str>,
+    pub spoken: Spoken,
+    pub peer: Arc<str>,
+    pub count: u64,
 }
 
 /// How long requests of a route took.

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use super::Memory;
 use super::directory::Directory;
 use super::owners::{Key, Kind};
-use super::report::{Buckets, Kept, Latencies, Report, Requests};
+use super::part::Open;
+use super::report::{Buckets, Kept, Latencies, Opened, Report, Requests};
 use super::spans::Seen;
 use super::track::{SLOT_S, SLOTS, slot_of};
 use crate::control::catalog::Catalog;
@@ -64,7 +65,9 @@ impl Memory {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.memory.lock().states.forget(self.session);
+        let mut state = self.memory.lock();
+        state.states.forget(self.session);
+        state.holders.leave(self.session);
     }
 }
 
@@ -101,7 +104,7 @@ impl Turn<'_> {
         let memory = Arc::clone(&source.memory);
         let directory = memory.directory(catalog);
         let node = source.node(&directory);
-        let Report { period, now_us, requests, latencies, endpoints, spans } = report;
+        let Report { period, now_us, requests, latencies, endpoints, spans, open } = report;
         let slots = slots(period, now_ms);
         let nothing: Arc<str> = Arc::default();
         let mut state = memory.lock();
@@ -139,6 +142,8 @@ impl Turn<'_> {
         }
         let who = (&source.owner, &source.workload);
         state.states.take(source.session, who, endpoints, now_ms);
+        let open = open.into_iter().map(|of| held(of, &node, &directory)).collect();
+        state.holders.take(source.session, who, open, now_ms);
         for kept in spans {
             let Some(kept) = timely(kept, now_us, now_ms) else {
                 state.spans.refuse();
@@ -149,6 +154,20 @@ impl Turn<'_> {
             state.spans.take(Seen { kept, owner, workload, node, at_ms: now_ms });
         }
     }
+}
+
+/// What is open, between whom.
+fn held(of: Opened, node: &Arc<str>, directory: &Directory) -> Open {
+    let Opened { inbound, service, route, spoken, peer, count } = of;
+    let peer_of_flow = (!inbound && !peer.is_empty()).then(|| Arc::clone(&peer));
+    let key = match inbound {
+        true => Key { kind: Kind::Caller, from: peer, to: Arc::clone(node), route: "".into() },
+        false => {
+            let (from, to) = (Arc::clone(node), directory.called(&service));
+            Key { kind: Kind::Flow, from, to, route }
+        }
+    };
+    Open { key, spoken, peer: peer_of_flow, count: count.min(MOST) }
 }
 
 /// A kept request by our clock; `None`: it ended before anything that is remembered, or begins yet.

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod merged;
+mod open;
 mod scale;
 mod told;
 

@@ -26,7 +26,7 @@ use crate::wire::Channel;
 use crate::wire::v1::replicas_client::ReplicasClient;
 
 /// For an answer, the connection included. Arbitrary: it takes some milliseconds, and people wait.
-const ANSWER: Duration = Duration::from_secs(1);
+pub const ANSWER: Duration = Duration::from_secs(1);
 /// How long one that did not answer is left alone.
 const ALONE: Duration = Duration::from_secs(3);
 
@@ -38,8 +38,8 @@ pub struct Link {
     silent: RefCell<Option<(Instant, String)>>,
 }
 
-struct Made {
-    channel: Channel,
+pub struct Made {
+    pub channel: Channel,
     /// Until when our certificate is good for it.
     until: SystemTime,
 }
@@ -123,30 +123,36 @@ impl Link {
         if let Some(of) = made.as_ref().filter(|of| of.until > now && !of.channel.is_closed()) {
             return Ok((of.channel.clone(), true));
         }
-        let of = self.connect(own, now).await;
+        let of = connect(self.address, own).await;
         let of = of.map_err(|why| Silence { why, may_be_old: false })?;
         let channel = of.channel.clone();
         *made = Some(of);
         Ok((channel, false))
     }
-
-    async fn connect(&self, own: &Own, now: SystemTime) -> Result<Made, String> {
-        let Own { trust_domain, authority } = own;
-        let svid = authority.own(now).map_err(|error| chain(&error))?;
-        let half = svid.not_after().duration_since(now).unwrap_or_default() / 2;
-        let client = ControlClient::new(trust_domain, &authority.roots(), Some(&svid));
-        let stream = TcpStream::connect(self.address).await.map_err(|error| error.to_string())?;
-        // One that is gone already says so when it is used.
-        let _ = socket::tune(&stream);
-        let stream = client.connect(stream).await.map_err(|error| chain(&error))?;
-        let address: Result<Address, _> = self.address.to_string().parse();
-        let address = address.map_err(|error| error.to_string())?;
-        let channel = Channel::over(stream, address).await.map_err(|error| chain(&error))?;
-        Ok(Made { channel, until: now + half })
-    }
 }
 
-fn said(status: &Status) -> String {
+/// A new connection, under a certificate of our own.
+///
+/// # Errors
+/// Why there is none.
+pub async fn connect(address: SocketAddr, own: &Own) -> Result<Made, String> {
+    let Own { trust_domain, authority } = own;
+    let now = SystemTime::now();
+    let svid = authority.own(now).map_err(|error| chain(&error))?;
+    let half = svid.not_after().duration_since(now).unwrap_or_default() / 2;
+    let client = ControlClient::new(trust_domain, &authority.roots(), Some(&svid));
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    // One that is gone already says so when it is used.
+    let _ = socket::tune(&stream);
+    let stream = client.connect(stream).await.map_err(|error| chain(&error))?;
+    let named: Result<Address, _> = address.to_string().parse();
+    let named = named.map_err(|error| error.to_string())?;
+    let channel = Channel::over(stream, named).await.map_err(|error| chain(&error))?;
+    Ok(Made { channel, until: now + half })
+}
+
+/// Why it did not answer.
+pub fn said(status: &Status) -> String {
     match status.code() {
         Code::Unimplemented => "it is of a release that can't be asked".to_owned(),
         _ => match status.message() {

@@ -2,10 +2,12 @@
 //!
 //! Pods of the control plane's namespace with its labels. Who was told to end is left out: its
 //! sidecars go to another, and tell that one everything. `others` asks all of them at once and keeps
-//! what they say for a moment, `link` is the way to one. Called by the observer of the memory.
+//! what they say for a moment, `link` is the way to one. `tapping` watches requests at all
+//! of them. Called by the observer of the memory, and by whoever taps.
 
 mod link;
 mod others;
+mod tapping;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, Pod};
 pub use others::Others;
+pub use tapping::{Elsewhere, State};
 
 /// What finds the control plane's pods; a Deployment's selector can never be changed.
 pub const LABELS: [(&str, &str); 2] =
@@ -45,5 +48,12 @@ impl Replicas {
             Some((pod.metadata.name.clone(), address))
         };
         ours.filter_map(shown).collect()
+    }
+
+    /// The same without this one.
+    pub fn others(&self, catalog: &Catalog) -> Vec<(String, SocketAddr)> {
+        let mut all = self.all(catalog);
+        all.retain(|(name, _)| *name != self.own);
+        all
     }
 }

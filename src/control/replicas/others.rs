@@ -1,4 +1,4 @@
-//! One question to all other replicas at once, and what each of them says.
+//! One question to all other replicas at once, and what each of them says; and taps at all of them.
 //!
 //! It has a thread of its own, which keeps the connections: whoever looks at the mesh waits on a
 //! thread that may wait. What was said counts as new for a second; who asks the same meanwhile gets
@@ -13,17 +13,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::Replicas;
 use super::link::{Link, Own};
+use super::tapping::{Elsewhere, State, Tapping};
 use crate::control::Settings;
+use crate::control::api::Tap;
 use crate::control::ca::Authority;
 use crate::control::catalog::Catalog;
 use crate::control::memory::part::{Asked, Part, Question};
 use crate::model::TrustDomain;
 use crate::runtime::workers::local_runtime;
+use crate::wire::v1;
 
 /// How long what was said counts as new, and how many questions are kept.
 const FRESH: Duration = Duration::from_secs(1);
@@ -38,6 +41,7 @@ pub struct Others {
     replicas: Replicas,
     own: Arc<str>,
     questions: mpsc::Sender<(Question, oneshot::Sender<Answers>)>,
+    taps: mpsc::Sender<Tapping>,
 }
 
 /// All replicas by name, and the parts of those who answered.
@@ -80,22 +84,23 @@ impl Others {
         trust_domain: TrustDomain,
     ) -> io::Result<Self> {
         let (questions, asked) = mpsc::channel(WAITING);
+        let (taps, tapped) = mpsc::channel(WAITING);
         let (replicas, own) = (of.clone(), of.own.as_str().into());
         let asker = move || Asker {
             of,
             catalog,
-            own: Own { trust_domain, authority },
+            own: Rc::new(Own { trust_domain, authority }),
             links: RefCell::default(),
             kept: RefCell::default(),
         };
         thread::Builder::new().name("replicas".into()).spawn(move || {
             match local_runtime() {
-                Ok(runtime) => runtime.block_on(Rc::new(asker()).serve(asked)),
+                Ok(runtime) => runtime.block_on(Rc::new(asker()).serve(asked, tapped)),
                 // Who asks hears that nobody could be asked.
                 Err(error) => tracing::error!(%error, "no runtime to ask other replicas on"),
             }
         })?;
-        Ok(Self { replicas, own, questions })
+        Ok(Self { replicas, own, questions, taps })
     }
 
     /// This one and the others, by name.
@@ -108,6 +113,24 @@ impl Others {
         let (reply, answers) = oneshot::channel();
         let sent = self.questions.try_send((question.clone(), reply)).is_ok();
         Asking { own: Arc::clone(&self.own), answers: sent.then_some(answers) }
+    }
+
+    /// Follows a tap at all of them, until what is given back is dropped: how it goes at each.
+    pub fn tap(
+        &self,
+        catalog: &Catalog,
+        order: v1::TapRequest,
+        tap: Arc<Tap>,
+    ) -> watch::Receiver<Elsewhere> {
+        let others = self.replicas.others(catalog).into_iter();
+        let asked = others.map(|(name, address)| (name, (address, State::Asked))).collect();
+        let (told, how) = watch::channel(asked);
+        if let Err(unsent) = self.taps.try_send(Tapping { order, tap, told }) {
+            let why = "too many taps wait to be handed on: try again";
+            let silent = |(_, state): &mut (SocketAddr, State)| *state = State::Silent(why.into());
+            unsent.into_inner().told.send_modify(|told| told.values_mut().for_each(silent));
+        }
+        how
     }
 }
 
@@ -134,7 +157,7 @@ fn unasked(own: &Arc<str>) -> (Vec<Asked>, Vec<Arc<Part>>) {
 struct Asker {
     of: Replicas,
     catalog: Arc<Catalog>,
-    own: Own,
+    own: Rc<Own>,
     links: RefCell<HashMap<String, Rc<Link>>>,
     kept: RefCell<HashMap<Question, Rc<Answered>>>,
 }
@@ -146,7 +169,17 @@ impl Asker {
     async fn serve(
         self: Rc<Self>,
         mut asked: mpsc::Receiver<(Question, oneshot::Sender<Answers>)>,
+        mut tapped: mpsc::Receiver<Tapping>,
     ) {
+        let asker = Rc::clone(&self);
+        tokio::task::spawn_local(async move {
+            while let Some(tapping) = tapped.recv().await {
+                let asker = Rc::clone(&asker);
+                tokio::task::spawn_local(async move {
+                    tapping.follow(&asker.of, &asker.catalog, &asker.own).await;
+                });
+            }
+        });
         let places = Arc::new(Semaphore::new(AT_ONCE));
         while let Some((question, reply)) = asked.recv().await {
             // Never closed.

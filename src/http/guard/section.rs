@@ -11,7 +11,7 @@ use std::ops::Range;
 /// The bound on a request line and its headers, and on a trailer section; line ends count.
 pub(super) const MAX_SECTION_BYTES: usize = 64 * 1024;
 /// The bound on the fields of a head, and of a trailer section.
-pub(super) const MAX_FIELDS: u8 = 100;
+pub(in crate::http) const MAX_FIELDS: u8 = 100;
 
 /// `tchar`, RFC 9110 section 5.6.2.
 pub(super) const TOKEN: u8 = 1;

@@ -67,13 +67,13 @@ export const WARN = 0.01;
 export const BAD = 0.05;
 
 /** How a node or an edge is: `bad`, `warn`, `ok` or `idle`. */
-export function level({ rate: requests, failureRate, endpoints, calls }) {
+export function level({ rate: requests, failureRate, endpoints, calls, open, holds }) {
   const { ready = 1, ejected = 0, halfOpen = 0 } = endpoints ?? {};
   if (requests > 0 && failureRate >= BAD) return "bad";
   if (ejected > 0 && ready === 0) return "bad";
   if (requests > 0 && failureRate >= WARN) return "warn";
   if (ejected + halfOpen > 0) return "warn";
-  return requests > 0 || calls > 0 ? "ok" : "idle";
+  return requests > 0 || calls > 0 || open > 0 || holds > 0 ? "ok" : "idle";
 }
 
 /** What a level means, in words. */

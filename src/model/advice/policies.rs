@@ -121,5 +121,5 @@ pub const RATE_LIMITED: Advice = Advice {
     look: "`Retry-After` and the `RateLimit-*` headers of the answer say when there is room again.",
     change: "Call less often, or raise the limit. Retries that ignore `Retry-After` stay outside.",
     settings: &["RateLimitPolicy"],
-    metrics: &[],
+    metrics: &["outrigger_rate_limited_total"],
 };

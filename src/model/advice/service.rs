@@ -31,8 +31,8 @@ pub const OVERLOADED: Advice = Advice {
     look: "The workload's latency and processor time before the shedding began.",
     change: "Add instances, or make the slow requests cheaper. Callers that retry without a budget \
              make it worse.",
-    settings: &["limits.maxRequests", "retry.budget"],
-    metrics: &["outrigger_request_duration_seconds"],
+    settings: &["RateLimitPolicy", "concurrency"],
+    metrics: &["outrigger_concurrency", "outrigger_shed_total"],
 };
 
 pub const CONNECT_FAILURE: Advice = Advice {

@@ -5,6 +5,7 @@
 //! possible sets of labels would keep out.
 
 use super::AccessPolicy;
+use super::unread::NOBODY;
 use crate::model::{Action, Mode, Mtls};
 
 impl AccessPolicy {
@@ -12,12 +13,18 @@ impl AccessPolicy {
     pub fn cautious(&self) -> Option<AccessPolicy> {
         let is_denied = |action: Action| action == Action::Deny;
         let allows = self.rules.iter().any(|rule| rule.action == Action::Allow);
-        let rules: Vec<_> =
+        let mut rules: Vec<_> =
             self.rules.iter().filter(|rule| is_denied(rule.action)).cloned().collect();
+        // Taking a token is a grant, and refusing a bad one is not: nobody does both by halves.
+        if !self.jwt.is_empty() || self.api_keys.is_some() {
+            rules.push(NOBODY);
+        }
         let policy = AccessPolicy {
             metadata: self.metadata.clone(),
             selector: self.selector.clone(),
             ports: self.ports.clone(),
+            jwt: Vec::new(),
+            api_keys: None,
             mode: self.mode.filter(|mode| *mode == Mode::Enforce),
             mtls: self.mtls.filter(|mtls| *mtls == Mtls::Strict),
             // A rule that allows somebody keeps out whoever it does not name.

@@ -6,15 +6,7 @@
 
 use super::AccessPolicy;
 use crate::model::{Action, Audit, Mode, Mtls};
-
-/// How near a policy is to the workload, from afar to near.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Mesh,
-    Namespace,
-    Selector,
-    Ports,
-}
+pub use crate::resources::subject::Level;
 
 /// What holds, and which policy says so; `None`: none does, and it is the default.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,20 +17,12 @@ pub struct Ruling<'a, T> {
 
 impl AccessPolicy {
     pub fn level(&self) -> Level {
-        if !self.ports.is_empty() {
-            Level::Ports
-        } else if !self.selector.is_empty() {
-            Level::Selector
-        } else if self.is_of_mesh() {
-            Level::Mesh
-        } else {
-            Level::Namespace
-        }
+        self.about().level()
     }
 
     /// Whether it is about a port of the app, given that it is about the workload.
     pub fn is_about(&self, port: u16) -> bool {
-        self.ports.is_empty() || self.ports.binary_search(&port).is_ok()
+        self.about().is_about(port)
     }
 }
 

@@ -1,13 +1,16 @@
 //! `AccessPolicy`: who may call a workload.
 //!
-//! Read and printed here (`rule` and what it is made of: `source`, `operation`, `pattern`); `level`
-//! says which of several counts. What this version would not act on is refused, never passed over: a
-//! rule that nobody keeps would let somebody in. `unread` says what counts meanwhile, `cautious` what
-//! does while nobody knows whether a policy is about a workload.
+//! Read and printed here (`rule` and what it is made of: `source`, `operation`, `pattern`; `jwt` and
+//! `api_keys`: what else callers can show); `level` says which of several counts. What this version
+//! would not act on is refused, never passed over: a rule that nobody keeps would let somebody in.
+//! `unread` says what counts meanwhile, `cautious` what does while nobody knows whether a policy is
+//! about a workload.
 
+pub mod api_keys;
 mod cautious;
+pub mod jwt;
 pub mod level;
-mod operation;
+pub(super) mod operation;
 pub mod pattern;
 pub mod rule;
 mod source;
@@ -18,14 +21,16 @@ mod tests;
 
 use serde_json::{Value, json};
 
-use super::decode::{Decoder, Fields, distinct_values, list};
+use super::decode::{Decoder, Fields};
 use super::manifest::object;
 use super::metadata::Metadata;
-use super::names::{Labels, labels};
-use super::node::{Node, Value as Read};
-use super::scalar::{choice, port};
-use super::sketch::Note;
-use crate::model::{Action, Audit, CONTROL_PLANE_NAMESPACE, Mode, Mtls};
+use super::names::Labels;
+use super::node::Node;
+use super::scalar::choice;
+use super::subject::{Subject, ports, selector};
+use crate::model::{Action, Audit, Mode, Mtls};
+pub use api_keys::ApiKeys;
+pub use jwt::{Introspection, Judge, Jwt, KeySource, TokenPlace};
 pub use rule::Rule;
 
 /// Who may call the workloads that it selects.
@@ -37,6 +42,10 @@ pub struct AccessPolicy {
     pub selector: Labels,
     /// The app's, in ascending order; empty: all.
     pub ports: Vec<u16>,
+    /// Whose tokens count; they add up with those of other policies.
+    pub jwt: Vec<Jwt>,
+    /// Whose keys count; they add up too.
+    pub api_keys: Option<ApiKeys>,
     /// Absent: as another policy says, or enforced.
     pub mode: Option<Mode>,
     /// Absent: as another policy says, or strict.
@@ -49,15 +58,6 @@ pub struct AccessPolicy {
     /// In the order written; they add up with those of other policies, in any order.
     pub rules: Vec<Rule>,
 }
-
-/// Of an `AccessPolicy`, and not acted on yet.
-const LATER: [&str; 2] = ["jwt", "apiKeys"];
-const NOT_ACTED_ON: &str =
-    "is not supported by this version: nobody would be refused or let in by it; remove it";
-
-/// More names of ports are a slip of the pen; each is looked through for every connection.
-/// Arbitrary.
-const MOST_PORTS: usize = 100;
 
 const MTLS: &[(&str, Mtls)] =
     &[(Mtls::Strict.as_str(), Mtls::Strict), (Mtls::Permissive.as_str(), Mtls::Permissive)];
@@ -82,15 +82,18 @@ pub(super) fn decode(
     let ports = fields.optional("ports", ports);
     let mode = fields.optional("mode", choice(MODES));
     let mtls = fields.optional("mtls", choice(MTLS));
+    let jwt = fields.optional("jwt", jwt::decode);
+    let api_keys = fields.optional("apiKeys", api_keys::decode);
     let default = fields.optional("default", choice(DEFAULTS));
     let audit = fields.optional("audit", choice(AUDITS));
     let rules = fields.optional("rules", rule::rules);
-    fields.refused(&LATER, NOT_ACTED_ON);
     fields.close();
     Some(AccessPolicy {
         metadata: metadata?,
         selector: selector.unwrap_or_default(),
         ports: ports.unwrap_or_default(),
+        jwt: jwt.unwrap_or_default(),
+        api_keys,
         mode,
         mtls,
         default,
@@ -99,47 +102,19 @@ pub(super) fn decode(
     })
 }
 
-/// In Kubernetes an empty selector means everything, which here is said by leaving it out: who
-/// wrote one may have meant either.
-fn selector(node: &Node, decoder: &mut Decoder) -> Option<Labels> {
-    let mut fields = Fields::open(node, decoder)?;
-    fields.refuse_empty();
-    let found = fields.required("matchLabels", labels);
-    fields.refused(&["matchExpressions"], "is not supported: write `matchLabels`");
-    if found.as_ref().is_some_and(Labels::is_empty) {
-        let message = "names no label; leave out `selector` to mean every workload";
-        fields.fault("matchLabels", message);
-    }
-    fields.close();
-    found
-}
-
-fn ports(node: &Node, decoder: &mut Decoder) -> Option<Vec<u16>> {
-    decoder.note(|| Note::AtMost(MOST_PORTS));
-    let count = if let Read::List(items) = &node.value { items.len() } else { 1 };
-    if count == 0 || count > MOST_PORTS {
-        let message = match count {
-            0 => "names no port; leave out `ports` to mean all of them".to_owned(),
-            count => format!("has {count} ports; one policy may have {MOST_PORTS}: write two"),
-        };
-        decoder.fault(&node.at, message);
-        return None;
-    }
-    let mut ports = list(node, decoder, port)?;
-    distinct_values(node, decoder, &ports);
-    ports.sort_unstable();
-    Some(ports)
-}
-
 /// What it says, in the shape it is written in.
 pub(super) fn spec(policy: &AccessPolicy) -> Value {
-    let AccessPolicy { metadata: _, selector, ports, mode, mtls, default, audit, rules } = policy;
+    let AccessPolicy { metadata: _, selector, ports, jwt, api_keys, .. } = policy;
+    let AccessPolicy { mode, mtls, default, audit, rules, .. } = policy;
+    let issuers: Vec<Value> = jwt.iter().map(jwt::spec).collect();
     let rules: Vec<Value> = rules.iter().map(rule::spec).collect();
     object([
         ("selector", (!selector.is_empty()).then(|| json!({"matchLabels": selector}))),
         ("ports", (!ports.is_empty()).then(|| json!(ports))),
         ("mode", mode.map(|mode| json!(mode.as_str()))),
         ("mtls", mtls.map(|mtls| json!(mtls.as_str()))),
+        ("jwt", (!issuers.is_empty()).then(|| Value::from(issuers))),
+        ("apiKeys", api_keys.as_ref().map(api_keys::spec)),
         ("default", default.map(|default| json!(default.as_str()))),
         ("audit", audit.map(|audit| json!(audit.as_str()))),
         ("rules", (!rules.is_empty()).then(|| Value::from(rules))),
@@ -149,63 +124,70 @@ pub(super) fn spec(policy: &AccessPolicy) -> Value {
 impl AccessPolicy {
     /// Whether it is about a workload with these labels, at any of its ports.
     pub fn concerns(&self, namespace: &str, labels: &Labels) -> bool {
-        let of = self.metadata.namespace.as_str();
-        let selected = self.selector.iter().all(|(key, value)| labels.get(key) == Some(value));
-        self.is_of_mesh() || of == namespace && selected
+        self.about().concerns(namespace, labels)
     }
 
     /// Whether it is about every workload of every namespace.
     pub fn is_of_mesh(&self) -> bool {
-        self.selector.is_empty() && self.metadata.namespace == CONTROL_PLANE_NAMESPACE
+        self.about().is_of_mesh()
     }
 
     /// Whether it says more than which callers must prove an identity.
     pub fn is_of_rules(&self) -> bool {
-        let Self { metadata: _, selector: _, ports: _, mode, mtls: _, default, audit, rules } =
-            self;
-        mode.is_some() || default.is_some() || audit.is_some() || !rules.is_empty()
+        let Self { metadata: _, selector: _, ports: _, mtls: _, jwt, api_keys, .. } = self;
+        let Self { mode, default, audit, rules, .. } = self;
+        let reads = !jwt.is_empty() || api_keys.is_some();
+        reads || mode.is_some() || default.is_some() || audit.is_some() || !rules.is_empty()
     }
 
-    /// For each rule that asks for what this version can't read, what becomes of it.
+    /// Whether it takes somebody who can read tokens and keys to keep it.
+    pub fn is_of_tokens(&self) -> bool {
+        let asks = self.rules.iter().any(Rule::needs_token);
+        asks || !self.jwt.is_empty() || self.api_keys.is_some()
+    }
+
+    /// For each rule that asks for what no caller can show by this policy, what becomes of it.
     pub fn unread_rules(&self) -> impl Iterator<Item = String> {
-        let rules = self.rules.iter().enumerate().filter(|(_, rule)| rule.needs_token());
-        rules.map(|(nth, rule)| {
+        let rules = self.rules.iter().enumerate();
+        rules.filter_map(|(nth, rule)| {
+            let (what, field) = self.lacks(rule)?;
             let does = match rule.action {
                 Action::Allow => "allows nobody",
                 Action::Deny => "denies everybody that the rest of it is about",
             };
-            format!(
-                "rules[{nth}] asks for a token or key, which this version can't read: it {does}"
-            )
+            Some(format!(
+                "rules[{nth}] asks for {what}, and the policy has no `{field}`: it {does}, unless \
+                 another policy of the workload has"
+            ))
         })
+    }
+
+    fn lacks(&self, rule: &Rule) -> Option<(&'static str, &'static str)> {
+        let claims = rule.from.iter().any(|source| !source.claims.is_empty());
+        let keys = rule.from.iter().any(|source| !source.api_keys.is_empty());
+        if claims && self.jwt.is_empty() {
+            return Some(("a token's claims", "jwt"));
+        }
+        (keys && self.api_keys.is_none()).then_some(("an API key", "apiKeys"))
     }
 
     /// Whom it is about, for people.
     pub fn subject(&self) -> String {
-        let namespace = &self.metadata.namespace;
-        if self.is_of_mesh() {
-            return "the mesh".to_owned();
-        }
-        if self.selector.is_empty() {
-            return format!("namespace {namespace}");
-        }
-        let labels: Vec<String> = self.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        format!("workloads with {} of namespace {namespace}", labels.join(","))
+        self.about().workloads()
     }
 
     /// The same with the ports, if it names any.
     pub fn scope(&self) -> String {
-        let subject = self.subject();
-        let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
-        match ports.as_slice() {
-            [] => subject,
-            [port] => format!("port {port} of {subject}"),
-            ports => format!("ports {} of {subject}", ports.join(", ")),
-        }
+        self.about().scope()
     }
 
     /// `namespace/name`, as pages and metrics name it.
     pub fn title(&self) -> String {
-        format!("{}/{}", self.metadata.namespace, self.metadata.name)
+        self.about().title()
+    }
+
+    /// Which workloads and ports it is about.
+    pub fn about(&self) -> Subject<'_> {
+        Subject { metadata: &self.metadata, selector: &self.selector, ports: &self.ports }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn decode(node: &Node, decoder: &mut Decoder) -> Option<Operation> {
 }
 
 /// Methods know upper and lower case (RFC 9110, 9.1); none in use has lower.
-fn method(node: &Node, decoder: &mut Decoder) -> Option<Method> {
+pub(in crate::resources) fn method(node: &Node, decoder: &mut Decoder) -> Option<Method> {
     parsed(node, decoder, "a method such as GET", |text| {
         let is_upper = !text.bytes().any(|b| b.is_ascii_lowercase());
         Method::from_bytes(text.as_bytes()).ok().filter(|_| is_upper)
@@ -47,7 +47,11 @@ const OTHERWISE: [(&str, &str); 2] = [
     ("x-outrigger-peer", "callers can't say who they are: write `identities` under `from`"),
 ];
 
-fn header(key: &Key, node: &Node, decoder: &mut Decoder) -> Option<(HeaderName, Vec<TextPattern>)> {
+pub(in crate::resources) fn header(
+    key: &Key,
+    node: &Node,
+    decoder: &mut Decoder,
+) -> Option<(HeaderName, Vec<TextPattern>)> {
     let Ok(name) = key.name.parse::<HeaderName>() else {
         decoder.fault(&key.at, format!("{} is not the name of a header", quote(&key.name)));
         return None;

@@ -39,6 +39,22 @@ impl PathPattern {
             _ => Segment::Text(segment),
         })
     }
+
+    /// Whether a path, which begins with a slash, has this form, segment by segment.
+    pub fn matches(&self, path: &str) -> bool {
+        let mut segments = path[1..].split('/');
+        for wanted in self.segments() {
+            let Some(segment) = segments.next() else { return false };
+            match wanted {
+                Segment::Rest => return true,
+                Segment::One if segment.is_empty() => return false,
+                Segment::One => {}
+                Segment::Text(text) if text != segment => return false,
+                Segment::Text(_) => {}
+            }
+        }
+        segments.next().is_none()
+    }
 }
 
 impl fmt::Display for PathPattern {
@@ -47,7 +63,7 @@ impl fmt::Display for PathPattern {
     }
 }
 
-pub(super) fn path(node: &Node, decoder: &mut Decoder) -> Option<PathPattern> {
+pub(in crate::resources) fn path(node: &Node, decoder: &mut Decoder) -> Option<PathPattern> {
     let text = text_of(node, decoder, "a path such as /api/* or /users/{id}")?;
     let Err(why) = check_path(text) else { return Some(PathPattern(text.into())) };
     decoder.fault(&node.at, format!("{} is no path of a rule: {why}", quote(text)));
@@ -153,7 +169,7 @@ impl fmt::Display for TextPattern {
     }
 }
 
-pub(super) fn text(node: &Node, decoder: &mut Decoder) -> Option<TextPattern> {
+pub(in crate::resources) fn text(node: &Node, decoder: &mut Decoder) -> Option<TextPattern> {
     const WHAT: &str = "a header's value, or text*, *text or *: printable ASCII without spaces \
                         around it, a star only at one end";
     parsed(node, decoder, WHAT, |text| {

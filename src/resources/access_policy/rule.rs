@@ -36,9 +36,9 @@ pub struct Source {
     pub namespaces: Vec<String>,
     /// Of the connection's source.
     pub ip_blocks: Vec<IpNet>,
-    /// By name, the values of which the token must have one. Tokens are not read yet.
+    /// By name, the values of which the token must have one.
     pub claims: Vec<(String, Vec<String>)>,
-    /// Names of keys. Keys are not read yet.
+    /// Names of keys.
     pub api_keys: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ pub struct Operation {
 }
 
 impl Source {
-    /// Whether it asks for what nobody can prove to this version.
+    /// Whether it asks for what only a token or a key can show.
     pub fn needs_token(&self) -> bool {
         !self.claims.is_empty() || !self.api_keys.is_empty()
     }
@@ -80,7 +80,7 @@ impl Rule {
         self.to.iter().any(Operation::is_of_http) || self.needs_token()
     }
 
-    /// Whether it has a part that nobody can prove to this version.
+    /// Whether it asks for what only a token or a key can show.
     pub fn needs_token(&self) -> bool {
         self.from.iter().any(Source::needs_token)
     }
@@ -94,7 +94,7 @@ impl Rule {
 /// More of anything is a slip of the pen: every sidecar that reads the policy keeps them. Arbitrary.
 const MOST_RULES: usize = 1_000;
 const MOST_ENTRIES: usize = 50;
-const MOST_VALUES: usize = 100;
+pub(super) const MOST_VALUES: usize = 100;
 
 const ACTIONS: &[(&str, Action)] =
     &[(Action::Allow.as_str(), Action::Allow), (Action::Deny.as_str(), Action::Deny)];
@@ -124,7 +124,13 @@ fn rule(node: &Node, decoder: &mut Decoder) -> Option<Rule> {
 }
 
 /// Refuses a list that is empty or too long, before its items are read.
-fn some(most: usize, what: &str, empty: &str, node: &Node, decoder: &mut Decoder) -> Option<()> {
+pub(in crate::resources) fn some(
+    most: usize,
+    what: &str,
+    empty: &str,
+    node: &Node,
+    decoder: &mut Decoder,
+) -> Option<()> {
     at_most(most, what, node, decoder)?;
     if matches!(&node.value, Read::List(items) if items.is_empty()) {
         decoder.fault(&node.at, empty);
@@ -134,7 +140,7 @@ fn some(most: usize, what: &str, empty: &str, node: &Node, decoder: &mut Decoder
 }
 
 /// As many values as one field may have.
-pub(super) fn values<'n, T>(
+pub(in crate::resources) fn values<'n, T>(
     node: &'n Node,
     decoder: &mut Decoder,
     item: impl Fn(&'n Node, &mut Decoder) -> Option<T>,
@@ -144,7 +150,7 @@ pub(super) fn values<'n, T>(
 }
 
 /// The entries of a map, of which each has a text or a list of texts.
-pub(super) fn named<'n, T>(
+pub(in crate::resources) fn named<'n, T>(
     node: &'n Node,
     decoder: &mut Decoder,
     item: impl Fn(&'n crate::resources::node::Key, &'n Node, &mut Decoder) -> Option<T>,
@@ -163,7 +169,7 @@ pub(super) fn named<'n, T>(
 }
 
 /// The values of a named field: one, or a list of at least one.
-pub(super) fn one_or_some<'n, T>(
+pub(in crate::resources) fn one_or_some<'n, T>(
     node: &'n Node,
     decoder: &mut Decoder,
     item: impl Fn(&'n Node, &mut Decoder) -> Option<T>,
@@ -176,7 +182,7 @@ pub(super) fn one_or_some<'n, T>(
     values(node, decoder, item)
 }
 
-fn at_most(most: usize, what: &str, node: &Node, decoder: &mut Decoder) -> Option<()> {
+pub(super) fn at_most(most: usize, what: &str, node: &Node, decoder: &mut Decoder) -> Option<()> {
     decoder.note(|| Note::AtMost(most));
     let found = match &node.value {
         Read::List(items) => items.len(),
@@ -201,13 +207,15 @@ pub(super) fn spec(Rule { action, from, to }: &Rule) -> Value {
 }
 
 /// A field of an entry, unless it says nothing.
-pub(super) fn texts<T: ToString>(values: &[T]) -> Option<Value> {
+pub(in crate::resources) fn texts<T: ToString>(values: &[T]) -> Option<Value> {
     let texts: Vec<String> = values.iter().map(T::to_string).collect();
     (!texts.is_empty()).then(|| json!(texts))
 }
 
 /// The same by name.
-pub(super) fn named_texts<N: ToString, T: ToString>(fields: &[(N, Vec<T>)]) -> Option<Value> {
+pub(in crate::resources) fn named_texts<N: ToString, T: ToString>(
+    fields: &[(N, Vec<T>)],
+) -> Option<Value> {
     let one = |(name, values): &(N, Vec<T>)| {
         let texts: Vec<String> = values.iter().map(T::to_string).collect();
         (name.to_string(), json!(texts))

@@ -38,6 +38,20 @@ fn everything_is_read_and_printed_back() {
 }
 
 const EVERYTHING: &str = "
+  jwt:
+    - issuer: https://idp.example
+      audiences: [api]
+      jwks: {url: 'https://idp.example/jwks.json', caFile: ca.pem}
+      from: [{header: x-jwt, prefix: 'T '}, {cookie: t}, {query: t}, {header: authorization}]
+      forward: true
+      claimHeaders: {x-user: sub, X-Roles: realm_access.roles}
+    - {issuer: b, jwks: {file: keys.json}}
+    - issuer: c
+      introspection:
+        {url: 'http://127.0.0.1:81/i', clientId: me, clientSecretFile: s, caFile: c, cacheFor: 1m30s}
+  apiKeys:
+    header: x-api-key
+    sha256: {a: f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7}
   mode: observe
   default: deny
   audit: all
@@ -134,9 +148,95 @@ fn rules_that_ask_for_tokens_are_named() {
                  {action: deny, from: [{apiKeys: [c]}]}]}";
     let said: Vec<String> = policy("name: a", token).unread_rules().collect();
     assert_eq!(said.len(), 2);
-    assert!(said[0].starts_with("rules[1] asks for a token") && said[0].ends_with("allows nobody"));
+    assert!(said[0].starts_with("rules[1] asks for a token's claims"), "{said:?}");
+    assert!(said[0].contains("no `jwt`: it allows nobody, unless another"), "{said:?}");
     assert!(said[1].starts_with("rules[2]") && said[1].contains("denies everybody"), "{said:?}");
-    assert_eq!(policy("name: b", EVERYTHING).unread_rules().count(), 1);
+    assert_eq!(policy("name: b", EVERYTHING).unread_rules().count(), 0);
+    assert!(
+        policy("name: b", EVERYTHING).is_of_tokens() && policy("name: a", token).is_of_tokens()
+    );
+    assert!(!policy("name: a", "{rules: [{action: deny}]}").is_of_tokens());
+}
+
+/// Each is refused in one sentence, which shows nothing that is secret.
+#[test]
+fn tokens_and_keys_that_can_not_be_judged_are_refused_with_their_cure() {
+    let jwt = |fields: &str| format!("{{jwt: [{{issuer: a, {fields}}}]}}");
+    let file = "jwks: {file: k}";
+    let hash = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+    let keys =
+        |header: &str, keys: &str| format!("{{apiKeys: {{header: {header}, sha256: {keys}}}}}");
+    let secret = r#"{"keys":[{"kty":"oct","k":"hunter2"}]}"#;
+    let rows = [
+        ("{jwt: []}".to_owned(), "spec.jwt: names no issuer; leave out `jwt`"),
+        ("{jwt: [{jwks: {file: k}}]}".to_owned(), "spec.jwt[0]: missing field `issuer`"),
+        ("{jwt: [{issuer: '', jwks: {file: k}}]}".to_owned(), "issuer: expected an issuer"),
+        (jwt("forward: true"), "spec.jwt[0].jwks: is missing: write `jwks: {url: …}`"),
+        (jwt("jwks: {}"), "spec.jwt[0].jwks: expected one of `url`, `inline` and `file`"),
+        (jwt("jwks: {file: a, inline: '{}'}"), "can't be used: it is no JWK set"),
+        (jwt("jwks: {file: a, url: 'https://a/'}"), "expected one of `url`, `inline`"),
+        (jwt("jwks: {file: a, caFile: b}"), "caFile: is about `url`, which is missing"),
+        (jwt("jwks: {url: 'http://idp.example/'}"), "by anybody on the way: write https"),
+        (jwt("jwks: {url: 'https://u:hunter2@a/'}"), "expected a URL such as https://idp"),
+        (jwt(&format!("jwks: {{inline: '{secret}'}}")), "holds a private or shared key"),
+        (jwt("jwks: {inline: '{\"keys\":[]}'}"), "can't be used: it has no keys"),
+        (jwt("jwks: {inline: {keys: []}}"), "expected a JWK set, as JSON in a text"),
+        (jwt(&format!("{file}, audiences: []")), "leave out `audiences` to take"),
+        (jwt(&format!("{file}, audiences: [a, a]")), "a is taken by item 0"),
+        (jwt(&format!("{file}, from: []")), "leave out `from` to mean `Bearer `"),
+        (jwt(&format!("{file}, from: [{{}}]")), "from[0]: expected one of `header`, `cookie`"),
+        (jwt(&format!("{file}, from: [{{cookie: a, query: b}}]")), "expected one of `header`"),
+        (jwt(&format!("{file}, from: [{{cookie: a, prefix: b}}]")), "is about `header`"),
+        (jwt(&format!("{file}, from: [{{cookie: 'a;b'}}]")), "expected the name of a cookie"),
+        (jwt(&format!("{file}, from: [{{header: cookie}}]")), "write `cookie` with the name"),
+        (jwt(&format!("{file}, from: [{{header: host}}]")), "host has a meaning of its own"),
+        (jwt(&format!("{file}, claimHeaders: {{x-outrigger-peer: sub}}")), "of its own"),
+        (jwt(&format!("{file}, claimHeaders: {{'a b': sub}}")), "not the name of a header"),
+        (jwt(&format!("{file}, claimHeaders: {{a: b, A: c}}")), "a is named twice"),
+        (jwt(&format!("{file}, claimHeaders: {{a: ''}}")), "expected the name of a claim"),
+        (
+            jwt(&format!(
+                "{file}, introspection: {{url: 'https://a/', clientId: b, \
+                       clientSecretFile: c}}"
+            )),
+            "stands beside `jwks`",
+        ),
+        (
+            jwt("introspection: {url: 'https://a/', clientId: b, clientSecretFile: c, \
+              clientSecret: hunter2}"),
+            "would show a secret: write `clientSecretFile`",
+        ),
+        (
+            jwt("introspection: {url: 'https://a/', clientId: b, clientSecretFile: c, \
+              cacheFor: 2h}"),
+            "is longer than an hour",
+        ),
+        (keys("x", "{}"), "spec.apiKeys.sha256: names nobody; leave out `apiKeys`"),
+        (keys("x", "{a: hunter2}"), "sha256.a: expected 64 hexadecimal digits, the SHA-256"),
+        (keys("x", "{a: 12}"), "expected 64 hexadecimal digits in quotes"),
+        (keys("host", &format!("{{a: {hash}}}")), "host has a meaning of its own"),
+        (keys("x", &format!("{{a: {hash}, b: {hash}}}")), "b: is the same key as that of a"),
+        (
+            keys("x", "{a: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}"),
+            "is the SHA-256 of nothing",
+        ),
+        ("{apiKeys: {header: x}}".to_owned(), "spec.apiKeys: missing field `sha256`"),
+    ];
+    for (spec, part) in rows {
+        let faults = read("name: api", &spec).expect_err(&spec);
+        assert!(faults.iter().any(|fault| fault.contains(part)), "{spec}: {faults:?}");
+        let leaks = |fault: &String| fault.contains("hunter2") && !part.contains("URL");
+        assert!(!faults.iter().any(leaks), "{spec}: {faults:?}");
+    }
+}
+
+#[test]
+fn what_takes_tokens_keeps_out_all_while_nobody_knows_whom_it_is_about() {
+    let of = |spec: &str| policy("name: a", spec).cautious().expect("something is left");
+    let counts = of("{jwt: [{issuer: a, jwks: {file: k}}], rules: [{action: allow}]}");
+    assert_eq!((counts.jwt.len(), counts.rules.len()), (0, 1));
+    assert!(counts.rules[0].action == Action::Deny && counts.rules[0].from.is_empty());
+    assert_eq!(of("{rules: [{action: allow}]}").rules.len(), 0);
 }
 
 #[test]
@@ -176,8 +276,6 @@ fn what_can_not_be_kept_is_refused_with_its_cure() {
         ("{mode: obsrve}", "did you mean `observe`?"),
         ("{default: allowed}", "did you mean `allow`?"),
         ("{audit: some}", "spec.audit: expected one of none, denied, all"),
-        ("{jwt: []}", "spec.jwt: is not supported by this version"),
-        ("{apiKeys: {header: x}}", "spec.apiKeys: is not supported by this version"),
         ("{mtsl: strict}", "unknown field `mtsl`; did you mean `mtls`?"),
     ];
     for (spec, part) in rows {

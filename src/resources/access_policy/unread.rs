@@ -6,12 +6,13 @@
 //! makes it about more, never about less. Called where a policy lies that nobody judged at
 //! the door: in a cluster, or in the store of another version.
 
-use super::{AccessPolicy, MOST_PORTS, Rule};
+use super::{AccessPolicy, Rule};
 use crate::model::{Action, Mode, Mtls};
 use crate::resources::Labels;
 use crate::resources::metadata::Metadata;
 use crate::resources::names::{is_label_key, is_label_value};
 use crate::resources::node::{Key, Node, Origin, Value};
+use crate::resources::subject::MOST_PORTS;
 use crate::resources::yaml;
 
 impl AccessPolicy {
@@ -26,6 +27,8 @@ impl AccessPolicy {
             metadata: Metadata { labels: Labels::new(), version: None, ..metadata },
             selector: labels.map(selector).unwrap_or_default(),
             ports: under("ports").and_then(ports).unwrap_or_default(),
+            jwt: Vec::new(),
+            api_keys: None,
             mode: Some(Mode::Enforce),
             mtls: Some(Mtls::Strict),
             default: None,
@@ -35,7 +38,8 @@ impl AccessPolicy {
     }
 }
 
-const NOBODY: Rule = Rule { action: Action::Deny, from: Vec::new(), to: Vec::new() };
+/// Keeps everybody out.
+pub(super) const NOBODY: Rule = Rule { action: Action::Deny, from: Vec::new(), to: Vec::new() };
 
 /// Whether it may say more of callers than what this version reads in its place.
 fn may_refuse(spec: Option<&Node>) -> bool {

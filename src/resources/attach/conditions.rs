@@ -106,7 +106,8 @@ impl<'a> Index<'a> {
                 Resource::HttpRoute(_)
                 | Resource::GrpcRoute(_)
                 | Resource::Workload(_)
-                | Resource::AccessPolicy(_) => {}
+                | Resource::AccessPolicy(_)
+                | Resource::RateLimitPolicy(_) => {}
             }
             if let Some((kind, drafts)) = drafts(resource) {
                 let rules = drafts.into_iter().filter_map(|draft| draft.section).collect();
@@ -125,6 +126,9 @@ impl<'a> Index<'a> {
                 let unread = policy.unread_rules().map(|what| Condition::Unread { what });
                 let all = std::iter::once(Condition::Accepted).chain(unread);
                 all.map(|how| (policy.subject(), how)).collect()
+            }
+            Resource::RateLimitPolicy(policy) => {
+                vec![(policy.about().workloads(), Condition::Accepted)]
             }
             Resource::HttpRoute(_) | Resource::GrpcRoute(_) => {
                 parents(resource).iter().map(|parent| self.parent(parent)).collect()

@@ -109,7 +109,8 @@ fn drafts(resource: &Resource) -> Option<(TargetKind, Vec<DraftRule>)> {
         Resource::Service(_)
         | Resource::Workload(_)
         | Resource::TrafficPolicy(_)
-        | Resource::AccessPolicy(_) => None,
+        | Resource::AccessPolicy(_)
+        | Resource::RateLimitPolicy(_) => None,
     }
 }
 

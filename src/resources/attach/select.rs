@@ -91,7 +91,8 @@ pub(super) fn parents(resource: &Resource) -> &[ParentRef] {
         Resource::Service(_)
         | Resource::Workload(_)
         | Resource::TrafficPolicy(_)
-        | Resource::AccessPolicy(_) => &[],
+        | Resource::AccessPolicy(_)
+        | Resource::RateLimitPolicy(_) => &[],
     }
 }
 

@@ -39,14 +39,6 @@ fn of_documents() {
                 "2: kind: unknown kind service; did you mean `Service`?",
             ),
             (
-                "apiVersion: x\nkind: RateLimitPolicy\n",
-                "2: kind: kind RateLimitPolicy is not supported by this version",
-            ),
-            (
-                "apiVersion: outrigger.dev/v1alpha1\nkind: RateLimitPolicy\nspec: {x: 1}\n",
-                "2: kind: kind RateLimitPolicy is not supported by this version",
-            ),
-            (
                 "apiVersion: v2\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: None}\n",
                 "1: apiVersion: kind Service has apiVersion v1",
             ),

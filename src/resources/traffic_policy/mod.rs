@@ -13,7 +13,7 @@ mod methods;
 mod retry;
 mod target;
 mod tls;
-mod words;
+pub(super) mod words;
 
 #[cfg(test)]
 mod tests;

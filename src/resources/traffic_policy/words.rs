@@ -34,14 +34,14 @@ pub(super) fn at_most(most: usize, what: &str, node: &Node, decoder: &mut Decode
 }
 
 /// A whole number within bounds that its type has too.
-pub(super) fn whole<T: TryFrom<i64>>(
+pub(in crate::resources) fn whole<T: TryFrom<i64>>(
     range: RangeInclusive<i64>,
 ) -> impl Fn(&Node, &mut Decoder) -> Option<T> {
     move |node, decoder| integer(range.clone())(node, decoder).and_then(|n| T::try_from(n).ok())
 }
 
 /// Something of which there is at least one.
-pub(super) fn count(node: &Node, decoder: &mut Decoder) -> Option<u32> {
+pub(in crate::resources) fn count(node: &Node, decoder: &mut Decoder) -> Option<u32> {
     whole(1..=MOST)(node, decoder)
 }
 
@@ -167,7 +167,7 @@ pub(super) fn codes(codes: impl IntoIterator<Item = u8>) -> GrpcCodes {
 }
 
 /// A duration as it is written, in at most four parts of at most five digits.
-pub(super) fn written(duration: Duration) -> String {
+pub(in crate::resources) fn written(duration: Duration) -> String {
     let (mut rest, mut text) = (duration.as_millis(), String::new());
     while rest > 0 {
         let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];

@@ -39,14 +39,9 @@ impl Exchange {
             self.blame(Reason::ClientClosed);
             self.status.set(499);
         }
-        for (counter, bytes) in [
-            (&self.sinks.bytes_in, self.bytes_in.get()),
-            (&self.sinks.bytes_out, self.bytes_out.get()),
-        ] {
-            if bytes > 0 {
-                counter.add(bytes);
-            }
-        }
+        let (bytes_in, bytes_out) = self.bytes();
+        let (known_in, known_out) = self.counted.get();
+        self.sinks.count(bytes_in.saturating_sub(known_in), bytes_out.saturating_sub(known_out));
         let kept = self.position.get().and_then(|at| Some((at, self.kept(at, took)?)));
         let peer = self.peer.borrow();
         if let Some(meter) = self.meter.get() {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::roster::{Pipe, Seat};
 use super::*;
 use crate::telemetry::access_log::Writer;
 use crate::telemetry::ids::Ids;
@@ -18,13 +19,15 @@ fn sinks() -> (Rc<Sinks>, Taken) {
     let (feed, taken) = spans::queue(9, 9, SpanMetrics::register(&registry).dropped);
     let settings = Settings::default();
     let traces = Traces { sample_ratio: 1.0, ..settings.traces };
-    let (bytes_in, bytes_out) = TrafficMetrics::register(&registry).bytes(Direction::Outbound);
+    let metrics = TrafficMetrics::register(&registry);
+    let (bytes_in, bytes_out) = metrics.bytes(Direction::Outbound);
     let sinks = Sinks {
         log: AccessLog::new(writer.feed(), &settings.access_log, 1),
         tracer: Rc::new(Tracer::new(&traces, vec![feed], Ids::seeded(1))),
         taps: Taps::default(),
         bytes_in,
         bytes_out,
+        roster: Roster::default(),
     };
     (Rc::new(sinks), taken)
 }
@@ -46,7 +49,7 @@ fn a_span_is_bounded_whatever_the_caller_sent() {
         .header("x-request-id", &long);
     let Ok(request) = request.body(()) else { panic!("a request") };
     let span = span(|exchange| {
-        exchange.note(&request, false, SystemTime::now());
+        exchange.note(&request, false, SystemTime::now(), &[]);
         exchange.say(long.clone().into());
     });
     let method = span.method.as_ref().map(http::Method::as_str);
@@ -87,4 +90,94 @@ fn who_was_cut_off_did_not_leave() {
         exchange.cut(Reason::DrainDeadline);
     };
     assert_eq!(end(through), (Some(200), None));
+}
+
+/// Bytes as a relay counts them, and those that were counted of them.
+#[derive(Default)]
+struct Relay {
+    carried: Cell<Option<(u64, u64)>>,
+    counted: Cell<(u64, u64)>,
+}
+
+impl Pipe for Relay {
+    fn carried(&self) -> Option<(u64, u64)> {
+        self.carried.get()
+    }
+
+    fn count(&self, bytes_in: u64, bytes_out: u64) {
+        let (all_in, all_out) = self.counted.get();
+        self.counted.set((all_in + bytes_in, all_out + bytes_out));
+    }
+}
+
+const SECOND: u64 = 1_000_000;
+
+/// Something under way to somebody since the beginning of time, and where it is seen as open.
+fn under_way() -> (Rc<Exchange>, Gauge) {
+    let (sinks, _taken) = sinks();
+    let metrics = TrafficMetrics::register(&Registry::default());
+    let meter = RouteMeter::new(&metrics, Direction::Outbound, "web.shop:80".into(), "r".into());
+    let open = meter.open(Spoken::Http1, None);
+    let exchange = Exchange::begin(&sinks, Direction::Outbound, Spoken::Http1, "none", || 0);
+    exchange.set_meter(Rc::new(meter));
+    exchange.endpoint.set(Some(([10, 0, 0, 1], 80).into()));
+    (exchange, open)
+}
+
+fn counted(sinks: &Sinks) -> (u64, u64) {
+    (sinks.bytes_in.value(), sinks.bytes_out.value())
+}
+
+#[test]
+fn a_request_is_open_from_its_first_second_to_its_end() {
+    let (exchange, open) = under_way();
+    let (sinks, relay) = (Rc::clone(&exchange.sinks), Rc::new(Relay::default()));
+    let seat = Seat::take(&exchange, relay.clone());
+    exchange.count_in(5);
+    sinks.roster.sweep(SECOND - 1);
+    assert_eq!((open.value(), counted(&sinks)), (0, (0, 0)), "it may be over in a moment");
+    sinks.roster.sweep(SECOND);
+    sinks.roster.sweep(2 * SECOND);
+    assert_eq!((open.value(), counted(&sinks), relay.counted.get()), (1, (5, 0), (5, 0)));
+    exchange.count_out(7);
+    drop(seat);
+    assert_eq!((open.value(), counted(&sinks), relay.counted.get()), (0, (5, 7), (5, 7)));
+    exchange.count_in(1);
+    drop(exchange);
+    assert_eq!(counted(&sinks), (6, 7), "a body that goes on counts, and nothing twice");
+}
+
+#[test]
+fn a_tunnel_is_open_at_once_and_its_bytes_are_what_the_relay_says() {
+    let (exchange, open) = under_way();
+    let (sinks, relay) = (Rc::clone(&exchange.sinks), Rc::new(Relay::default()));
+    drop(Seat::take(&exchange, Rc::new(Relay::default())));
+    let seat = Seat::lasting(&exchange, relay.clone());
+    assert_eq!(open.value(), 1);
+    relay.carried.set(Some((10, 20)));
+    sinks.roster.sweep(5 * SECOND);
+    assert_eq!(counted(&sinks), (10, 20));
+    relay.carried.set(Some((15, 20)));
+    exchange.end_stream(15, 20, None);
+    drop(seat);
+    drop(exchange);
+    assert_eq!((open.value(), counted(&sinks), relay.counted.get()), (0, (15, 20), (15, 20)));
+}
+
+#[test]
+fn whoever_leaves_takes_nobody_elses_seat() {
+    let (first, _) = under_way();
+    let sinks = Rc::clone(&first.sinks);
+    let another = || Exchange::begin(&sinks, Direction::Outbound, Spoken::Http1, "none", || 0);
+    let all: Vec<Rc<Exchange>> = std::iter::repeat_with(another).take(5).collect();
+    let relays: Vec<Rc<Relay>> = all.iter().map(|_| Rc::default()).collect();
+    let take = |(of, relay): (&Rc<Exchange>, &Rc<Relay>)| Seat::take(of, Rc::<Relay>::clone(relay));
+    let mut seats: Vec<Seat> = all.iter().zip(&relays).map(take).collect();
+    for leaving in [0, 2, 1, 1, 0] {
+        all.iter().for_each(|of| of.count_in(1));
+        sinks.roster.sweep(SECOND);
+        drop(seats.remove(leaving));
+    }
+    let counted: Vec<u64> = relays.iter().map(|relay| relay.counted.get().0).collect();
+    assert_eq!(counted, [1, 5, 3, 2, 4]);
 }

@@ -103,6 +103,11 @@ impl Plane {
 
     /// A command of people, as an operator.
     pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program starts")
+    }
+
+    /// The same, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
         command
             .env_clear()
@@ -111,6 +116,6 @@ impl Plane {
             .arg(self.folder.path("data/ca.pem"))
             .arg("--token-file")
             .arg(self.folder.path("data/operator.token"));
-        command.output().expect("the program starts")
+        command
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
-use outrigger::control::ca::Lifetimes;
+use outrigger::control::ca::{Change, Lifetimes, Phase};
 use outrigger::control::kube::authority::{OpenError, Opened, SECRET, open};
 use outrigger::model::TrustDomain;
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ use super::lossy::lossy;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 async fn try_open(cluster: &Cluster, client: kube::Client) -> Result<Opened, OpenError> {
-    open(client, &cluster.namespace, &TrustDomain::default(), Lifetimes::default()).await
+    open(client, &cluster.namespace, &TrustDomain::default(), Lifetimes::default(), None).await
 }
 
 async fn opened(cluster: &Cluster) -> Opened {
@@ -56,7 +56,7 @@ async fn replicas_that_start_together_have_one_root() {
             let client = if seed % 2 == 0 { client } else { lossy(client, seed) };
             let namespace = cluster.namespace.clone();
             tokio::spawn(async move {
-                open(client, &namespace, &TrustDomain::default(), Lifetimes::default()).await
+                open(client, &namespace, &TrustDomain::default(), Lifetimes::default(), None).await
             })
         })
         .collect();
@@ -86,7 +86,7 @@ async fn the_leader_renews_and_the_others_follow() {
     let Some(cluster) = cluster().await else { return };
     let lives = Lifetimes { leaf: Duration::from_secs(2), issuer: Duration::from_secs(8) };
     let domain = TrustDomain::default();
-    let open = || open(cluster.client.clone(), &cluster.namespace, &domain, lives);
+    let open = || open(cluster.client.clone(), &cluster.namespace, &domain, lives, None);
     let (first, second) = (open().await.expect("opened"), open().await.expect("opened"));
     let authorities = [first.authority.clone(), second.authority.clone()];
     let issuer = |at: usize| {
@@ -108,28 +108,54 @@ async fn the_leader_renews_and_the_others_follow() {
     keeping.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// A new issuer that somebody else wrote is taken into use without a restart; so is the leader's.
+/// Whichever replica was asked writes, and the others follow without a restart: here an issuer, then
+/// each step of a root's replacement.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_issuer_is_taken_into_use() {
+async fn what_one_replica_was_told_all_do() {
     let Some(cluster) = cluster().await else { return };
     let (first, second) = (opened(&cluster).await, opened(&cluster).await);
-    let made = first.authority.successor(SystemTime::now()).expect("made");
-    let authority = second.authority.clone();
-    let before = signs_with(&second);
-    let (_leads, is_leader) = watch::channel(false);
-    let keeping = tokio::spawn(second.keys.keep(is_leader));
-    let secrets = secrets(&cluster);
-    let mut secret = secrets.get(SECRET).await.expect("there");
-    let data = secret.data.get_or_insert_default();
-    data.insert("issuer.key".into(), ByteString(made.key.into_bytes()));
-    data.insert("issuer.pem".into(), ByteString(made.certificate.into_bytes()));
-    secrets.replace(SECRET, &PostParams::default(), &secret).await.expect("put");
-    eventually("it signs with the new one", || async {
-        let own = authority.own(SystemTime::now()).expect("signed");
-        own.chain()[1].to_vec() != before[1]
-    })
-    .await;
-    keeping.abort();
+    let authorities = [first.authority.clone(), second.authority.clone()];
+    let custodies = [first.custody, second.custody];
+    let (_lead, leads) = watch::channel(true);
+    let (_follow, follows) = watch::channel(false);
+    let keeping = [tokio::spawn(first.keys.keep(leads)), tokio::spawn(second.keys.keep(follows))];
+    let state = |at: usize| {
+        let view = authorities[at].view();
+        let phase = view.rotation.as_ref().map(|rotation| rotation.phase);
+        let signs = view.signing_root().map(|root| root.fingerprint.clone());
+        (view.revision, view.generation, view.roots.len(), phase, signs, view.issuer.fingerprint)
+    };
+    let before = state(0);
+    custodies[1].make(Change::RotateIssuer).await.expect("made");
+    assert_ne!(state(1).5, before.5);
+    eventually("the leader has it too", || async { state(0) == state(1) }).await;
+    // Both at once: one root is to come, not two.
+    let [one, two] = &custodies;
+    let (a, b) = tokio::join!(one.make(Change::RotateRoot), two.make(Change::RotateRoot));
+    assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
+    let leaves_end = SystemTime::now();
+    let mut begun = state(usize::from(b.is_ok()));
+    for from in [Phase::Distribute, Phase::Use, Phase::Retire] {
+        assert_eq!(begun.3, Some(from));
+        eventually("both are there", || async { state(0) == begun && state(1) == begun }).await;
+        for custody in &custodies {
+            // Whoever comes second does nothing.
+            custody.make(Change::Advance { from, leaves_end }).await.expect("made");
+        }
+        begun = state(1);
+    }
+    assert_eq!((begun.1, begun.2, begun.3), (3, 1, None));
+    assert_ne!(begun.4, before.4, "another root signs");
+    eventually("both are there", || async { state(0) == begun }).await;
+    let later = state_of(&opened(&cluster).await);
+    assert_eq!(later, (begun.0, begun.4.clone(), begun.5.clone()), "who starts later too");
+    keeping.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+fn state_of(opened: &Opened) -> (u64, Option<String>, String) {
+    let view = opened.authority.view();
+    let signs = view.signing_root().map(|root| root.fingerprint.clone());
+    (view.revision, signs, view.issuer.fingerprint)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -212,7 +212,7 @@ impl Caller {
     /// What the session is refused with.
     pub fn governed(&self, workload: &str) -> Result<usize, Status> {
         self.converse(workload, Vec::new(), |heard| match heard {
-            Heard::Inbound(v1::Inbound { policies }) => Some(policies.len()),
+            Heard::Inbound(v1::Inbound { policies, limits }) => Some(policies.len() + limits.len()),
             _ => None,
         })
     }

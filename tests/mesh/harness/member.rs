@@ -18,6 +18,7 @@ pub struct Plan {
     app: Option<SocketAddr>,
     listen: SocketAddr,
     services: Vec<String>,
+    drain: &'static str,
 }
 
 /// A running sidecar of the mesh.
@@ -47,6 +48,7 @@ impl ControlPlane {
             app: None,
             listen: free_address(),
             services: Vec::new(),
+            drain: "",
         }
     }
 
@@ -98,6 +100,12 @@ impl Plan {
         self
     }
 
+    /// How it leaves, as YAML.
+    pub fn drain(mut self, yaml: &'static str) -> Self {
+        self.drain = yaml;
+        self
+    }
+
     /// A service that it has a listener for.
     pub fn calls(mut self, service: &str) -> Self {
         self.services.push(service.to_owned());
@@ -123,22 +131,23 @@ impl Plan {
         let lines: Vec<String> = lines
             .map(|(service, listen)| format!("{{listen: \"{listen}\", service: \"{service}\"}}"))
             .collect();
-        let Plan { name, account, labels, address, app, listen, .. } = self;
+        let Plan { name, account, labels, address, app, listen, drain, .. } = self;
+        let usual = if app.is_some() { "{minimum: 500ms, deadline: 10s}" } else { "" };
+        let drain = [drain, usual].into_iter().find(|yaml| !yaml.is_empty());
+        let drain = drain.map(|yaml| format!("drain: {yaml}\n"));
         let app = app.map(|app| {
-            format!(
-                "inbound: {{ports: [{{name: app, listen: \"{listen}\", app: \"{app}\"}}]}}\n\
-                 drain: {{minimum: 500ms, deadline: 10s}}\n"
-            )
+            format!("inbound: {{ports: [{{name: app, listen: \"{listen}\", app: \"{app}\"}}]}}\n")
         });
         folder.write(
             "config.yaml",
             &format!(
                 "workload: {{namespace: default, name: {name}, serviceAccount: {account}, labels: {{{labels}}}}}\n\
                  controlPlane: {{address: \"{address}\", trustAnchors: ca.pem, tokenFile: token}}\n\
-                 outbound: {{listen: \"{by_host}\", upstreams: [{}]}}\n{}\
+                 outbound: {{listen: \"{by_host}\", upstreams: [{}]}}\n{}{}\
                  admin: {{listen: \"{admin}\"}}\nworkers: 1\nlog: {{level: debug}}\n",
                 lines.join(", "),
                 app.unwrap_or_default(),
+                drain.unwrap_or_default(),
             ),
         );
         Member {

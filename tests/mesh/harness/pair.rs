@@ -92,6 +92,12 @@ impl Pair {
         self
     }
 
+    /// Another instance without a sidecar.
+    pub fn and_bare(mut self, app: SocketAddr) -> Self {
+        self.endpoints.push(Endpoint::Bare(app));
+        self
+    }
+
     /// What both the service's `appProtocol` and the app's port declare.
     pub fn declared(mut self, protocol: &'static str) -> Self {
         self.declared = protocol;

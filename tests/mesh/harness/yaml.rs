@@ -77,6 +77,11 @@ pub fn access(metadata: &str, spec: &str) -> String {
     )
 }
 
+/// How often callers may come; as [`access`].
+pub fn limits(metadata: &str, spec: &str) -> String {
+    access(metadata, spec).replace("AccessPolicy", "RateLimitPolicy")
+}
+
 fn indented(lines: &str) -> String {
     lines.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("  {line}\n")).collect()
 }

@@ -126,6 +126,9 @@ fn the_dashboard_asks_for_what_there_is() {
         "outrigger_mirrored_total",
         "outrigger_control_watch_connected",
         "outrigger_control_watch_lists_total",
+        // Of the few workloads that take tokens.
+        "outrigger_token_keys_timestamp_seconds",
+        "outrigger_token_lookups_total",
     ];
     for name in known.keys() {
         let shown = asked.contains(name) || left_out.contains(&name.as_str());

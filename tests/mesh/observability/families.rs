@@ -6,10 +6,12 @@ use super::scene::Scene;
 use super::{Families, documented, has, promtool, said};
 use crate::harness::Sidecar;
 
-/// Families without series until something rare happens: a full family, a refused call, a
-/// cluster.
+/// Families without series until something rare happens: a full family, a refused call, keys of
+/// tokens that are fetched, a cluster.
 const RARE: &[&str] = &[
     "outrigger_series_dropped_total",
+    "outrigger_token_keys_timestamp_seconds",
+    "outrigger_token_lookups_total",
     "outrigger_control_refusals_total",
     "outrigger_control_injections_total",
     "outrigger_control_watch_connected",

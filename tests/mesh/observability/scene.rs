@@ -1,7 +1,7 @@
 //! A small mesh in which everything that is counted happens: a service with a mirror, one that
 //! nobody answers for, one whose last endpoint is kept, plaintext, opaque bytes.
 
-use crate::harness::yaml::{policy, workload};
+use crate::harness::yaml::{limits, policy, workload};
 use crate::harness::{App, ControlPlane, Member, Wire, eventually, refused_address, service};
 
 pub const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -35,6 +35,11 @@ impl Scene {
             plane.apply(&policy(name, &format!("circuitBreaker: {{{circuit}}}")));
             plane.apply(&workload(&format!("{name}-1"), name, refused_address()));
         }
+        plane.apply(&limits(
+            "name: web",
+            "selector: {matchLabels: {app: web}}, concurrency: {limit: 1000}, \
+             limits: [{key: total, requests: 1000000, per: 1s}]",
+        ));
         let app = App::http(|_| App::answer("hello"));
         let raw = App::raw(|mut wire| {
             let _ = wire.try_take(4);

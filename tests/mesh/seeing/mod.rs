@@ -2,6 +2,7 @@
 //! `/api`, with sidecars that report by themselves.
 
 mod kept;
+mod open;
 mod told;
 
 use std::time::Duration;

@@ -5,6 +5,8 @@
 //! the one that fails was called.
 
 mod chain;
+mod flood;
+mod half_open;
 mod traffic;
 
 use std::net::SocketAddr;

@@ -1,15 +1,23 @@
 //! What would become of a request, or of opaque bytes, that somebody sends to the workload itself.
 //!
 //! `/explain?port=8080&peer=…&method=…&path=…`: decided by the policy in use, and not counted. Without
-//! `peer` the caller comes in plaintext; `protocol=tcp` asks about opaque bytes.
+//! `peer` the caller comes in plaintext; `protocol=tcp` asks about opaque bytes. A token or key in a
+//! header, cookie or query is judged as if it had come, and not shown.
 
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use http::HeaderName;
 use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::query::{self, Asked};
-use super::{host, text};
-use crate::access::{Ask, Decision, Policy, Request, RuleWord, What, Why};
+use super::{host, is_private, text};
+use crate::access::tokens::Intake;
+use crate::access::{Ask, Decision, Known, Lack, Policy, Presented, Request, RuleWord, What, Why};
+use crate::limit::rate;
 use crate::model::{Action, Mode, SpiffeId};
+use crate::telemetry::mask::masked;
 
 /// What is asked about.
 #[derive(Debug)]
@@ -55,6 +63,42 @@ pub fn read(query: &str) -> Result<Question, Vec<String>> {
     Ok(Question { port, peer, is_tcp, asked })
 }
 
+impl Question {
+    /// As rate limits see it; opaque bytes they don't.
+    pub fn counted(&self) -> Option<rate::Ask<'_>> {
+        let Question { port, peer, is_tcp, asked } = self;
+        (!is_tcp).then_some(rate::Ask {
+            port: *port,
+            source: asked.source,
+            id: peer.as_ref(),
+            claims: None,
+            api_key: None,
+            parts: &asked.parts,
+        })
+    }
+}
+
+/// What is said of a port that nothing comes to by this sidecar. One that is transparent takes what
+/// comes, to whatever port.
+pub fn stray(question: &Question, config: &Value) -> Option<String> {
+    let inbound = &config["inbound"];
+    if inbound["listen"].is_string() {
+        return None;
+    }
+    let ports = inbound["ports"].as_array().into_iter().flatten();
+    let apps = ports.filter_map(|port| port["app"].as_str()?.parse::<SocketAddr>().ok());
+    let apps: Vec<u16> = apps.map(|app| app.port()).collect();
+    if apps.contains(&question.port) {
+        return None;
+    }
+    let known = match apps.is_empty() {
+        true => "has no inbound port".to_owned(),
+        false => format!("has {}", apps.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let port = question.port;
+    Some(format!("nothing comes to port {port} by this sidecar, which {known}: is it another's?"))
+}
+
 /// The answer.
 pub fn answer(policy: &Policy, question: &Question) -> Value {
     let Question { port, peer, is_tcp, asked } = question;
@@ -71,21 +115,41 @@ pub fn answer(policy: &Policy, question: &Question) -> Value {
         page["why"] = json!(why(policy, *port, &decision, None));
         return page;
     }
-    let request = Request::of(&asked.parts, policy.at(*port).has_paths());
+    let at = policy.at(*port);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    let known = match at.intake().map(|intake| intake.present(&asked.parts, now, false)) {
+        Some(Presented::Known(known)) => known,
+        // Nobody waits here.
+        Some(Presented::Waits(_)) | None => Known::default(),
+    };
+    let request = Request::of(&asked.parts, at.has_paths()).showing(&known);
     let decision = policy.decide(&ask(What::Request(&request)));
     page["protocol"] = json!("http");
-    page["request"] = sent(&asked.parts);
+    page["request"] = sent(&asked.parts, at.intake());
+    page["shown"] = json!({
+        "token": known.credentials.claims.is_some(),
+        "apiKey": known.credentials.api_key.as_deref(),
+        "fault": known.fault.map(|fault| fault.trouble.to_string()),
+    });
     page["access"] = access(&decision);
     page["pathForApp"] = json!(request.shown_path());
     page["why"] = json!(why(policy, *port, &decision, Some(&request)));
     page
 }
 
-fn sent(parts: &Parts) -> Value {
-    let headers = parts.headers.iter().map(|(name, value)| format!("{name}: {}", text(value)));
+fn sent(parts: &Parts, intake: Option<&Intake>) -> Value {
+    let is_secret = |name: &HeaderName| {
+        is_private(name) || intake.is_some_and(|of| of.secret_headers().any(|of| of == name))
+    };
+    let headers = parts.headers.iter().map(|(name, value)| match is_secret(name) {
+        true => format!("{name}: ***"),
+        false => format!("{name}: {}", text(value)),
+    });
+    let uri = masked(&parts.uri, intake.map_or(&[], Intake::queries));
     json!({
         "method": parts.method.as_str(),
-        "path": parts.uri.path_and_query().map_or("*", |path| path.as_str()),
+        "path": uri.path_and_query().map_or("*", |path| path.as_str()),
         "host": host(parts),
         "headers": headers.collect::<Vec<_>>(),
     })
@@ -121,6 +185,16 @@ fn why(
     if decision.action == Action::Deny && decision.refusal().is_none() {
         let by = at.mode.by.as_ref().map_or("a policy", |by| &by.title);
         why.push(format!("it is only observed (AccessPolicy {by}): the decision is recorded"));
+    }
+    let asking: Vec<String> =
+        at.asking().map(|of| format!("rules[{}] of {}", of.nth, of.policy.title)).collect();
+    let way = match decision.lacks {
+        Some(Lack::Token) => "a token, and none came: one that it takes would let it in",
+        Some(Lack::Key) => "an API key, and none came: one that it takes would let it in",
+        None => "what a token or an API key says",
+    };
+    if !asking.is_empty() {
+        why.push(format!("{} asks for {way}", asking.join(", ")));
     }
     let Some(request) = request else {
         if at.expects_http() {

@@ -15,13 +15,14 @@ use http::request::Parts;
 use serde_json::{Map, Value, json};
 
 use super::services::{readmit_in, state};
-use super::{told, written};
+use super::{limits, told, written};
 use crate::admin::view::View;
 use crate::circuit;
 use crate::model::{HedgeAfter, Part, ServiceName, Share};
 use crate::outbound::explain::{Chosen, Explained, Outcome, Refused, Sent, Took};
 use crate::outbound::{Backend, Rule, Snapshot, Target, explain as engine};
 use crate::runtime::clock;
+use crate::telemetry::mask::masked;
 use query::Question;
 pub(super) use query::read;
 
@@ -32,7 +33,17 @@ pub(super) use query::read;
 pub fn explain(view: &View, query: Option<&str>) -> Result<Value, Vec<String>> {
     if query.is_some_and(inbound::is_asked) {
         let question = inbound::read(query.unwrap_or_default())?;
-        return Ok(told(view, inbound::answer(&view.access.newest(), &question)));
+        let mut page = inbound::answer(&view.access.newest(), &question);
+        page["workload"] = json!(&*view.workload);
+        if let (Some(stray), Some(why)) =
+            (inbound::stray(&question, &view.config.load()), page["why"].as_array_mut())
+        {
+            why.insert(0, json!(stray));
+        }
+        if let Some(ask) = question.counted() {
+            page["limits"] = limits::met(&view.rates, ask, clock::now_us());
+        }
+        return Ok(told(view, page));
     }
     let namespace = view.workload.rsplit_once('.').map_or("default", |(_, namespace)| namespace);
     let question = read(query.unwrap_or_default(), namespace)?;
@@ -186,7 +197,7 @@ fn mirrors(rule: &Rule) -> Vec<Value> {
 fn request(parts: &Parts) -> Value {
     json!({
         "method": parts.method.as_str(),
-        "path": parts.uri.path_and_query().map_or("*", |path| path.as_str()),
+        "path": masked(&parts.uri, &[]).path_and_query().map_or("*", |path| path.as_str()),
         "host": host(parts),
     })
 }
@@ -230,6 +241,11 @@ fn values(headers: &HeaderMap, name: &HeaderName) -> Value {
         [one] => json!(one),
         _ => json!(all),
     }
+}
+
+/// Headers whose values are nobody else's.
+fn is_private(name: &HeaderName) -> bool {
+    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
 }
 
 fn text(value: &HeaderValue) -> String {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::{Say, Talk};
-use crate::agent::convert::access_policies;
+use crate::agent::convert::{access_policies, rate_limit_policies};
 use crate::agent::session::{Ended, Seen, verdict};
 use crate::model::PlaintextCaller;
 use crate::wire::v1;
@@ -29,18 +29,26 @@ pub struct Reported {
 }
 
 impl Talk {
-    /// Who may call the workload. What can't be read changes nothing: leaving out a policy could
-    /// let somebody in whom it keeps out.
+    /// Who may call the workload, and how often. What can't be read changes nothing: leaving out a
+    /// policy could let somebody in whom it keeps out.
     pub(super) fn inbound(&self, inbound: v1::Inbound) -> Result<(), Ended> {
-        let v1::Inbound { policies } = inbound;
-        let faults = match access_policies(policies) {
+        let v1::Inbound { policies, limits } = inbound;
+        let mut faults = Vec::new();
+        match access_policies(policies) {
             Ok(policies) => {
                 info!(policies = policies.len(), "access policies taken");
                 (self.agent.hooks.govern)(&policies);
-                Vec::new()
             }
-            Err(faults) => verdict::few(faults),
-        };
+            Err(found) => faults.extend(found),
+        }
+        match rate_limit_policies(limits) {
+            Ok(limits) => {
+                info!(policies = limits.len(), "rate-limit policies taken");
+                (self.agent.hooks.limit)(&limits);
+            }
+            Err(found) => faults.extend(found),
+        }
+        let faults = verdict::few(faults);
         if !faults.is_empty() {
             let said = faults.join("; ");
             error!("the access policies can't be used, those before stay: {said}");

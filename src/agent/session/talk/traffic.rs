@@ -33,6 +33,8 @@ pub struct Told {
     every: Duration,
     due: Option<Instant>,
     endpoints: HashMap<Arc<str>, Vec<(std::net::SocketAddr, EndpointState)>>,
+    /// Whether anything was said to be open; absent: nothing was said in this session.
+    open: Option<bool>,
 }
 
 impl Talk {
@@ -69,7 +71,12 @@ impl Talk {
         traffic.endpoints = gone.chain(news.iter().map(convert::endpoint_states)).collect();
         let spans = (signals.spans.borrow_mut())(SPANS, SPAN_BYTES);
         traffic.spans = spans.iter().map(|span| convert::span(span)).collect();
-        let is_news = !traffic.requests.is_empty()
+        // What is open is said for as long as it is, and once when it is no more: whoever was told of
+        // it may be another by now.
+        let was_open = self.told.open.replace(!traffic.open.is_empty());
+        let is_news = was_open != Some(false)
+            || !traffic.open.is_empty()
+            || !traffic.requests.is_empty()
             || !traffic.latencies.is_empty()
             || !traffic.endpoints.is_empty()
             || !traffic.spans.is_empty();

@@ -124,9 +124,11 @@ fn node(from: v1::Node) -> Value {
         ejected,
         half_open,
         routes,
+        open,
     } = from;
     let mut row = json!({"name": name, "namespace": namespace, "kind": kind});
     signals(&mut row, of);
+    row["open"] = open.into();
     row["sidecars"] = sidecars.into();
     row["endpoints"] = json!({"ready": ready, "ejected": ejected, "halfOpen": half_open});
     row["routes"] = routes.into();
@@ -134,9 +136,10 @@ fn node(from: v1::Node) -> Value {
 }
 
 fn edge(from: v1::Edge) -> Value {
-    let v1::Edge { from, to, from_identity, to_identity, signals: of, tls, protocol } = from;
+    let v1::Edge { from, to, from_identity, to_identity, signals: of, tls, protocol, open } = from;
     let mut row = json!({"from": from, "to": to});
     signals(&mut row, of);
+    row["open"] = open.into();
     row["tls"] = some(tls);
     row["protocol"] = some(protocol);
     row["fromIdentity"] = some(from_identity);
@@ -145,9 +148,10 @@ fn edge(from: v1::Edge) -> Value {
 }
 
 fn route(from: v1::Route) -> Value {
-    let v1::Route { from, to, route, protocol, signals: of } = from;
+    let v1::Route { from, to, route, protocol, signals: of, open } = from;
     let mut row = json!({"from": from, "to": to, "route": route, "protocol": some(protocol)});
     signals(&mut row, of);
+    row["open"] = open.into();
     row
 }
 

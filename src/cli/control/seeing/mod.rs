@@ -79,10 +79,13 @@ pub(in crate::cli) struct Edges {
     asked: Asked,
 }
 
+/// More are not answered at once.
+const MOST_TRACES: u32 = 500;
+
 /// Requests that were kept.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Traces {
-    /// One trace, by its id: all that was kept of it
+    /// One trace, by its id or the beginning of it: all that was kept of it
     #[arg(conflicts_with_all = ["service", "failed", "slower_than", "limit"])]
     id: Option<String>,
     /// Those that a service took part in: name.namespace, or a name of the namespace default
@@ -95,7 +98,7 @@ pub(in crate::cli) struct Traces {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     slower_than: Option<Duration>,
     /// At most so many, the newest
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=500))]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_TRACES)))]
     limit: Option<u32>,
     #[command(flatten)]
     output: Output,
@@ -139,7 +142,7 @@ impl Traces {
         let session = Session::open(&Target::of(&self.connection)?).await?;
         let format = self.output.format;
         if let Some(id) = &self.id {
-            let told = session.trace(id).await?;
+            let told = session.trace(&whole(&session, id).await?).await?;
             let data = match format {
                 Format::Table => waterfall::waterfall(&told),
                 Format::Json | Format::Yaml => render(&told, None, format),
@@ -159,6 +162,21 @@ impl Traces {
         }
         Ok(answer)
     }
+}
+
+/// The id of the newest trace that begins so, as tables show ids; where none does, what was asked.
+async fn whole(session: &Session, beginning: &str) -> Result<String, Error> {
+    let is_beginning = (4..32).contains(&beginning.len())
+        && beginning.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_beginning {
+        return Ok(beginning.to_owned());
+    }
+    let told = session.traces(String::new(), false, None, MOST_TRACES).await?;
+    let ids =
+        told["traces"].as_array().into_iter().flatten().filter_map(|of| of["traceId"].as_str());
+    let wanted = beginning.to_ascii_lowercase();
+    let found = ids.into_iter().find(|id| id.starts_with(&wanted));
+    Ok(found.unwrap_or(beginning).to_owned())
 }
 
 /// The whole answer, or its rows as a table.
@@ -209,7 +227,7 @@ fn unheard(told: &Value) -> Vec<String> {
 }
 
 fn service_row(of: &Value) -> Option<Value> {
-    let is_called = of["requests"].as_u64() > Some(0);
+    let is_called = ["requests", "open"].iter().any(|count| of[*count].as_u64() > Some(0));
     if of["kind"] != "service" && !is_called {
         return None;
     }
@@ -267,6 +285,7 @@ fn signals(row: &mut Value, of: &Value) {
     for (column, field) in [("p50", "p50Ms"), ("p95", "p95Ms"), ("p99", "p99Ms")] {
         row[column] = millis(of[field].as_f64()).into();
     }
+    row["open"] = of["open"].as_u64().unwrap_or_default().into();
 }
 
 /// `0.25` → `25%`; what is not nothing never looks like it.
@@ -337,7 +356,7 @@ mod tests {
             "services": [
                 {"name": "api.shop", "kind": "service", "requests": 100, "rate": 1.666,
                  "failureRate": 0.25, "p50Ms": 1.5, "p95Ms": 20.0, "p99Ms": null, "sidecars": 2,
-                 "endpoints": {"ready": 1, "ejected": 1, "halfOpen": 0}},
+                 "open": 40, "endpoints": {"ready": 1, "ejected": 1, "halfOpen": 0}},
                 {"name": "idle.shop", "kind": "service", "requests": 0, "rate": 0.0,
                  "failureRate": 0.0, "sidecars": 0,
                  "endpoints": {"ready": 0, "ejected": 0, "halfOpen": 0}},
@@ -347,9 +366,9 @@ mod tests {
         let answer = shown(&told, "services", service_row, Format::Table);
         assert_eq!(
             answer.data,
-            "NAME       KIND     RPS  FAILED  P50    P95   P99  SIDECARS  READY\n\
-             api.shop   service  1.7  25%     1.5ms  20ms  -           2  1/2\n\
-             idle.shop  service    0  -       -      -     -           0  -\n"
+            "NAME       KIND     RPS  FAILED  P50    P95   P99  OPEN  SIDECARS  READY\n\
+             api.shop   service  1.7  25%     1.5ms  20ms  -      40         2  1/2\n\
+             idle.shop  service    0  -       -      -     -       0         0  -\n"
         );
         assert_eq!(answer.remark, "of the last 60s, as told by 3 sidecars to one");
     }

@@ -139,6 +139,14 @@ impl Shown {
                 }
                 Some(Message::Requests(requests)) => self.requests(requests)?,
                 Some(Message::Ended(ended)) => return Ok(Some(ended)),
+                Some(Message::Replicas(others)) => {
+                    let v1::TapReplicas { shown, missing, sidecars: _ } = others;
+                    let shown = match shown.len() {
+                        0 => "no other replica".to_owned(),
+                        _ => names(&shown),
+                    };
+                    complain(&format!("watching through {shown} too{}", unseen(&missing)));
+                }
                 // A newer control plane's word.
                 None => {}
             }
@@ -147,8 +155,11 @@ impl Shown {
     }
 
     fn begun(&self, begun: v1::TapBegun, filter: &Filter) -> String {
-        let v1::TapBegun { replica, sidecars, target, replicas } = begun;
-        let who = match sidecars {
+        let v1::TapBegun { replica, sidecars, target, replicas, others } = begun;
+        // A release that asks no others names them, and no more.
+        let unasked = if others.is_some() { 0 } else { replicas.len().saturating_sub(1) };
+        let v1::TapReplicas { shown, missing, sidecars: theirs } = others.unwrap_or_default();
+        let who = match sidecars.saturating_add(theirs) {
             0 => "no sidecar that it concerns is connected yet".to_owned(),
             1 => "1 sidecar".to_owned(),
             many => format!("{many} sidecars"),
@@ -157,15 +168,18 @@ impl Shown {
             all if all.is_empty() => String::new(),
             which => format!(", only {which}"),
         };
-        let others = replicas.len().saturating_sub(1);
-        let others = match others {
+        let by = match shown.len() {
+            0 => replica,
+            _ => format!("{replica}, {}", names(&shown)),
+        };
+        let unasked = match unasked {
             0 => String::new(),
             others => format!("; what sidecars of {others} other replicas see is not shown"),
         };
-        let rate = self.rate;
+        let (rate, missing) = (self.rate, unseen(&missing));
         format!(
-            "watching {target}{which}: {who}, by {replica}; at most {rate} a second, Ctrl-C ends it\
-             {others}"
+            "watching {target}{which}: {who}, by {by}; at most {rate} a second, Ctrl-C ends it\
+             {unasked}{missing}"
         )
     }
 
@@ -203,6 +217,18 @@ impl Shown {
         }
         text
     }
+}
+
+fn names(replicas: &[v1::Replica]) -> String {
+    replicas.iter().map(|of| of.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whose sidecars are not shown.
+fn unseen(missing: &[v1::Replica]) -> String {
+    let missing = missing.iter().map(|of| {
+        format!("; what sidecars of replica {} see is not shown: {}", of.name, of.silence)
+    });
+    missing.collect()
 }
 
 fn print(text: &str) -> Result<(), Error> {

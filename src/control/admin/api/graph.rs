@@ -19,7 +19,7 @@ pub fn graph(observer: &Observer, window_s: u32, now: SystemTime) -> Value {
     let Graph { mut nodes, mut edges, routes: _, seconds, worth } = observer.graph(window_s, now);
     let (all_nodes, all_edges) = (nodes.len(), edges.len());
     if nodes.len() > NODES {
-        nodes.sort_by_key(|node| std::cmp::Reverse(node.sums.requests));
+        nodes.sort_by_key(|node| std::cmp::Reverse((node.sums.requests, node.open)));
         nodes.truncate(NODES);
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         let shown: HashSet<&str> = nodes.iter().map(|node| &*node.name).collect();
@@ -41,7 +41,7 @@ pub fn services(observer: &Observer, window_s: u32, now: SystemTime) -> Value {
     let Graph { mut nodes, seconds, worth, .. } = observer.graph(window_s, now);
     let left_out = nodes.len().saturating_sub(SERVICES);
     if left_out > 0 {
-        nodes.sort_by_key(|node| std::cmp::Reverse(node.sums.requests));
+        nodes.sort_by_key(|node| std::cmp::Reverse((node.sums.requests, node.open)));
         nodes.truncate(SERVICES);
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
     }
@@ -63,6 +63,7 @@ pub fn services(observer: &Observer, window_s: u32, now: SystemTime) -> Value {
 pub fn node(node: &Node, seconds: f64) -> Value {
     let mut value = json!({"name": &*node.name, "namespace": &*node.namespace, "kind": node.kind});
     measured(&mut value, &Measured::of(&node.sums, seconds));
+    value["open"] = node.open.into();
     value["sidecars"] = node.sidecars.into();
     value["endpoints"] =
         json!({"ready": node.ready, "ejected": node.ejected, "halfOpen": node.half_open});
@@ -72,6 +73,7 @@ pub fn node(node: &Node, seconds: f64) -> Value {
 pub fn edge(edge: &Edge, seconds: f64) -> Value {
     let mut value = json!({"from": &*edge.from, "to": &*edge.to});
     measured(&mut value, &Measured::of(&edge.sums, seconds));
+    value["open"] = edge.open.into();
     value["tls"] = edge.tls().into();
     value["protocol"] = edge.spoken.map(|spoken| spoken.as_str()).into();
     value["fromIdentity"] = edge.from_identity.as_deref().into();

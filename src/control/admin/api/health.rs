@@ -27,6 +27,7 @@ pub fn certificates(view: &View, now: SystemTime) -> Value {
     json!({
         "root": authorities["roots"].take(),
         "issuer": authorities["issuer"].take(),
+        "rotation": authorities["rotation"].take(),
         "replicas": replicas(&whole.worth()),
         "workloads": whole.sidecars().iter().map(row).collect::<Vec<_>>(),
     })

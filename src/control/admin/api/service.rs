@@ -63,6 +63,7 @@ fn point(point: &Point) -> Value {
 fn route(route: &Route, seconds: f64) -> Value {
     let mut value = json!({"route": &*route.route});
     measured(&mut value, &Measured::of(&route.sums, seconds));
+    value["open"] = route.open.into();
     value["protocol"] = route.spoken.map(|spoken| spoken.as_str()).into();
     value
 }

@@ -116,6 +116,7 @@ pub fn stat(
         ejected: of.ejected,
         half_open: of.half_open,
         routes: of.routes,
+        open: of.open,
     };
     v1::StatResponse {
         seen: Some(seen(observer, graph.worth, seconds, now, all.len().saturating_sub(ROWS))),
@@ -140,6 +141,7 @@ pub fn edges(
         signals: signals(&of.sums, seconds),
         tls: of.tls().unwrap_or_default().to_owned(),
         protocol: of.spoken.map(|spoken| spoken.as_str()).unwrap_or_default().to_owned(),
+        open: of.open,
     };
     v1::EdgesResponse {
         seen: Some(seen(observer, graph.worth, seconds, now, all.len().saturating_sub(ROWS))),
@@ -162,6 +164,7 @@ pub fn top(
         route: of.route.to_string(),
         protocol: of.spoken.map(|spoken| spoken.as_str()).unwrap_or_default().to_owned(),
         signals: signals(&of.sums, seconds),
+        open: of.open,
     };
     v1::TopResponse {
         seen: Some(seen(observer, graph.worth, seconds, now, all.len().saturating_sub(ROWS))),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::memory::report::{
-    Attempt, Buckets, Kept, Latencies, Outcome, Report, Requests, Spoken, State, Unready, Why,
-    failed,
+    Attempt, Buckets, Kept, Latencies, Opened, Outcome, Report, Requests, Spoken, State, Unready,
+    Why, failed,
 };
 use crate::telemetry::metrics::BOUNDS;
 use crate::wire::v1;
@@ -19,6 +19,7 @@ const BUCKETS: usize = 64;
 const SERVICES: usize = 200;
 const ENDPOINTS: usize = 500;
 const SPANS: usize = 500;
+const OPEN: usize = 500;
 const ATTEMPTS: usize = 8;
 /// Bytes of one word, or text of a kept request.
 const TEXT: usize = 512;
@@ -28,17 +29,29 @@ const QUOTED: usize = 64;
 /// # Errors
 /// What can't be, or is too much.
 pub fn traffic(from: v1::Traffic) -> Result<Report, String> {
-    let v1::Traffic { period_ms, now_us, words, requests, latencies, bounds_us, endpoints, spans } =
-        from;
+    let v1::Traffic {
+        period_ms,
+        now_us,
+        words,
+        requests,
+        latencies,
+        bounds_us,
+        endpoints,
+        spans,
+        open,
+    } = from;
     most("rows", requests.len() + latencies.len(), ROWS)?;
     most("words", words.len(), WORDS)?;
     most("buckets", bounds_us.len(), BUCKETS)?;
     most("services", endpoints.len(), SERVICES)?;
     most("kept requests", spans.len(), SPANS)?;
+    most("rows of what is open", open.len(), OPEN)?;
     let words = Words::of(words);
     let requests = requests.into_iter().map(|row| words.requests(row));
     let latencies = latencies.into_iter().map(|row| words.latencies(row, &bounds_us));
+    let open = open.into_iter().map(|row| words.opened(row));
     Ok(Report {
+        open: open.collect::<Result<_, _>>()?,
         period: Duration::from_millis(period_ms),
         now_us,
         requests: requests.collect::<Result<_, _>>()?,
@@ -75,11 +88,7 @@ impl Words {
         let v1::RequestCount { inbound, service, route, protocol, peer, reason, code, grpc, count } =
             row;
         let (reason, peer) = (self.word(reason)?, self.word(peer)?);
-        let spoken = match &*self.word(protocol)? {
-            "grpc" => Spoken::Grpc,
-            "tcp" => Spoken::Tcp,
-            _ => Spoken::Http,
-        };
+        let spoken = self.spoken(protocol)?;
         let status = u16::try_from(code).map_err(|_| format!("{code} is no status"))?;
         let outcome = Outcome {
             failed: failed(status, grpc_of(grpc)?, &reason),
@@ -89,6 +98,20 @@ impl Words {
         };
         let (service, route) = (self.word(service)?, self.word(route)?);
         Ok(Requests { inbound, service, route, spoken, peer, outcome, count })
+    }
+
+    pub(super) fn spoken(&self, protocol: u32) -> Result<Spoken, String> {
+        Ok(match &*self.word(protocol)? {
+            "grpc" => Spoken::Grpc,
+            "tcp" => Spoken::Tcp,
+            _ => Spoken::Http,
+        })
+    }
+
+    fn opened(&self, row: v1::OpenCount) -> Result<Opened, String> {
+        let v1::OpenCount { inbound, service, route, protocol, peer, count } = row;
+        let [service, route, peer] = [self.word(service)?, self.word(route)?, self.word(peer)?];
+        Ok(Opened { inbound, service, route, spoken: self.spoken(protocol)?, peer, count })
     }
 
     fn latencies(&self, row: v1::Latencies, bounds_us: &[u64]) -> Result<Latencies, String> {
@@ -239,6 +262,15 @@ mod tests {
             (false, request(v1::RequestCount { code: 70_000, ..row() })),
             (false, request(v1::RequestCount { grpc: 300, ..row() })),
             (false, v1::Traffic { requests: vec![row(); ROWS + 1], ..default() }),
+            (true, v1::Traffic { open: vec![v1::OpenCount::default()], ..default() }),
+            (false, v1::Traffic { open: vec![v1::OpenCount::default(); OPEN + 1], ..default() }),
+            (
+                false,
+                v1::Traffic {
+                    open: vec![v1::OpenCount { service: 1, ..Default::default() }],
+                    ..default()
+                },
+            ),
             (false, v1::Traffic { spans: vec![empty.clone(); SPANS + 1], ..default() }),
             (false, span(v1::KeptSpan { trace_id: vec![1; 8], ..empty.clone() })),
             (false, span(v1::KeptSpan { trace_id: vec![0; 16], ..empty.clone() })),

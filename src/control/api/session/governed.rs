@@ -25,23 +25,35 @@ const SELDOM: Duration = Duration::from_secs(60);
 
 /// What one sidecar was told of its callers, and what was wrong with what it said of them.
 pub struct Governed {
-    /// The sidecar says that it can.
-    decides_by_rules: bool,
-    /// The manifests; `None`: nothing yet.
-    told: Option<Vec<Arc<str>>>,
+    able: Able,
+    /// The manifests of access policies and of rate-limit policies; `None`: nothing yet.
+    told: Option<[Vec<Arc<str>>; 2]>,
+    /// What it could not read of that.
+    faults: Vec<String>,
+    /// What it is not told because it could not keep it.
+    unkept: Option<String>,
     /// The workload's, since it was known.
     labels: Option<Labels>,
     refused: Repeats,
 }
 
+/// What a sidecar says that it can do.
+#[derive(Clone, Copy)]
+pub struct Able {
+    pub decides_by_rules: bool,
+    pub reads_tokens: bool,
+    pub limits_rates: bool,
+}
+
 impl Governed {
-    pub fn new(decides_by_rules: bool) -> Self {
-        Self { decides_by_rules, told: None, labels: None, refused: Repeats::every(SELDOM) }
+    pub fn new(able: Able) -> Self {
+        let refused = Repeats::every(SELDOM);
+        Self { able, told: None, faults: Vec::new(), unkept: None, labels: None, refused }
     }
 }
 
 impl Session {
-    /// Tells the access policies of the workload, unless it was told the same.
+    /// Tells the policies about callers of the workload, unless it was told the same.
     pub(super) async fn govern(&mut self) -> Result<(), Status> {
         let (catalog, id) = (&self.desk.catalog, &self.peer.id);
         if self.governed.told.is_none() {
@@ -53,27 +65,60 @@ impl Session {
         let enrollment = catalog.enrollment(self.enrollment);
         let granted = enrollment.map(|held| held.value.grant.labels.clone()).unwrap_or_default();
         let known = self.governed.labels.as_ref().map_or(Known::MayHave(&granted), Known::Has);
-        let Governing { manifests, by_rules } = catalog.governing(id.namespace(), known);
-        if let Some(policy) = by_rules.filter(|_| !self.governed.decides_by_rules) {
-            return Err(self.let_go(&policy).await?);
+        let Governing { manifests, by_rules, by_tokens, limits } =
+            catalog.governing(id.namespace(), known);
+        let able = self.governed.able;
+        if let Some(policy) = by_rules.filter(|_| !able.decides_by_rules) {
+            return Err(self.let_go(&policy, "has rules").await?);
         }
-        if self.governed.told.as_ref() == Some(&manifests) {
+        if let Some(policy) = by_tokens.filter(|_| !able.reads_tokens) {
+            return Err(self.let_go(&policy, "asks for tokens or API keys").await?);
+        }
+        let limits = if able.limits_rates { limits } else { self.without(limits) };
+        let governing = [manifests, limits];
+        if self.governed.told.as_ref() == Some(&governing) {
             return Ok(());
         }
-        let policy = |manifest: &Arc<str>| v1::Attachment { manifest: manifest.to_string() };
-        let policies = manifests.iter().map(policy).collect();
-        self.governed.told = Some(manifests);
-        self.tell(Tell::Inbound(v1::Inbound { policies })).await
+        let written = |manifests: &[Arc<str>]| {
+            let one = |manifest: &Arc<str>| v1::Attachment { manifest: manifest.to_string() };
+            manifests.iter().map(one).collect()
+        };
+        let [policies, limits] = governing.each_ref().map(|manifests| written(manifests));
+        self.governed.told = Some(governing);
+        self.tell(Tell::Inbound(v1::Inbound { policies, limits })).await
     }
 
-    /// A sidecar that does not decide by rules would let in whom they keep out: it is told why it is
-    /// let go, and nobody is sent to it any more.
-    async fn let_go(&mut self, policy: &str) -> Result<Status, Status> {
+    /// A sidecar that can't keep limits stays, and whoever looks at it sees that it has none.
+    fn without(&mut self, limits: Vec<Arc<str>>) -> Vec<Arc<str>> {
+        let count = limits.len();
+        let unkept = (count > 0).then(|| {
+            format!(
+                "{count} rate-limit policies are not kept: this sidecar's version can't, update it"
+            )
+        });
+        if self.governed.unkept != unkept {
+            if let Some(unkept) = &unkept {
+                warn!(workload = self.workload, "{unkept}");
+            }
+            self.governed.unkept = unkept;
+            self.show_faults();
+        }
+        Vec::new()
+    }
+
+    fn show_faults(&self) {
+        let Governed { faults, unkept, .. } = &self.governed;
+        self.entry.ungoverned(faults.iter().chain(unkept).cloned().collect());
+    }
+
+    /// A sidecar that does not decide by rules, or by what callers show, would let in whom they keep
+    /// out: it is told why it is let go, and nobody is sent to it any more.
+    async fn let_go(&mut self, policy: &str, what: &str) -> Result<Status, Status> {
         let workload = &self.workload;
-        warn!(workload, policy, "a sidecar is let go that is too old to decide by rules");
+        warn!(workload, policy, "a sidecar is let go that is too old for its policies");
         self.withdraw().await?;
         Ok(Status::failed_precondition(format!(
-            "AccessPolicy {policy} has rules, which this sidecar's version can't keep: update it"
+            "AccessPolicy {policy} {what}, which this sidecar's version can't keep: update it"
         )))
     }
 
@@ -92,17 +137,18 @@ impl Session {
     }
 
     /// What the sidecar made of it.
-    pub(super) fn governed_by(&self, verdict: v1::InboundVerdict) {
+    pub(super) fn governed_by(&mut self, verdict: v1::InboundVerdict) {
         let v1::InboundVerdict { faults } = verdict;
         if !faults.is_empty() {
             self.desk.metrics.updates_refused.inc();
             let reasons = quoted(&faults);
             warn!(
                 workload = self.workload,
-                reasons, "access policies can't be used there, those before stay"
+                reasons, "policies about callers can't be used there, those before stay"
             );
         }
-        self.entry.ungoverned(faults);
+        self.governed.faults = faults;
+        self.show_faults();
     }
 
     /// What the sidecar saw.

@@ -4,18 +4,21 @@
 //! session's behalf, so a tap makes no session wait. What comes goes into the tap's own bounded queue,
 //! at no more than its rate, and the call that it belongs to hands it on. A tap ends with its call.
 
+mod lookout;
 mod target;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::telemetry::tap::{Filter, LeftOut, Queue};
 use crate::wire::v1;
 
+pub use lookout::{Begun, Lookout};
 pub use target::{Sidecar, Target};
 
 /// Taps at once: as many as a sidecar has places for.
@@ -110,6 +113,24 @@ impl Tap {
             });
         }
         self.queue.leave_out(left_out);
+    }
+
+    /// The same, as another replica is asked for it.
+    pub fn order(&self, length: Duration) -> v1::TapRequest {
+        use v1::tap_request::Target as Asked;
+        let target = match &self.target {
+            Target::Everybody => None,
+            Target::Namespace(name) => Some(Asked::Namespace(name.to_string())),
+            Target::Workload(name) => Some(Asked::Workload(name.to_string())),
+            Target::Service(name) => Some(Asked::Service(name.to_string())),
+        };
+        v1::TapRequest {
+            target,
+            filter: Some((&self.filter).into()),
+            rate: self.rate,
+            count: 0,
+            duration_ms: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 
     /// How many sidecars are asked now, and how many of them watch.

@@ -33,6 +33,7 @@ impl Verdicts {
                 Resource::GrpcRoute(_) => Kind::GrpcRoute,
                 Resource::TrafficPolicy(_) => Kind::TrafficPolicy,
                 Resource::AccessPolicy(_) => Kind::AccessPolicy,
+                Resource::RateLimitPolicy(_) => Kind::RateLimitPolicy,
                 Resource::Service(_) | Resource::Workload(_) => return None,
             };
             let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::control::api::recalled;
 use crate::control::memory::part::{Part, Question, Sidecar, Slots, Teller, Whole};
-use crate::control::memory::report::{State, Unready};
+use crate::control::memory::report::{Opened, State, Unready};
 use crate::control::memory::spans::tests::kept;
 use crate::control::memory::{chart, traces};
 
@@ -23,6 +23,8 @@ struct Step {
     /// Of [`CALLED`], whether it failed, and how often.
     calls: Vec<(usize, bool, u64)>,
     served: u64,
+    /// So many are open to each of [`CALLED`], and from whoever calls.
+    open: [u64; 2],
     /// Of both endpoints of a service: 0 is ready.
     states: [u8; 2],
     /// Trace, span and parent.
@@ -34,15 +36,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = (
         (0..WORKLOADS.len(), prop::bool::weighted(0.3)),
         prop::collection::vec(call, 0..4),
-        0u64..40,
+        (0u64..40, [0u64..3, 0u64..3]),
         [0u8..4, 0u8..4],
         prop::collection::vec((1u128..6, 1u64..1000, 0u64..1000), 0..3),
     );
-    let made = |((workload, moves), calls, served, states, spans)| Step {
+    let made = |((workload, moves), calls, (served, open), states, spans)| Step {
         workload,
         moves,
         calls,
         served,
+        open,
         states,
         spans,
     };
@@ -68,6 +71,23 @@ fn report(step: &Step, seconds: u64) -> Report {
         counts[5] = step.served;
         let (service, route) = ("web.shop:8080".into(), "default".into());
         report.latencies.push(Latencies { inbound: true, service, route, counts });
+    }
+    let opened = |inbound, service: &str, peer: String, count| Opened {
+        inbound,
+        service: service.into(),
+        route: "default".into(),
+        spoken: Spoken::Tcp,
+        peer: peer.into(),
+        count,
+    };
+    let [called, taken] = step.open;
+    if called > 0 {
+        let theirs = |name: &str| opened(false, &format!("{name}.shop:80"), identity(name), called);
+        report.open.extend(CALLED.map(theirs));
+    }
+    if taken > 0 {
+        let peers = [identity("web"), identity("stranger"), String::new()];
+        report.open.extend(peers.map(|peer| opened(true, "web.shop:8080", peer, taken)));
     }
     let endpoint = |(n, state): (u8, u8)| {
         let state = [None, Some(State::Connecting), Some(State::HalfOpen), Some(State::Ejected)]
@@ -157,6 +177,7 @@ proptest! {
                 steps: Some(chart::steps(name, 5, at(seconds))),
                 sidecars: true,
                 endpoints: true,
+                open: true,
                 failures_of: Some(name.to_owned()),
                 ..Question::default()
             });
@@ -190,6 +211,8 @@ fn one_that_went_elsewhere_counts_where_it_came_last() {
         is_behind: false,
         refused: None,
         ungoverned: Some("a fault".to_owned()),
+        bundle: 2,
+        acknowledges_bundles: true,
     };
     let teller = |at_ms, state| Teller {
         owner: id.as_str().into(),

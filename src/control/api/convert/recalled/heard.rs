@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::super::observed;
 use super::super::reported::{Words, kept, most, unready};
-use super::{ROWS, STEPS, TELLERS, TRACES};
+use super::{HOLDERS, ROWS, STEPS, TELLERS, TRACES};
 use crate::control::memory::part::{
-    Caller, Part, Question, Sidecar, Slots, Stepped, Steps, Teller,
+    Caller, Holder, Open, Part, Question, Sidecar, Slots, Stepped, Steps, Teller,
 };
-use crate::control::memory::report::{Buckets, Spoken, Unready};
+use crate::control::memory::report::{Buckets, Unready};
 use crate::control::memory::{Beginning, Key, Kind, Row, Seen, Sums};
 use crate::control::plaintext;
 use crate::model::SpiffeId;
@@ -29,6 +29,7 @@ pub fn question(from: v1::RecallRequest) -> Result<Question, String> {
         traces,
         trace_ids,
         plaintext,
+        open,
     } = from;
     most("traces", trace_ids.len(), TRACES)?;
     let steps = steps.map(|v1::Steps { service, first, each, count }| {
@@ -44,6 +45,7 @@ pub fn question(from: v1::RecallRequest) -> Result<Question, String> {
         traces: traces.map(observed::filter).transpose()?,
         spans: trace_ids.into_iter().map(trace_id).collect::<Result<_, _>>()?,
         plaintext: plaintext.map(|v1::PlaintextRequest { namespace }| namespace),
+        open,
     })
 }
 
@@ -64,12 +66,16 @@ impl TryFrom<v1::RecallResponse> for Part {
             spans,
             plaintext,
             left_out,
+            holders,
+            trust_revision,
         } = from;
         most("rows", rows.len(), ROWS)?;
         most("tellers", tellers.len(), TELLERS)?;
+        most("holders", holders.len(), HOLDERS)?;
         let words = Words::of(words);
         let sidecars = sidecars.into_iter().map(|of| sidecar(&words, of));
         let tellers = tellers.into_iter().map(|of| teller(&words, of));
+        let holders = holders.into_iter().map(|of| holder(&words, of));
         let traces = traces.into_iter().map(|of| beginning(&words, of));
         let spans = spans.into_iter().map(|of| span(&words, of));
         Ok(Self {
@@ -80,10 +86,12 @@ impl TryFrom<v1::RecallResponse> for Part {
             steps: stepped(&words, steps.unwrap_or_default())?,
             sidecars: sidecars.collect::<Result<_, _>>()?,
             tellers: tellers.collect::<Result<_, _>>()?,
+            holders: holders.collect::<Result<_, _>>()?,
             traces: traces.collect::<Result<_, _>>()?,
             spans: spans.collect::<Result<_, _>>()?,
             plaintext: plaintext.map(seen).transpose()?,
             left_out,
+            trust_revision,
         })
     }
 }
@@ -94,28 +102,26 @@ fn trace_id(bytes: Vec<u8>) -> Result<u128, String> {
 }
 
 fn row(words: &Words, from: v1::RecalledRow) -> Result<Row, String> {
-    use v1::recalled_row::Kind as Said;
-    let said = from.kind();
+    let kind = kind(from.kind())?;
     let v1::RecalledRow { kind: _, owner, from, to, route, peer, spoken, sums: of } = from;
-    let kind = match said {
-        Said::Flow => Kind::Flow,
-        Said::Received => Kind::Received,
-        Said::Caller => Kind::Caller,
-        Said::Unspecified => return Err("a row of no kind".into()),
-    };
     let [from, to, route] = [words.word(from)?, words.word(to)?, words.word(route)?];
     Ok(Row {
         owner: words.word(owner)?,
         key: Key { kind, from, to, route },
         sums: sums(of)?,
-        spoken: match &*words.word(spoken)? {
-            "" => None,
-            "tcp" => Some(Spoken::Tcp),
-            "grpc" => Some(Spoken::Grpc),
-            _ => Some(Spoken::Http),
-        },
+        spoken: (spoken > 0).then(|| words.spoken(spoken)).transpose()?,
         peer: Some(words.word(peer)?).filter(|peer| !peer.is_empty()),
     })
+}
+
+fn kind(said: v1::recalled_row::Kind) -> Result<Kind, String> {
+    use v1::recalled_row::Kind as Said;
+    match said {
+        Said::Flow => Ok(Kind::Flow),
+        Said::Received => Ok(Kind::Received),
+        Said::Caller => Ok(Kind::Caller),
+        Said::Unspecified => Err("a row of no kind".into()),
+    }
 }
 
 /// Replicas of one mesh have the same buckets, but while it is upgraded.
@@ -158,6 +164,8 @@ fn sidecar(words: &Words, from: v1::RecalledSidecar) -> Result<Sidecar, String> 
         is_behind,
         refused,
         ungoverned,
+        bundle,
+        acknowledges_bundles,
     } = from;
     let identity = words.word(identity)?;
     let some = |text: String| (!text.is_empty()).then_some(text);
@@ -167,6 +175,8 @@ fn sidecar(words: &Words, from: v1::RecalledSidecar) -> Result<Sidecar, String> 
         since_ms,
         certificate_began_ms,
         certificate_ends_ms,
+        bundle,
+        acknowledges_bundles,
         is_behind,
         refused: some(refused),
         ungoverned: some(ungoverned),
@@ -184,6 +194,27 @@ fn teller(words: &Words, from: v1::RecalledTeller) -> Result<Teller, String> {
         workload: words.word(workload)?,
         at_ms,
         services: services.into_iter().map(service).collect::<Result<_, _>>()?,
+    })
+}
+
+fn holder(words: &Words, from: v1::RecalledHolder) -> Result<Holder, String> {
+    let v1::RecalledHolder { owner, workload, at_ms, open } = from;
+    let one = |of: v1::RecalledOpen| {
+        let kind = kind(of.kind())?;
+        let v1::RecalledOpen { kind: _, from, to, route, peer, spoken, count } = of;
+        let [from, to, route] = [words.word(from)?, words.word(to)?, words.word(route)?];
+        Ok::<_, String>(Open {
+            key: Key { kind, from, to, route },
+            spoken: words.spoken(spoken)?,
+            peer: Some(words.word(peer)?).filter(|peer| !peer.is_empty()),
+            count: count.min(u32::MAX.into()),
+        })
+    };
+    Ok(Holder {
+        owner: words.word(owner)?,
+        workload: words.word(workload)?,
+        at_ms,
+        open: open.into_iter().map(one).collect::<Result<_, _>>()?,
     })
 }
 

@@ -16,6 +16,7 @@ pub use said::{asking, part};
 /// Of one answer.
 const ROWS: usize = 50_000;
 const TELLERS: usize = 50_000;
+const HOLDERS: usize = 50_000;
 /// Bytes of an answer, and of what is taken for one.
 const MOST_BYTES: usize = 8 << 20;
 pub const LARGEST: usize = 16 << 20;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{MOST_BYTES, ROWS, TELLERS};
+use super::{HOLDERS, MOST_BYTES, ROWS, TELLERS};
 use crate::control::memory::part::{
-    Caller, Part, Question, Sidecar, Slots, Stepped, Steps, Teller,
+    Caller, Holder, Open, Part, Question, Sidecar, Slots, Stepped, Steps, Teller,
 };
 use crate::control::memory::report::{Attempt, Kept, State, Why};
 use crate::control::memory::{Beginning, Filter, Kind, Row, Seen, Sums};
@@ -16,7 +16,7 @@ use crate::wire::v1;
 
 /// A question as it is asked.
 pub fn asking(question: &Question) -> v1::RecallRequest {
-    let Question { rows, steps, sidecars, endpoints, failures_of, traces, spans, plaintext } =
+    let Question { rows, steps, sidecars, endpoints, failures_of, traces, spans, plaintext, open } =
         question.clone();
     let steps_of =
         |Steps { service, first, each, count }| v1::Steps { service, first, each, count };
@@ -38,6 +38,7 @@ pub fn asking(question: &Question) -> v1::RecallRequest {
         traces: traces.map(traces_of),
         trace_ids: spans.iter().map(|id| id.to_be_bytes().to_vec()).collect(),
         plaintext: plaintext.map(|namespace| v1::PlaintextRequest { namespace }),
+        open,
     }
 }
 
@@ -54,10 +55,13 @@ pub fn part(from: Part) -> v1::RecallResponse {
         traces,
         mut spans,
         plaintext,
+        mut holders,
         mut left_out,
+        trust_revision,
     } = from;
     rows.sort_by_key(|row| std::cmp::Reverse(row.sums.requests));
     left_out += cut(&mut rows, ROWS) + cut(&mut tellers, TELLERS);
+    left_out += cut(&mut holders, HOLDERS);
     let mut words = Words::default();
     let mut told = v1::RecallResponse {
         replica: replica.to_string(),
@@ -71,17 +75,21 @@ pub fn part(from: Part) -> v1::RecallResponse {
         traces: traces.iter().map(|of| words.trace(of)).collect(),
         spans: spans.drain(..).map(|of| words.span(&of)).collect(),
         plaintext: plaintext.map(|seen| super::super::plaintext(seen, connected)),
+        holders: holders.iter().map(|of| words.holder(of)).collect(),
         left_out: 0,
+        trust_revision,
     };
     told.words = words.all;
     while told.encoded_len() > MOST_BYTES {
-        let most = told.rows.len().max(told.tellers.len()).max(told.spans.len());
+        let [rows, tellers] = [told.rows.len(), told.tellers.len()];
+        let most = rows.max(tellers).max(told.spans.len()).max(told.holders.len());
         if most == 0 {
             break;
         }
         left_out += cut(&mut told.rows, most / 2);
         left_out += cut(&mut told.tellers, most / 2);
         left_out += cut(&mut told.spans, most / 2);
+        left_out += cut(&mut told.holders, most / 2);
     }
     told.left_out = left_out;
     told
@@ -115,15 +123,9 @@ impl Words {
     }
 
     fn row(&mut self, row: &Row) -> v1::RecalledRow {
-        use v1::recalled_row::Kind as Said;
         let Row { owner, key, sums: of, spoken, peer } = row;
-        let kind = match key.kind {
-            Kind::Flow => Said::Flow,
-            Kind::Received => Said::Received,
-            Kind::Caller => Said::Caller,
-        };
         v1::RecalledRow {
-            kind: kind.into(),
+            kind: kind(key.kind).into(),
             owner: self.word(owner),
             from: self.word(&key.from),
             to: self.word(&key.to),
@@ -156,6 +158,8 @@ impl Words {
             since_ms,
             certificate_began_ms,
             certificate_ends_ms,
+            bundle,
+            acknowledges_bundles,
             is_behind,
             refused,
             ungoverned,
@@ -166,6 +170,8 @@ impl Words {
             since_ms: *since_ms,
             certificate_began_ms: *certificate_began_ms,
             certificate_ends_ms: *certificate_ends_ms,
+            bundle: *bundle,
+            acknowledges_bundles: *acknowledges_bundles,
             is_behind: *is_behind,
             refused: refused.clone().unwrap_or_default(),
             ungoverned: ungoverned.clone().unwrap_or_default(),
@@ -197,6 +203,28 @@ impl Words {
         }
     }
 
+    fn holder(&mut self, of: &Holder) -> v1::RecalledHolder {
+        let Holder { owner, workload, at_ms, open } = of;
+        let open = open.iter().map(|of| {
+            let Open { key, spoken, peer, count } = of;
+            v1::RecalledOpen {
+                kind: kind(key.kind).into(),
+                from: self.word(&key.from),
+                to: self.word(&key.to),
+                route: self.word(&key.route),
+                peer: peer.as_ref().map_or(0, |peer| self.word(peer)),
+                spoken: self.word(&spoken.as_str().into()),
+                count: *count,
+            }
+        });
+        v1::RecalledHolder {
+            open: open.collect(),
+            owner: self.word(owner),
+            workload: self.word(workload),
+            at_ms: *at_ms,
+        }
+    }
+
     fn trace(&mut self, of: &Beginning) -> v1::RecalledTrace {
         let Beginning { id, started_us, owner } = of;
         let owner = self.word(owner);
@@ -212,6 +240,15 @@ impl Words {
             node: self.word(node),
             at_ms: *at_ms,
         }
+    }
+}
+
+fn kind(of: Kind) -> v1::recalled_row::Kind {
+    use v1::recalled_row::Kind as Said;
+    match of {
+        Kind::Flow => Said::Flow,
+        Kind::Received => Said::Received,
+        Kind::Caller => Said::Caller,
     }
 }
 

@@ -21,6 +21,7 @@ fn a_question_comes_out_as_it_went_in() {
         traces: Some(filter),
         spans: vec![1, u128::MAX],
         plaintext: Some(String::new()),
+        open: true,
     };
     for asked in [Question::default(), full] {
         assert_eq!(question(asking(&asked)), Ok(asked));

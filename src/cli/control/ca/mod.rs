@@ -1,4 +1,8 @@
-//! `outrigger ca`: what the mesh no longer trusts.
+//! `outrigger ca`: what the mesh trusts and no longer trusts, and what its certificates hang below.
+
+mod calls;
+mod change;
+mod status;
 
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -12,10 +16,36 @@ use super::error::Error;
 use super::place::Connection;
 use super::session::{Session, Target};
 use super::{Answer, conclude, shown};
+use change::{Import, Rotate};
 
 /// What is done about trust.
 #[derive(Subcommand, Debug)]
 pub(in crate::cli) enum Ca {
+    /// Roots, issuer, and how far a replacement has come
+    #[command(after_help = "Examples:
+  outrigger ca status
+  outrigger ca status -o json
+
+While a root is being replaced it says what that waits for, and what to do.")]
+    Status(CaStatus),
+    /// Replace the issuer at once, or the root step by step
+    #[command(after_help = "Examples:
+  outrigger ca rotate issuer
+  outrigger ca rotate root
+  outrigger ca rotate root --force
+
+A new root is first given to everybody, then used, and the old one leaves when nothing hangs below it
+any more: with certificates of a day, after a day. Nothing restarts and no request is lost. Watch it
+with `outrigger ca status`; --force goes on from where it stands, without waiting.")]
+    Rotate(Rotate),
+    /// Use a root and an issuer that were made elsewhere
+    #[command(after_help = "Example:
+  outrigger ca import --root root.pem --issuer issuer.pem --issuer-key issuer.key
+
+They are checked whole before anything changes. Below the root that is in use the issuer is used at
+once; another root comes in as `ca rotate root` brings in one. The root's private key is not needed,
+and the issuer is not renewed by the control plane.")]
+    Import(Import),
     /// Take the trust in an identity, or in one certificate, away at once
     #[command(after_help = "Examples:
   outrigger ca revoke spiffe://cluster.local/ns/shop/sa/web
@@ -27,6 +57,14 @@ identity may join again, with a new token, when the revocation has ended.")]
     /// What is revoked, and until when
     #[command(after_help = "Example:\n  outrigger ca revocations")]
     Revocations(Revocations),
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct CaStatus {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 #[derive(Args, Debug)]
@@ -50,6 +88,9 @@ impl Ca {
     /// Asks, and says what came of it.
     pub(in crate::cli) fn run(&self) -> ExitCode {
         let connection = match self {
+            Ca::Status(status) => &status.connection,
+            Ca::Rotate(rotate) => rotate.connection(),
+            Ca::Import(import) => &import.connection,
             Ca::Revoke(revoke) => &revoke.connection,
             Ca::Revocations(revocations) => &revocations.connection,
         };
@@ -59,6 +100,11 @@ impl Ca {
     async fn ask(&self, target: &Target, now: SystemTime) -> Result<Answer, Error> {
         let session = Session::open(target).await?;
         match self {
+            Ca::Status(CaStatus { output, .. }) => {
+                Ok(status::shown(&session.authority_status().await?, now, output.format).into())
+            }
+            Ca::Rotate(rotate) => rotate.ask(&session, now).await,
+            Ca::Import(import) => import.ask(&session, now).await,
             Ca::Revoke(Revoke { what, .. }) => {
                 let revoked = session.revoke(what).await?;
                 Ok(format!(
