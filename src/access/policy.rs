@@ -177,17 +177,23 @@ impl Policy {
 
     /// Why somebody who came in may not stay.
     pub fn refusal(&self, held: &Held) -> Option<Reason> {
+        self.review(held, |_, decision| decision.refusal())
+    }
+
+    /// Decides once more about somebody who came in, and shows what was asked, and the decision.
+    pub fn review<R>(&self, held: &Held, see: impl FnOnce(&Ask<'_>, &Decision<'_>) -> R) -> R {
         let Held { port, source, id, what } = held;
         let ask = |what| Ask { port: *port, source: *source, id: id.as_ref(), what };
+        let see = |ask: Ask<'_>| see(&ask, &self.decide(&ask));
         match what {
             HeldWhat::Stream { is_declared } => {
-                self.decide(&ask(What::Stream { is_declared: *is_declared })).refusal()
+                see(ask(What::Stream { is_declared: *is_declared }))
             }
             HeldWhat::Request(parts, shown) => {
                 let at = self.at(*port);
                 let known = Known::again(shown, at.intake());
                 let request = Request::of(parts, at.has_paths()).showing(&known);
-                self.decide(&ask(What::Request(&request))).refusal()
+                see(ask(What::Request(&request)))
             }
         }
     }

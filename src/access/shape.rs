@@ -5,7 +5,7 @@
 
 use crate::http::path;
 use crate::model::Action;
-use crate::resources::access_policy::pattern::{PathPattern, Segment};
+use crate::resources::access_policy::pattern::{self, PathPattern, Segment};
 
 /// The form of a path.
 #[derive(Debug)]
@@ -42,17 +42,11 @@ impl Shape {
 
     /// Whether `path`, which begins with a slash, has this form.
     pub fn fits(&self, path: &str) -> bool {
-        let mut segments = path[1..].split('/');
-        for wanted in &self.0 {
-            let Some(segment) = segments.next() else { return false };
-            match wanted {
-                Piece::Rest => return true,
-                Piece::One if segment.is_empty() => return false,
-                Piece::One => {}
-                Piece::Text(text) if **text != *segment => return false,
-                Piece::Text(_) => {}
-            }
-        }
-        segments.next().is_none()
+        let segments = self.0.iter().map(|piece| match piece {
+            Piece::Text(text) => Segment::Text(text),
+            Piece::One => Segment::One,
+            Piece::Rest => Segment::Rest,
+        });
+        pattern::fit(segments, path)
     }
 }

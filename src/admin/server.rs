@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::tap::{self, Page};
@@ -19,16 +21,24 @@ use crate::http::answers::{self, Answer, json, text};
 use crate::http::{local_only, reasons};
 use crate::runtime::Phase;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
+use crate::runtime::supervise::kept;
 
 /// Admin connections at a time: probes, a scraper, a few people.
 const CONNECTIONS: usize = 64;
 
+/// Seconds that a profile may take. Arbitrary.
+const PROFILE: u64 = 300;
+
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, view: View) {
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    kept("the admin port", async || accept(&listener, &view, &places).await).await;
+}
+
+async fn accept(listener: &TcpListener, view: &View, places: &Arc<Semaphore>) {
     loop {
         // Never closed.
-        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else {
             return;
         };
         match listener.accept().await {
@@ -36,8 +46,8 @@ pub async fn serve(listener: TcpListener, view: View) {
                 let view = view.clone();
                 tokio::task::spawn_local(async move {
                     let service = service_fn(move |request| {
-                        let response = answer(&view, client, &request);
-                        async move { Ok::<_, Infallible>(response) }
+                        let view = view.clone();
+                        async move { Ok::<_, Infallible>(answer(&view, client, &request).await) }
                     });
                     let connection = http1::Builder::new()
                         .timer(WorkerTimer)
@@ -53,13 +63,16 @@ pub async fn serve(listener: TcpListener, view: View) {
     }
 }
 
-fn answer(view: &View, client: SocketAddr, request: &Request<Incoming>) -> Page {
+async fn answer(view: &View, client: SocketAddr, request: &Request<Incoming>) -> Page {
     if let Err(refusal) = local_only::check(request, client) {
         let refusal = text(StatusCode::FORBIDDEN, format!("{}\n", refusal.sentence()));
         return refusal.map(Either::Left);
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/tap") => tap::answer(view, request.uri().query()),
+        (&Method::GET, "/debug/pprof/profile") => {
+            answers::profile(request.uri().query(), PROFILE).await.map(Either::Left)
+        }
         _ => whole(view, request).map(Either::Left),
     }
 }
@@ -73,6 +86,8 @@ fn whole(view: &View, request: &Request<Incoming>) -> Answer {
         (&Method::POST, "/log" | "/log/level") => {
             answers::set_log(&view.log, request.uri().query())
         }
+        #[cfg(debug_assertions)]
+        (&Method::POST, "/panic") => answers::rehearse(request.uri().query()),
         (_, "/drain" | "/shutdown") => answers::post_only(),
         _ => answers::unknown(),
     }

@@ -36,10 +36,10 @@ use crate::serve::Ledger;
 use crate::telemetry::access_log::Writer;
 use crate::telemetry::log::LogHandle;
 use crate::telemetry::metrics::Registry;
-use crate::telemetry::process;
 use crate::telemetry::spans::{self, Feed, SpanMetrics};
 use crate::telemetry::tap::Taps;
 use crate::telemetry::traffic::TrafficMetrics;
+use crate::telemetry::{panics, process};
 
 /// A sidecar under way.
 pub struct Launched {
@@ -113,7 +113,7 @@ pub async fn launch(
     let metrics = TrafficMetrics::register(&registry);
     process::register(&registry);
     process::register_build(&registry);
-    count_panics(&registry);
+    panics::count(&registry);
     let readiness = Readiness::default();
     for needed in [CERTIFICATE, RESOURCES, "listeners"] {
         readiness.need(needed);
@@ -150,7 +150,7 @@ pub async fn launch(
     let rates = Arc::new(Rates::new(metrics.clone()));
     let gates = Arc::new(Gates::new(metrics.clone(), config.probes.asked()));
     let (sources, families) = (access.sources(), registry.clone());
-    tokio::task::spawn_local(async move { agent::follow_tokens(sources, &families).await });
+    tokio::task::spawn_local(agent::follow_tokens(sources, families));
     let plaintext = Arc::new(inbound::Plaintext::default());
     let taps = Taps::default();
     let reports = Reports {
@@ -356,17 +356,4 @@ fn default_workers() -> usize {
     };
     let read = std::fs::read_to_string(Path::new("/sys/fs/cgroup/cpu.max")).ok();
     read.and_then(limit).unwrap_or(1).clamp(1, 4)
-}
-
-/// A task that panics ends alone: its connection closes, and everything else goes on. It is counted
-/// here, and what it said goes to the log.
-fn count_panics(registry: &Registry) {
-    let panics = registry.counter(
-        "outrigger_task_panics_total",
-        "Tasks that panicked; each is a defect of the proxy.",
-    );
-    std::panic::set_hook(Box::new(move |panic| {
-        panics.inc();
-        tracing::error!("a task panicked: {panic}");
-    }));
 }

@@ -13,6 +13,8 @@ use crate::dial::Dialer;
 use crate::inbound::{self, AppPort, Inbound};
 use crate::model::Direction;
 use crate::outbound::{self, Outbound};
+use crate::runtime::rehearsal::{self, At};
+use crate::runtime::supervise::kept;
 use crate::runtime::workers::Workers;
 use crate::runtime::{Doorway, Drain, Exempt, clock};
 use crate::serve::accept;
@@ -89,11 +91,13 @@ impl Plane {
     fn start_tick(&self) {
         let (log, inbound, outbound) =
             (self.log.clone(), Rc::clone(&self.inbound), Rc::clone(&self.outbound));
-        tokio::task::spawn_local(async move {
+        // It keeps nothing: the next tick does what this one left.
+        tokio::task::spawn_local(kept("a worker's tick", async move || {
             let mut ticks = interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for count in 0u32.. {
                 ticks.tick().await;
+                rehearsal::pass(At::Tick);
                 clock::refresh_wall();
                 log.flush();
                 if count % SWEEP == 0 {
@@ -101,7 +105,7 @@ impl Plane {
                     outbound.sweep();
                 }
             }
-        });
+        }));
     }
 }
 
@@ -149,33 +153,22 @@ pub fn open(
         0,
         Box::new(move |plane: &Rc<Plane>| {
             let plane = Rc::clone(plane);
-            tokio::task::spawn_local(async move {
-                loop {
-                    let Ok(again) = listener.try_clone() else {
-                        return;
-                    };
-                    let Ok(listener) = TcpListener::from_std(again) else {
-                        return;
-                    };
-                    let door = door.clone();
-                    let serve = move |plane: &Rc<Plane>, accepted| match &door {
-                        Door::Inbound(entrance) => {
-                            inbound::accept(&plane.inbound, entrance.clone(), accepted);
-                        }
-                        Door::Outbound(entrance) => {
-                            outbound::accept(&plane.outbound, entrance.clone(), accepted);
-                        }
-                    };
-                    let run =
-                        accept::run(listener, all.clone(), drain.clone(), Rc::clone(&plane), serve);
-                    match tokio::task::spawn_local(run).await {
-                        Ok(()) => return,
-                        Err(error) => {
-                            tracing::error!(%error, "an accept loop failed and begins again")
-                        }
+            let listener = match TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return tracing::error!(%error, "a listener can't be waited for"),
+            };
+            tokio::task::spawn_local(kept("an accept loop", async move || {
+                let door = door.clone();
+                let serve = move |plane: &Rc<Plane>, accepted| match &door {
+                    Door::Inbound(entrance) => {
+                        inbound::accept(&plane.inbound, entrance.clone(), accepted);
                     }
-                }
-            });
+                    Door::Outbound(entrance) => {
+                        outbound::accept(&plane.outbound, entrance.clone(), accepted);
+                    }
+                };
+                accept::run(&listener, all.clone(), drain.clone(), Rc::clone(&plane), serve).await;
+            }));
         }),
     );
     if sent { Ok(()) } else { Err(io::Error::other("the worker takes no more listeners")) }

@@ -17,7 +17,9 @@ use super::run::Options;
 use crate::admin::View;
 use crate::agent::POLL;
 use crate::config::{Config, Loaded, changes};
+use crate::resources::Fault;
 use crate::runtime::DrainSettings;
+use crate::runtime::supervise::kept;
 use crate::runtime::workers::Workers;
 use crate::telemetry::log::LogHandle;
 use crate::tls;
@@ -63,26 +65,29 @@ pub async fn watch(
 ) {
     let mut current = loaded.config;
     let mut seen = stamp(options.config.as_deref());
-    loop {
-        let was_asked = timeout(POLL, asked.notified()).await.is_ok();
-        let now = stamp(options.config.as_deref());
-        if !was_asked && now == seen {
-            continue;
-        }
-        seen = now;
-        match options.load() {
-            Ok(loaded) => take(&mut current, loaded, &log, &view, &workers, &live),
-            Err(faults) => {
-                for fault in &faults {
-                    error!("{fault}");
-                }
-                error!(
-                    faults = faults.len(),
-                    "the configuration changed and can't be used; the old one stays"
-                );
+    kept("whoever watches the configuration", async || {
+        loop {
+            let was_asked = timeout(POLL, asked.notified()).await.is_ok();
+            let now = stamp(options.config.as_deref());
+            if !was_asked && now == seen {
+                continue;
+            }
+            // First: a text that breaks us is not read again and again.
+            seen = now;
+            match options.load() {
+                Ok(loaded) => take(&mut current, loaded, &log, &view, &workers, &live),
+                Err(faults) => complain(&faults),
             }
         }
+    })
+    .await;
+}
+
+fn complain(faults: &[Fault]) {
+    for fault in faults {
+        error!("{fault}");
     }
+    error!(faults = faults.len(), "the configuration changed and can't be used; the old one stays");
 }
 
 fn stamp(path: Option<&Path>) -> Option<(SystemTime, u64)> {

@@ -14,6 +14,7 @@ use crate::admin::Command;
 use crate::config::{self, Flag, Loaded};
 use crate::http::respond::chain;
 use crate::intercept::OriginalDst;
+use crate::runtime::supervise::fallen;
 use crate::runtime::{socket, workers};
 use crate::telemetry::log::{self, Style};
 
@@ -100,6 +101,7 @@ fn refuse(faults: &[crate::resources::Fault]) -> ExitCode {
 async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
     let containers = launched.exit_with_app;
     let mut app = std::pin::pin!(companion::left(containers.unwrap_or_default()));
+    let mut has_fallen = false;
     let first = loop {
         tokio::select! {
             command = launched.commands.recv() => break command.unwrap_or(Command::Shutdown),
@@ -108,6 +110,11 @@ async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
                 Told::Reload => launched.reload.notify_one(),
             },
             () = &mut app, if containers.is_some() => break Command::Drain,
+            what = fallen() => {
+                has_fallen = true;
+                info!(what, "leaves, so that another may take its place");
+                break Command::Drain;
+            }
         }
     };
     let missing = launched.readiness.missing();
@@ -136,7 +143,7 @@ async fn until_told(mut launched: Launched, signals: &mut Signals) -> ExitCode {
     }
     part(&mut launched, signals, is_hurried).await;
     info!("bye");
-    ExitCode::SUCCESS
+    if has_fallen { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Ends what is open, and hands on what is still known of it: spans and the access log. Whoever is

@@ -30,6 +30,7 @@ use crate::limit::rate::Rates;
 use crate::model::{Mesh, NameError, ServiceName, SpiffeId};
 use crate::outbound::{self, Snapshot};
 use crate::resources::{self, AccessPolicy, Fault, Labels, RateLimitPolicy, Resource};
+use crate::runtime::supervise::kept;
 use crate::runtime::workers::Workers;
 use crate::runtime::{Readiness, clock};
 use crate::telemetry::metrics::Registry;
@@ -122,13 +123,16 @@ impl Pictures {
 
     /// Compiles anew when files that policies name have changed; runs until the process ends.
     async fn watch_files(self: Rc<Self>) {
-        loop {
-            sleep(POLL).await;
-            let snapshot = self.snapshot.load_full();
-            if snapshot.has_stale_roots() {
-                self.publish(Arc::clone(&snapshot.mesh));
+        kept("whoever watches the files of policies", async || {
+            loop {
+                sleep(POLL).await;
+                let snapshot = self.snapshot.load_full();
+                if snapshot.has_stale_roots() {
+                    self.publish(Arc::clone(&snapshot.mesh));
+                }
             }
-        }
+        })
+        .await;
     }
 }
 
@@ -158,6 +162,7 @@ impl Source {
     /// Sets it going, once everything else stands.
     pub fn begin(&self) {
         if let Some(agent) = &self.agent {
+            // Both of its halves begin again by themselves.
             tokio::task::spawn_local(Rc::clone(agent).run());
         }
     }

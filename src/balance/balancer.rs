@@ -73,7 +73,17 @@ impl Balancer {
         rng: &mut Rng,
     ) -> Option<&'a Arc<Endpoint>> {
         let panics = self.is_panicking(endpoints, &ready);
-        let ready = |endpoint: &Endpoint| panics || ready(endpoint);
+        self.pick_among(endpoints, ask, |endpoint| panics || ready(endpoint), rng)
+    }
+
+    /// The same, however few are `ready`.
+    pub fn pick_among<'a>(
+        &self,
+        endpoints: &'a [Arc<Endpoint>],
+        ask: Ask<'_>,
+        ready: impl Fn(&Endpoint) -> bool,
+        rng: &mut Rng,
+    ) -> Option<&'a Arc<Endpoint>> {
         if let [only] = endpoints {
             return ready(only).then_some(only);
         }
@@ -84,6 +94,12 @@ impl Balancer {
         }
         let again = Ask { tried: &[], ..ask };
         self.choose(&Candidates { ask: again, ..candidates }, rng)
+    }
+
+    /// Whose turn it is, where they take turns; otherwise it begins anywhere.
+    pub fn begin_at(&self, turn: u64) {
+        self.near.begin_at(turn);
+        self.far.begin_at(turn);
     }
 
     /// What is hashed, where something is.

@@ -63,6 +63,10 @@ impl Pool {
         }
     }
 
+    pub fn begin_at(&self, turn: u64) {
+        self.cursor.store(turn, Relaxed);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

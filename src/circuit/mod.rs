@@ -31,11 +31,16 @@ pub use window::Rate;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
     Normal,
-    /// One of the few that find out whether the endpoint is well again.
-    Probe,
+    /// One of the few that find out whether the endpoint is well again, in this turn.
+    Probe(Turn),
     /// Without the circuit's leave, because the floor has nobody else: see [`floor`].
     Needed,
 }
+
+/// Which half-open time of its circuit a probe is of: what it finds out after that says nothing, and
+/// takes no place of the probes of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn(u32);
 
 /// How an attempt counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +81,7 @@ pub fn is_trusted(health: &EndpointHealth, policy: &Circuit, now_us: u64) -> boo
     if word::is_closed(bits) {
         return true;
     }
-    let (word, before_us) = (Word::from(bits), now_us.saturating_sub(UNPROBED_US));
-    let is_waiting = word.phase == Phase::Open || word.until_us() <= before_us;
-    is_waiting && word.has_room(policy, before_us)
+    Word::from(bits).had_room(policy, now_us, UNPROBED_US)
 }
 
 /// True when the circuit would let an attempt through now.
@@ -99,7 +102,7 @@ pub fn admit(health: &EndpointHealth, policy: &Circuit, now_us: u64) -> Option<P
             return None;
         }
         match replace(health, bits, word.with_probe()) {
-            Ok(()) => return Some(Pass::Probe),
+            Ok(()) => return Some(Pass::Probe(word.turn())),
             Err(seen) => bits = seen,
         }
     }
@@ -126,11 +129,12 @@ pub fn may_go_beyond(all: &[Arc<Endpoint>], tried: &[u32], policy: &Circuit, now
         && all.iter().all(|endpoint| was_tried(endpoint) == is_ready(endpoint))
 }
 
-/// Gives back the place of a probe that ended without telling anything.
-pub fn give_back(health: &EndpointHealth) {
+/// Gives back the place that a probe has, which ended without telling anything.
+pub fn give_back(health: &EndpointHealth, pass: Pass) {
+    let Pass::Probe(turn) = pass else { return };
     let mut bits = health.circuit.load(Acquire);
     while let word = Word::from(bits)
-        && word.phase == Phase::HalfOpen
+        && word.is_in(turn)
     {
         match replace(health, bits, word.without_probe()) {
             Ok(()) => return,

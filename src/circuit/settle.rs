@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::window::{self, Rate};
 use super::word::{Phase, Word};
-use super::{Pass, Transition, Verdict, give_back, is_closed, replace};
+use super::{Pass, Transition, Turn, Verdict, give_back, is_closed, replace};
 use crate::model::{Circuit, Endpoint, EndpointHealth, FailureRate};
 use crate::runtime::clock::{Rng, as_us};
 
@@ -34,7 +34,10 @@ pub fn settle(
             let opens = counted(health, verdict, slow, policy, now_us) && is_closed(health);
             if opens { open(endpoint, others, policy, now_us, rng) } else { None }
         }
-        Pass::Probe => probed(health, outcome(verdict, slow, policy), policy, now_us, rng),
+        Pass::Probe(turn) => {
+            let outcome = outcome(verdict, slow, policy);
+            probed(health, turn, outcome, policy, now_us, rng)
+        }
         // In the end it was closed, and an attempt like any other.
         Pass::Needed if is_closed(health) => {
             settle(endpoint, others, Pass::Normal, verdict, took_us, policy, now_us, rng)
@@ -128,18 +131,19 @@ pub(super) fn slow_rate(health: &EndpointHealth, policy: &Circuit, now_us: u64) 
 /// Takes in what a probe found out.
 fn probed(
     health: &EndpointHealth,
+    turn: Turn,
     outcome: Option<bool>,
     policy: &Circuit,
     now_us: u64,
     rng: &mut Rng,
 ) -> Option<Transition> {
     let Some(is_well) = outcome else {
-        give_back(health);
+        give_back(health, Pass::Probe(turn));
         return None;
     };
     let mut bits = health.circuit.load(Acquire);
     while let word = Word::from(bits)
-        && word.phase == Phase::HalfOpen
+        && word.is_in(turn)
     {
         let well = word.with_success();
         let (next, transition) = if !is_well {

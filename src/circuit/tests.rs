@@ -34,6 +34,14 @@ impl Service {
         admit(&self.all[index].health, &self.policy, self.now_us)
     }
 
+    /// An attempt that is admitted as a probe.
+    #[track_caller]
+    fn probe(&self, index: usize) -> Pass {
+        let pass = self.admit(index).expect("is let through");
+        assert!(matches!(pass, Pass::Probe(_)), "{pass:?}");
+        pass
+    }
+
     fn settle(&mut self, index: usize, pass: Pass, verdict: Verdict) -> Option<Transition> {
         self.settle_after(index, pass, verdict, None)
     }
@@ -84,9 +92,9 @@ fn opens_after_five_failures_in_a_row_and_closes_after_a_good_probe() {
     assert!(matches!(service.state(0), CircuitState::Open { .. }));
     service.now_us += 5 * SECOND;
     assert_eq!(service.state(0), CircuitState::HalfOpen);
-    assert_eq!(service.admit(0), Some(Pass::Probe));
+    let probe = service.probe(0);
     assert_eq!(service.admit(0), None, "one probe at a time");
-    assert_eq!(service.settle(0, Pass::Probe, Verdict::Success), Some(Transition::Closed));
+    assert_eq!(service.settle(0, probe, Verdict::Success), Some(Transition::Closed));
     assert_eq!(service.admit(0), Some(Pass::Normal));
 }
 
@@ -188,7 +196,7 @@ fn a_changed_policy_holds_for_the_running_state() {
     assert_eq!(service.meet(0, Verdict::Failure, 1), Some(Transition::Opened), "the count stays");
     service.policy.max_open_for = Duration::from_secs(1);
     assert!(is_ready(&service.all[0].health, &service.policy, service.now_us), "no such wait now");
-    assert_eq!(service.admit(0), Some(Pass::Probe));
+    service.probe(0);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! succeeded since it is half-open, 24-63 a moment in milliseconds since the process started: the
 //! end of the open time, or when it closed. All zero is closed and never opened.
 
+use super::Turn;
 use crate::model::Circuit;
 use crate::runtime::clock::as_us;
 
@@ -41,6 +42,16 @@ impl Word {
         self.at_ms * 1000
     }
 
+    /// The half-open time that it is in, or that comes next: none begins at the end of the same
+    /// millisecond as another of the last 49 days.
+    pub fn turn(self) -> Turn {
+        Turn(self.at_ms as u32)
+    }
+
+    pub fn is_in(self, turn: Turn) -> bool {
+        self.phase == Phase::HalfOpen && self.turn() == turn
+    }
+
     /// How often it opened in a row: one that then stayed closed for the longest open time begins
     /// anew, so that the trouble of yesterday does not count today.
     pub fn reopened(self, policy: &Circuit, now_us: u64) -> u8 {
@@ -60,6 +71,13 @@ impl Word {
                 self.probes < wanted
             }
         }
+    }
+
+    /// True when an attempt may go out, and could have for so long.
+    pub fn had_room(self, policy: &Circuit, now_us: u64, for_us: u64) -> bool {
+        // The wait that another policy asked for was over when this one came.
+        let since_us = if self.until_us() > now_us { 0 } else { self.until_us() };
+        self.has_room(policy, now_us) && now_us.saturating_sub(since_us) >= for_us
     }
 
     /// More than the policy could ask for twice over was asked for by another one: the wait is over.

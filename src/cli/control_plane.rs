@@ -57,7 +57,8 @@ pub(super) struct ControlPlane {
     /// What tells this replica from the others; POD_NAME unless said, else one that nobody else has
     #[arg(long, value_name = "NAME", requires = "kubernetes")]
     replica: Option<String>,
-    /// Where the cluster has pods injected, over TLS; no pods are without it
+    /// Where the cluster asks, over TLS, to have pods injected and resources judged; without it neither
+    /// is done
     #[arg(long, value_name = "ADDRESS", requires = "kubernetes")]
     webhook_listen: Option<SocketAddr>,
     /// The sidecar's image in injected pods

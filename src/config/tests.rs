@@ -367,7 +367,7 @@ fn variables_hold_text_or_yaml() {
         (
             "TELEMETRY__TRACES__OTLP_ENDPOINT",
             "http://[::1]:4317",
-            |c| format!("{:?}", c.export.collectors[0].endpoint.authority),
+            |c| format!("{:?}", c.export.collectors[0].endpoint.url.authority),
             "[::1]:4317",
         ),
         ("DRAIN__MINIMUM", " 2s ", |c| format!("{:?}", c.drain.minimum), "2s"),

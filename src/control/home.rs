@@ -20,6 +20,7 @@ use super::store::{Embedded, OpenError, Store};
 use super::tokens::{self, Signer};
 use crate::http::respond::chain;
 use crate::model::TrustDomain;
+use crate::runtime::supervise::kept_anew;
 
 /// Beside the folder's other files; a copy in a cluster.
 pub const OPERATOR_TOKEN: &str = "operator.token";
@@ -153,6 +154,11 @@ impl Home {
 
 /// Keeps the roots in these files what they are in the bundle; never ends.
 pub async fn keep_anchors(authority: Arc<Authority>, files: Vec<PathBuf>) {
+    let begin = || write_anchors(Arc::clone(&authority), files.clone());
+    kept_anew("the file of the roots", begin).await;
+}
+
+async fn write_anchors(authority: Arc<Authority>, files: Vec<PathBuf>) {
     let mut news = authority.news();
     loop {
         let pem = authority.roots().to_pem();

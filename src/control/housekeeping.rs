@@ -13,6 +13,8 @@ use super::registrar;
 use super::store::{CommitError, Expect, Key, Shelf, Store, Write};
 use crate::http::respond::chain;
 use crate::runtime::clock;
+use crate::runtime::rehearsal::{self, At};
+use crate::runtime::supervise::kept_anew;
 
 /// Between two looks at what has ended, and at the issuer.
 const HOURLY: Duration = Duration::from_secs(3600);
@@ -24,6 +26,11 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What has to be looked at again and again; begins when everything that there is was seen.
 pub async fn regularly(desk: Arc<Desk>) {
+    // It keeps nothing: the next round does what this one left.
+    kept_anew("the control plane's housekeeping", || rounds(Arc::clone(&desk))).await;
+}
+
+async fn rounds(desk: Arc<Desk>) {
     let mut leases = interval(registrar::TICK);
     leases.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut strays = interval(registrar::LOOK);
@@ -36,7 +43,10 @@ pub async fn regularly(desk: Arc<Desk>) {
     let mut hours = interval_at(Instant::now() + HOURLY, HOURLY);
     loop {
         tokio::select! {
-            _ = leases.tick() => desk.registrar.expire(clock::now_us()).await,
+            _ = leases.tick() => {
+                rehearsal::pass(At::Housekeeping);
+                desk.registrar.expire(clock::now_us()).await;
+            }
             _ = strays.tick() => desk.registrar.end_strays(clock::now_us()).await,
             _ = refreshes.tick() => desk.registrar.refresh(clock::now_us()).await,
             _ = slots.tick() => desk.observer.memory.sweep(SystemTime::now()),

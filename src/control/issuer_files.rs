@@ -19,6 +19,7 @@ use tracing::{error, info};
 use super::ca::{Change, Imported};
 use super::desk::Desk;
 use crate::http::respond::chain;
+use crate::runtime::supervise::kept_anew;
 
 /// Between two looks, as at all watched files.
 const POLL: Duration = Duration::from_secs(2);
@@ -55,7 +56,8 @@ impl IssuerFiles {
     /// goes on with what it has, and a new one does not begin with anything else.
     pub fn at_start(&self) -> Imported {
         self.read().unwrap_or_else(|error| {
-            error!("the issuer's files can't be used: {}", chain(&error));
+            let why = chain(&error);
+            error!("the issuer's files can't be used, and a new mesh waits for them: {why}");
             Imported::default()
         })
     }
@@ -85,6 +87,12 @@ fn text(flag: &'static str, path: &Path) -> Result<String, Error> {
 
 /// Brings in what they hold, each time it is something else, while this process leads; never ends.
 pub async fn follow(files: IssuerFiles, desk: Arc<Desk>, leads: Option<watch::Receiver<bool>>) {
+    let begin = || look(files.clone(), Arc::clone(&desk), leads.clone());
+    // To bring in once more what was brought in changes nothing.
+    kept_anew("whoever watches the issuer's files", begin).await;
+}
+
+async fn look(files: IssuerFiles, desk: Arc<Desk>, leads: Option<watch::Receiver<bool>>) {
     let mut looks = interval(POLL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut taken: Option<Imported> = None;

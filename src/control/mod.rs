@@ -37,6 +37,8 @@ mod sessions;
 mod settings;
 pub mod store;
 pub mod tokens;
+pub mod validator;
+pub mod webhook;
 
 pub use files::FileError;
 pub use issuer_files::IssuerFiles;

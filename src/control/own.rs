@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tracing::error;
 
 use super::ca::{self, Authority};
+use crate::runtime::supervise::kept;
 use crate::tls::{ControlServer, Offer};
 
 /// Between two looks at it, at the latest.
@@ -37,8 +38,8 @@ pub fn certified(
     let (grpc, pages, half) = make(authority)?;
     let both = [grpc, pages].map(|server| Arc::new(ArcSwap::from_pointee(server)));
     let (authority, [tls, pages_tls]) = (Arc::clone(authority), both.clone());
-    tokio::spawn(async move {
-        let mut wait = half;
+    let mut wait = half;
+    tokio::spawn(kept("the control plane's own certificate", async move || {
         loop {
             tokio::select! {
                 () = sleep(wait.clamp(SOONEST, HOURLY)) => {}
@@ -56,6 +57,6 @@ pub fn certified(
                 }
             }
         }
-    });
+    }));
     Ok(both)
 }

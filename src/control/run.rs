@@ -27,7 +27,7 @@ use super::home::{self, ANCHORS, Home, OPERATOR_TOKEN, keep_anchors};
 use super::housekeeping;
 use super::inject::{self, Injector};
 use super::issuer_files::{self, IssuerFiles};
-use super::kube::{self, Cluster, Reviewer, duties, webhook};
+use super::kube::{self, Cluster, Reviewer, duties, webhook as registration};
 use super::membership::Review;
 use super::memory::Observer;
 use super::metrics::{Counted, Metrics};
@@ -37,13 +37,17 @@ use super::replicas::Others;
 use super::rotating;
 use super::sessions::Sessions;
 use super::store::{ReadError, Store};
+use super::validator::Validator;
+use super::webhook::{self, Paths};
 use super::{FileError, Settings};
 use crate::http::respond::chain;
 use crate::model::TrustDomain;
 use crate::runtime::clock::{self, Rng};
+use crate::runtime::supervise::fallen;
 use crate::runtime::{Readiness, socket};
 use crate::telemetry::log::{self, LogHandle, Style};
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::panics;
 
 /// Each side of a session says something at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -112,6 +116,7 @@ fn live(settings: &Settings, log: LogHandle) -> Result<(), Error> {
             _ = terminate.recv() => {}
             // It only ends when it is told to. Whoever started us starts another.
             ended = &mut serving => return Err(Error::Ended(format!("{ended:?}"))),
+            what = fallen() => return Err(Error::Ended(format!("{what} panicked"))),
         }
         info!("leaving");
         readiness.need("a process that stays");
@@ -187,6 +192,7 @@ async fn open(
     let review = review.map(|(_, client)| Arc::new(Reviewer(client.clone())) as Arc<dyn Review>);
     let registry = Registry::default();
     let sessions = Arc::new(Sessions::default());
+    panics::count(&registry);
     let metrics = Metrics::new(&registry, &catalog, &sessions, &authority);
     let store: Arc<dyn Store> = Arc::new(Counted { store, metrics: metrics.clone() });
     let holders = if cluster.is_some() { Holders::Replicas } else { Holders::Us };
@@ -228,7 +234,7 @@ async fn open(
         let leaving = leaving.clone();
         let (begun, leader) = duties::begin(client, of, cluster, catalog, authority, keys, leaving);
         (duties, leads) = (Some(begun), Some(leader));
-        inject_pods(of, cluster, &desk, &registry)?;
+        answer_the_cluster(of, cluster, &desk, &registry)?;
     }
     if let Some(files) = &settings.issuer_files {
         let files = issuer_files::follow(files.clone(), Arc::clone(&desk), leads.clone());
@@ -253,8 +259,8 @@ async fn open(
     Ok(Running { serving, duties })
 }
 
-/// Opens the injector's port, where there is to be one.
-fn inject_pods(
+/// Opens the port at which the API server asks, where there is to be one.
+fn answer_the_cluster(
     of: &kube::Settings,
     cluster: &Cluster,
     desk: &Desk,
@@ -263,7 +269,8 @@ fn inject_pods(
     let Some(door) = &of.webhook else { return Ok(()) };
     let kube::Webhook { listen: address, proxy_image, traces } = door;
     let listener = listen("--webhook-listen", *address)?;
-    let tls = webhook::serving(Arc::clone(&desk.authority), webhook::names(&of.namespace))?;
+    let names = registration::names(&of.namespace);
+    let tls = registration::serving(Arc::clone(&desk.authority), names)?;
     let settings = inject::Settings {
         proxy_image: proxy_image.clone(),
         traces: traces.clone(),
@@ -272,7 +279,9 @@ fn inject_pods(
     let namespaces = cluster.namespaces.clone();
     let namespace_labels = Box::new(move |name: &str| namespaces.of(name));
     let injector = Injector::new(settings, namespace_labels).counted(registry);
-    tokio::spawn(inject::serve(listener, tls, Arc::new(injector)));
+    let validator = Validator::counted(registry);
+    let paths: Paths = vec![("/inject", Arc::new(injector)), ("/validate", Arc::new(validator))];
+    tokio::spawn(webhook::serve(listener, tls, paths));
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use super::{DialError, SendError};
 use crate::http::Body;
 use crate::limit::{Bulkhead, ConnectionTicket};
 use crate::runtime::clock::{self, Rng};
+use crate::runtime::rehearsal::{self, At};
 
 /// Streams under way on one connection; more take a second one.
 const STREAMS: u32 = 256;
@@ -136,6 +137,9 @@ async fn run(
     closed: Rc<Cell<bool>>,
     ticket: Option<Rc<ConnectionTicket>>,
 ) {
+    // However this ends: nobody takes it for one that lives.
+    let _closed = Closing(closed);
+    rehearsal::pass(At::Upstream);
     let pings = connection.ping_pong();
     let dead = async {
         match pings {
@@ -149,8 +153,15 @@ async fn run(
         _ = &mut connection => {}
         () = dead => tracing::debug!("an HTTP/2 peer answered no ping for 5 s; its connection ends"),
     }
-    closed.set(true);
     drop(ticket);
+}
+
+struct Closing(Rc<Cell<bool>>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
 }
 
 async fn unanswered(mut pings: PingPong) {

@@ -16,6 +16,7 @@ use super::link::{Link, Missed, Payload};
 use super::settings::{Collector, Format};
 use super::{Resource, otlp, zipkin};
 use crate::http::respond::chain;
+use crate::runtime::supervise::caught;
 use crate::telemetry::span::Span;
 use crate::telemetry::spans::{SpanMetrics, Taken};
 
@@ -73,7 +74,9 @@ impl Batches {
                 if spans.is_empty() {
                     break;
                 }
-                self.deliver(&spans).await;
+                if let Err(error) = caught(self.deliver(&spans)).await {
+                    self.failed(spans.len() as u64, &chain(&error));
+                }
             }
             if is_last {
                 return;
@@ -117,10 +120,10 @@ impl Batches {
         self.metrics.exported.add(count - rejected);
         if rejected > 0 {
             self.metrics.failed.add(rejected);
-            warn!(collector = %self.link.endpoint().authority, rejected, "the collector refused spans");
+            warn!(collector = %self.link.endpoint().url.authority, rejected, "the collector refused spans");
         }
         if let Some(lost) = self.lost.take() {
-            info!(collector = %self.link.endpoint().authority, lost, "spans are sent again");
+            info!(collector = %self.link.endpoint().url.authority, lost, "spans are sent again");
         }
     }
 
@@ -136,7 +139,7 @@ impl Batches {
     fn missed(&mut self, why: &str) {
         self.lost = Some(0);
         let endpoint = self.link.endpoint();
-        warn!(collector = %endpoint.authority, "spans can't be sent: {why}; requests go on, and what the queue can't hold is dropped");
+        warn!(collector = %endpoint.url.authority, "spans can't be sent: {why}; requests go on, and what the queue can't hold is dropped");
     }
 }
 

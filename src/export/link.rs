@@ -26,7 +26,7 @@ use tonic::{Code, Status};
 
 use super::settings::{Collector, Endpoint, Format};
 use crate::http::respond::chain;
-use crate::model::Originate;
+use crate::model::{Originate, Url};
 use crate::runtime::hyper_io::HyperIo;
 use crate::runtime::socket;
 use crate::tls::{Alpn, Origination, PeerError};
@@ -138,7 +138,7 @@ impl Link {
     }
 
     async fn connect(&mut self) -> Result<Open, Missed> {
-        let Endpoint { host, port, .. } = self.collector.endpoint.clone();
+        let Url { host, port, .. } = self.collector.endpoint.url.clone();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         let addresses = lookup_host((&*host, port)).await;
         for address in addresses.map_err(Missed::Connect)? {
@@ -154,13 +154,13 @@ impl Link {
     }
 
     async fn open(&mut self, stream: TcpStream) -> Result<Open, Missed> {
-        if !self.collector.endpoint.is_tls {
+        if !self.collector.endpoint.url.is_tls {
             return self.speak(stream).await;
         }
         let ca_file = self.collector.ca_file.as_deref().map(Arc::from);
         let policy = Originate { sni: None, ca_file };
         let origination = Origination::load(&policy, self.origination.as_ref());
-        let host = Some(&*self.collector.endpoint.host);
+        let host = Some(&*self.collector.endpoint.url.host);
         let stream = origination.connect(stream, self.alpn(), host).await.map_err(Missed::Tls)?;
         self.origination = Some(origination);
         self.speak(stream).await
@@ -174,7 +174,7 @@ impl Link {
     where
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let Endpoint { is_tls, authority, .. } = &self.collector.endpoint;
+        let Url { is_tls, authority, .. } = &self.collector.endpoint.url;
         if self.collector.format == Format::OtlpGrpc {
             let channel = match is_tls {
                 true => Channel::over(io, authority.clone()).await,
@@ -214,7 +214,7 @@ impl Link {
             Format::Zipkin => "application/json",
             Format::OtlpHttp | Format::OtlpGrpc => "application/x-protobuf",
         };
-        let host = HeaderValue::from_str(endpoint.authority.as_str());
+        let host = HeaderValue::from_str(endpoint.url.authority.as_str());
         let all: &mut HeaderMap = request.headers_mut();
         all.extend(host.map(|host| (HOST, host)));
         all.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

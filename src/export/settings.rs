@@ -2,10 +2,11 @@
 //! shown there. Filled by `config`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
+use http::uri::PathAndQuery;
+
+use crate::model::Url;
 
 /// Where spans go; nowhere unless it is said.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,62 +49,34 @@ impl Format {
     }
 }
 
-/// The parts of an `http` or `https` URL.
+/// Where a collector is, and maybe what is asked there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    pub is_tls: bool,
-    /// Without the brackets of an IPv6 address.
-    pub host: Arc<str>,
-    pub port: u16,
-    /// As it was written; for `Host`.
-    pub authority: Authority,
-    path: Option<PathAndQuery>,
+    pub url: Url,
 }
 
 impl Endpoint {
     /// `http://collector.observability:4317`, `https://otlp.example/v1/traces`.
     pub fn parse(text: &str) -> Option<Self> {
-        let uri = Uri::try_from(text).ok()?.into_parts();
-        let is_tls = match uri.scheme {
-            Some(scheme) if scheme == Scheme::HTTPS => true,
-            Some(scheme) if scheme == Scheme::HTTP => false,
-            _ => return None,
-        };
-        let authority = uri.authority?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let has_userinfo = authority.as_str().contains('@');
-        let port = match authority.port() {
-            None if authority.as_str().ends_with(':') => return None,
-            None => {
-                if is_tls {
-                    443
-                } else {
-                    80
-                }
-            }
-            Some(port) => port.as_u16(),
-        };
-        if host.is_empty() || has_userinfo || port == 0 {
-            return None;
-        }
-        let path = uri.path_and_query.filter(|path| path.as_str() != "/");
-        Some(Self { is_tls, host: host.into(), port, authority, path })
+        Url::parse(text).map(|url| Self { url })
     }
 
     /// Whether it names more than a host and a port.
     pub fn has_path(&self) -> bool {
-        self.path.is_some()
+        self.url.target != "/"
     }
 
     /// What is asked there. gRPC's own path stands for every endpoint.
     pub fn path(&self, format: Format) -> PathAndQuery {
-        let own = self.path.clone().filter(|_| format != Format::OtlpGrpc);
-        own.unwrap_or_else(|| PathAndQuery::from_static(format.path()))
+        match self.has_path() && format != Format::OtlpGrpc {
+            true => self.url.target.clone(),
+            false => PathAndQuery::from_static(format.path()),
+        }
     }
 
     /// OTLP over HTTP where port or path say so, else over gRPC.
     pub fn otlp_format(&self) -> Format {
-        if self.port == 4318 || self.has_path() { Format::OtlpHttp } else { Format::OtlpGrpc }
+        if self.url.port == 4318 || self.has_path() { Format::OtlpHttp } else { Format::OtlpGrpc }
     }
 }
 
@@ -132,7 +105,8 @@ mod tests {
             let found = Endpoint::parse(text);
             let path = found.as_ref().map(|found| found.path(found.otlp_format()));
             let facts = found.as_ref().zip(path.as_ref());
-            let facts = facts.map(|(e, path)| (e.is_tls, &*e.host, e.port, path.as_str()));
+            let facts =
+                facts.map(|(of, path)| (of.url.is_tls, &*of.url.host, of.url.port, path.as_str()));
             assert_eq!(facts, expected, "{text}");
         }
         let zipkin = Endpoint::parse("http://z:9411").expect("a URL");

@@ -4,7 +4,7 @@
 //! No answer may be stored, or taken for something else than it says it is. Both admin ports answer
 //! with these; what they show is theirs.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -13,8 +13,14 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::runtime::Readiness;
+use crate::runtime::profiler::{self, ProfileError};
+#[cfg(debug_assertions)]
+use crate::runtime::rehearsal;
 use crate::telemetry::log::LogHandle;
 use crate::telemetry::metrics::{Format, Registry};
+
+/// Seconds that a profile takes where nobody says how many, as in Go's servers.
+const PROFILE: u64 = 30;
 
 /// A whole answer.
 pub type Answer = Response<Full<Bytes>>;
@@ -56,6 +62,37 @@ pub fn set_log(log: &LogHandle, query: Option<&str>) -> Answer {
     }
 }
 
+/// `/debug/pprof/profile?seconds=`: where CPU time goes, as pprof reads it. It lasts as long, and at
+/// most so many seconds.
+pub async fn profile(query: Option<&str>, longest: u64) -> Answer {
+    let written = query.unwrap_or_default().split('&').find_map(|of| of.strip_prefix("seconds="));
+    let seconds = written.map_or(Some(PROFILE), |text| text.parse().ok());
+    let Some(seconds) = seconds.filter(|seconds| (1..=longest).contains(seconds)) else {
+        let said = format!("say for how long: ?seconds=10, of 1 to {longest}\n");
+        return text(StatusCode::BAD_REQUEST, said);
+    };
+    match profiler::profile(Duration::from_secs(seconds)).await {
+        Ok(profile) => {
+            let mut answer = typed(StatusCode::OK, "application/octet-stream", profile);
+            let file = HeaderValue::from_static("attachment; filename=\"profile.pb\"");
+            answer.headers_mut().insert(header::CONTENT_DISPOSITION, file);
+            answer
+        }
+        Err(error @ ProfileError::Busy) => text(StatusCode::CONFLICT, format!("{error}\n")),
+        Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}
+
+/// `POST /panic?at=`: the next one to pass that place panics. Only in builds for tests.
+#[cfg(debug_assertions)]
+pub fn rehearse(query: Option<&str>) -> Answer {
+    let at = query.and_then(|query| query.strip_prefix("at=")).unwrap_or_default();
+    match rehearsal::arm(at) {
+        true => text(StatusCode::ACCEPTED, "the next one panics\n"),
+        false => text(StatusCode::BAD_REQUEST, "there is no such place\n"),
+    }
+}
+
 /// There is no such page.
 pub fn unknown() -> Answer {
     text(StatusCode::NOT_FOUND, "no such page; /pages lists them\n")
@@ -89,11 +126,12 @@ pub fn json(value: &Value) -> Answer {
 }
 
 pub fn text(status: StatusCode, body: impl Into<String>) -> Answer {
+    let body: String = body.into();
     typed(status, "text/plain; charset=utf-8", body)
 }
 
-fn typed(status: StatusCode, kind: &'static str, body: impl Into<String>) -> Answer {
-    let mut response = Response::new(Full::new(Bytes::from(body.into())));
+fn typed(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -8,14 +8,14 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::guard::{Guard, Then, Verdict, Violation};
@@ -237,13 +237,8 @@ impl<IO: AsyncRead + Unpin> Guarded<IO> {
     /// Reads into `held`; ready with the number of bytes read.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.held.reserve(CHUNK);
-        let spare = self.held.spare_capacity_mut();
-        let mut buf = ReadBuf::uninit(spare);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
-        let filled = buf.filled().len();
-        // SAFETY: the read initialised `filled` bytes of the spare capacity.
-        unsafe { self.held.set_len(self.held.len() + filled) };
-        Poll::Ready(Ok(filled))
+        // It keeps nothing between two polls, so a new one each time is the same read.
+        pin!(self.io.read_buf(&mut self.held)).poll(cx)
     }
 
     fn poll_head_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {

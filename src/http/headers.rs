@@ -16,9 +16,6 @@ pub const CARRIED_HTTP: HeaderName = HeaderName::from_static("x-outrigger-http")
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Which of the names that matter are there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +86,17 @@ const HOP_BY_HOP: Seen = Seen::CONNECTION
     .or(Seen::UPGRADE)
     .or(Seen::HTTP2_SETTINGS);
 
+/// The same by name.
+static HOP_BY_HOP_NAMES: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
 /// Removes what concerns one connection only (RFC 9110 7.6.1), and says which protocol the message
 /// asked to switch to, if any. `te: trailers` stays, because it is true of every hop of the mesh.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Seen) -> Option<HeaderValue> {
@@ -96,19 +104,9 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Seen) -> Option<HeaderVal
         return None;
     }
     let upgrade = upgrade_of(headers, seen);
-    if seen.has(Seen::CONNECTION) {
-        strip_listed(headers);
-    }
+    strip_listed(headers, seen);
     let trailers = seen.has(Seen::TE) && lists(headers, &header::TE, b"trailers");
-    for name in [
-        header::CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
+    for name in &HOP_BY_HOP_NAMES {
         headers.remove(name);
     }
     if trailers {
@@ -127,18 +125,28 @@ fn upgrade_of(headers: &HeaderMap, seen: Seen) -> Option<HeaderValue> {
 }
 
 /// Removes what `Connection` lists, except what a caller must not be able to take away: framing,
-/// routing, identity and our own names.
-fn strip_listed(headers: &mut HeaderMap) {
+/// routing, identity and our own names. What concerns one connection by its own name stays: whoever
+/// judges the message may ask for it.
+pub fn strip_listed(headers: &mut HeaderMap, seen: Seen) {
+    if !seen.has(Seen::CONNECTION) {
+        return;
+    }
     let listed: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&b| b == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !is_hop_by_hop(name))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| !is_protected(name))
         .collect();
     for name in listed {
         headers.remove(name);
     }
+}
+
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    HOP_BY_HOP_NAMES.iter().any(|of| name.eq_ignore_ascii_case(of.as_str().as_bytes()))
 }
 
 fn is_protected(name: &HeaderName) -> bool {
@@ -147,8 +155,6 @@ fn is_protected(name: &HeaderName) -> bool {
         name,
         "host"
             | "content-length"
-            | "te"
-            | "transfer-encoding"
             | "authorization"
             | "cookie"
             | "content-type"

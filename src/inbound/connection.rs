@@ -25,6 +25,7 @@ use crate::http::respond::{Failure, chain};
 use crate::intercept::Found;
 use crate::model::{Direction, Protocol, Reason};
 use crate::runtime::exempt::is_source;
+use crate::runtime::supervise::Begun;
 use crate::runtime::{Open, Prefixed, socket};
 use crate::serve::accept::Accepted;
 use crate::serve::hear::{self, Heard, QUIET, Race};
@@ -353,7 +354,7 @@ async fn http(
     let conn = Rc::new(Conn { caller, spoken, gate, tunnels, is_old: Cell::new(false) });
     let service = service_fn({
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
-        move |request| serve(&worker, &conn, request)
+        move |request| Begun::by(|| serve(&worker, &conn, request))
     });
     let (tunnels, may_stay) = (&conn.tunnels, || conn.may_stay(worker));
     let served = match spoken {

@@ -17,7 +17,7 @@ use super::serve::{Call, admit, check};
 use super::worker::Inbound;
 use crate::access::tokens::Wait;
 use crate::http::deadline;
-use crate::http::headers::{DEADLINE, Seen};
+use crate::http::headers::{self, DEADLINE, Seen};
 use crate::http::respond::Failure;
 use crate::limit::rate::Quota;
 use crate::model::Reason;
@@ -68,6 +68,8 @@ pub(super) fn enter(
         // No limit to us, and who knows what to the app.
         parts.headers.remove(DEADLINE);
     }
+    // What the app does not get lets nobody in.
+    headers::strip_listed(&mut parts.headers, seen);
     let began = clock::wall_at(exchange.started_us);
     let come = Come { parts, incoming, seen, deadline };
     judge(worker, conn, exchange, come, (began, true), quota)

@@ -11,10 +11,11 @@ use http::request::Parts;
 use http::uri::{self, PathAndQuery, Uri};
 
 use super::caller::Caller;
+use super::port::AppPort;
 use super::worker::Inbound;
 use crate::access::tokens::{Cleared, Wait};
 use crate::access::{
-    Ask, Credentials, Decision, Known, Lack, Permit, Presented, Request, What, Why,
+    Ask, Credentials, Decision, Held, Known, Lack, Permit, Policy, Presented, Request, What, Why,
 };
 use crate::http::respond::{Challenge, Failure};
 use crate::model::{Mode, Reason};
@@ -70,10 +71,7 @@ pub fn request(
     let request = Request::of(parts, at.has_paths()).showing(&known);
     let ask = caller.ask(caller.request(&request));
     let decision = newest.decide(&ask);
-    newest.count(&decision);
-    if decision.is_audited() {
-        write(worker, caller, &ask, &decision);
-    }
+    record(worker, &caller.port, &newest, &ask, &decision);
     if let Some(note) = decision.note() {
         exchange.keep_out(note);
     }
@@ -105,15 +103,52 @@ pub fn stream(worker: &Inbound, caller: &Caller) -> Result<(Permit, Option<Strin
     let newest = worker.shared.access.newest();
     let ask = caller.ask(caller.stream());
     let decision = newest.decide(&ask);
-    newest.count(&decision);
-    if decision.is_audited() {
-        write(worker, caller, &ask, &decision);
-    }
+    record(worker, &caller.port, &newest, &ask, &decision);
     let permit = decision.permit().map_err(|reason| refused(reason, &ask, &decision))?;
     if worker.expects_http(caller) {
         return Err(refused(Reason::BadRequest, &ask, &decision));
     }
     Ok((permit, decision.note()))
+}
+
+/// Waits until whoever came in may stay no longer, and says in the log of access why.
+pub async fn withdrawn(
+    worker: &Inbound,
+    port: &AppPort,
+    held: &Held,
+    exchange: &Exchange,
+) -> Reason {
+    let access = &worker.shared.access;
+    loop {
+        access.withdrawn(held).await;
+        let newest = access.newest();
+        let is_over = newest.review(held, |ask, decision| {
+            let is_over = decision.refusal().is_some();
+            if is_over {
+                record(worker, port, &newest, ask, decision);
+                decision.note().into_iter().for_each(|note| exchange.keep_out(note));
+            }
+            is_over
+        });
+        // There may be a newer policy meanwhile, which lets it stay.
+        if is_over {
+            return Reason::PermissionWithdrawn;
+        }
+    }
+}
+
+/// Counts a decision, and writes it down where that is wanted.
+fn record(
+    worker: &Inbound,
+    port: &AppPort,
+    policy: &Policy,
+    ask: &Ask<'_>,
+    decision: &Decision<'_>,
+) {
+    policy.count(decision);
+    if decision.is_audited() {
+        write(worker, &port.label, ask, decision);
+    }
 }
 
 fn refused(reason: Reason, ask: &Ask<'_>, decision: &Decision<'_>) -> Failure {
@@ -145,7 +180,7 @@ fn with_path(before: &Uri, path: String) -> Option<Uri> {
 }
 
 /// Neither a query nor a header is written: there may be secrets in them.
-fn write(worker: &Inbound, caller: &Caller, ask: &Ask<'_>, decision: &Decision<'_>) {
+fn write(worker: &Inbound, service: &str, ask: &Ask<'_>, decision: &Decision<'_>) {
     let source;
     let principal = match ask.id {
         Some(id) => id.as_str(),
@@ -158,9 +193,9 @@ fn write(worker: &Inbound, caller: &Caller, ask: &Ask<'_>, decision: &Decision<'
         What::Request(request) => {
             let path = request.shown_path();
             let path = &path[..path.floor_char_boundary(PATH)];
-            (request.method.as_str(), format!("{}{path}", caller.port.label))
+            (request.method.as_str(), format!("{service}{path}"))
         }
-        What::Stream { .. } => ("connect", caller.port.label.to_string()),
+        What::Stream { .. } => ("connect", service.to_owned()),
     };
     let rule = decision.rule().to_string();
     worker.sinks.log.audit(&Audit {

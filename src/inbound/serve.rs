@@ -35,6 +35,7 @@ use crate::http::{Body, Tail, carriage, classify, deadline};
 use crate::limit::load::Ticket;
 use crate::limit::rate::Quota;
 use crate::model::{Direction, Reason};
+use crate::runtime::rehearsal::{self, At};
 use crate::runtime::{Phase, clock};
 use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
@@ -59,6 +60,7 @@ pub fn serve(
     conn: &Rc<Conn>,
     request: Request<Incoming>,
 ) -> Pin<Box<impl Future<Output = Result<Response<Body>, Infallible>> + use<>>> {
+    rehearsal::pass(At::InboundRequest);
     let seen = Seen::scan(request.headers());
     let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(request.headers());
     let (spoken, shape) =

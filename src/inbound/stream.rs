@@ -15,6 +15,7 @@ use tracing::debug;
 use super::caller::Caller;
 use super::connection::Conn;
 use super::judge;
+use super::port::AppPort;
 use super::serve::{answer, clean_answer, explain};
 use super::worker::Inbound;
 use crate::access::{self, Credentials, Permit};
@@ -24,6 +25,7 @@ use crate::http::headers::CARRIED_HTTP;
 use crate::http::respond::{Failure, chain};
 use crate::http::switch::{self, Switch};
 use crate::model::{Direction, Reason};
+use crate::runtime::rehearsal::{self, At};
 use crate::runtime::{Open, Phase, clock, socket};
 use crate::serve::ledger::{Entry, Speaks, UnderWay};
 use crate::serve::trust::Trust;
@@ -135,7 +137,7 @@ pub async fn opaque(
     open: Open,
 ) -> std::io::Result<()> {
     entry.set_speaks(Speaks::Tcp);
-    let access = &worker.shared.access;
+    rehearsal::pass(At::InboundStream);
     let (_permit, note): (Permit, _) = match judge::stream(worker, &caller) {
         Ok(admitted) => admitted,
         Err(failure) => {
@@ -168,7 +170,7 @@ pub async fn opaque(
     let held = caller.held_stream();
     let until = async {
         tokio::select! {
-            _ = access.withdrawn(&held) => Reason::PermissionWithdrawn,
+            reason = judge::withdrawn(worker, &caller.port, &held, &exchange) => reason,
             reason = trust.is_over(&open, &entry.bytes) => reason,
             () = open.reached(Phase::Closing) => Reason::DrainDeadline,
         }
@@ -256,7 +258,7 @@ pub async fn switching(
         idle: conn.caller.idle(),
         exchange: Rc::clone(exchange),
         held: Box::new(()),
-        until: withdrawn(worker, held),
+        until: withdrawn(worker, &conn.caller.port, exchange, held),
         trust: trust(worker, &conn.caller, &conn.tunnels.entry),
     };
     conn.tunnels.open(near, tunnel);
@@ -264,10 +266,12 @@ pub async fn switching(
 }
 
 /// When whoever holds a tunnel may no longer ask for it.
-fn withdrawn(worker: &Rc<Inbound>, held: access::Held) -> Until {
-    let access = Arc::clone(&worker.shared.access);
-    Box::pin(async move {
-        access.withdrawn(&held).await;
-        Reason::PermissionWithdrawn
-    })
+fn withdrawn(
+    worker: &Rc<Inbound>,
+    port: &Arc<AppPort>,
+    exchange: &Rc<Exchange>,
+    held: access::Held,
+) -> Until {
+    let (worker, port, exchange) = (Rc::clone(worker), Arc::clone(port), Rc::clone(exchange));
+    Box::pin(async move { judge::withdrawn(&worker, &port, &held, &exchange).await })
 }

@@ -18,6 +18,9 @@ use super::json;
 /// More keys of one issuer are a mistake: a token without `kid` is tried against all. Arbitrary.
 const MOST: usize = 100;
 
+/// What only the owner of a key has (RFC 7518, 6.2.2, 6.3.2 and 6.4.1).
+const SECRET: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
 /// Which key it is, by what it is made of: two of one id are the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyId([u8; 32]);
@@ -86,7 +89,7 @@ impl Keys {
         let mut keys = Keys::default();
         for (nth, key) in written.iter().enumerate() {
             let Value::Object(key) = key else { return Err(KeysError::Form) };
-            if ["d", "k"].iter().any(|part| key.contains_key(*part)) {
+            if SECRET.iter().any(|part| key.contains_key(*part)) {
                 return Err(KeysError::Secret(nth));
             }
             match read(key) {

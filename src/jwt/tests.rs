@@ -249,7 +249,7 @@ fn keys_that_are_for_something_else_verify_nothing() {
         let said = with(name, value.clone()).expect_err(part).to_string();
         assert!(said.contains(part) && said.contains("keys[0]"), "{name} {value}: {said}");
     }
-    for part in ["d", "k"] {
+    for part in ["d", "p", "k"] {
         let said = with(part, json!("secret")).expect_err("a secret").to_string();
         assert!(said.contains("private or shared") && !said.contains("secret\""), "{said}");
     }

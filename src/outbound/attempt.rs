@@ -13,7 +13,7 @@ use super::trial::Trial;
 use super::verdict;
 use super::worker::Outbound;
 use crate::balance::{self, Ask};
-use crate::circuit::{self, Pass, Verdict};
+use crate::circuit::Verdict;
 use crate::dial::{DialError, Missed, SendError, Via};
 use crate::http::respond::Failure;
 use crate::http::{Body, carriage};
@@ -66,9 +66,7 @@ pub struct Sending<'a> {
     pub again: &'a dyn Fn() -> Option<Request<Body>>,
 }
 
-/// Chooses an endpoint that was not tried yet, if there is another. Those that may be sent `twice`
-/// find out whether an ejected endpoint is well again; the others do only where none of those comes,
-/// or where every other endpoint has failed them.
+/// Begins an attempt on the endpoint that the backend [chooses](Backend::choose).
 ///
 /// # Errors
 /// The service has no endpoint, or no circuit lets the attempt through.
@@ -79,31 +77,9 @@ pub fn choose(
     twice: bool,
     only_lost: bool,
 ) -> Result<Trial, Failure> {
-    let endpoints = &backend.service.endpoints;
-    let policy = &backend.policy().circuit;
-    let rng = &mut worker.rng.borrow_mut();
-    if only_lost
-        && circuit::may_go_beyond(endpoints, ask.tried, policy, ask.now_us)
-        && let Some(endpoint) = backend.balancer.pick(endpoints, ask, |_| true, rng)
-    {
-        return Ok(Trial::begin(backend, endpoint, Pass::Needed));
-    }
-    // Between choice and admission another worker may take the last probe: choose again.
-    for _ in 0..3 {
-        let Some(endpoint) = backend.draw(&backend.balancer, ask, twice, rng) else { break };
-        if let Some(pass) = circuit::admit(&endpoint.health, policy, ask.now_us) {
-            return Ok(Trial::begin(backend, endpoint, pass));
-        }
-        if backend.is_panicking(ask.now_us) {
-            return Ok(Trial::begin(backend, endpoint, Pass::Needed));
-        }
-    }
-    if let Some(pass) = circuit::floor(endpoints, policy)
-        && let Some(endpoint) = backend.balancer.pick(endpoints, ask, |_| true, rng)
-    {
-        return Ok(Trial::begin(backend, endpoint, pass));
-    }
-    Err(backend.nobody())
+    let chosen = backend.choose(ask, twice, only_lost, &mut worker.rng.borrow_mut());
+    let (endpoint, pass) = chosen.ok_or_else(|| backend.nobody())?;
+    Ok(Trial::begin(backend, endpoint, pass))
 }
 
 /// Sends a request on the trial's endpoint, and waits for the head of its answer.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::uri::Authority;
 
 use crate::balance::{Ask, Balancer};
-use crate::circuit;
+use crate::circuit::{self, Pass};
 use crate::dial::Far;
 use crate::http::respond::Failure;
 use crate::limit::{Bulkhead, RequestTicket};
@@ -103,8 +103,43 @@ impl Backend {
         let (endpoints, policy) = (&self.service.endpoints, &self.policy().circuit);
         let is_trusted = |e: &Endpoint| circuit::is_trusted(&e.health, policy, ask.now_us);
         let is_ready = |e: &Endpoint| circuit::is_ready(&e.health, policy, ask.now_us);
-        let trusted = if twice { None } else { balancer.pick(endpoints, ask, is_trusted, rng) };
+        // Few may be trusted where many are ready: that is no reason to ignore circuits.
+        let may_probe = twice || balancer.is_panicking(endpoints, is_ready);
+        let among = |rng: &mut Rng| balancer.pick_among(endpoints, ask, is_trusted, rng);
+        let trusted = if may_probe { None } else { among(rng) };
         trusted.or_else(|| balancer.pick(endpoints, ask, is_ready, rng))
+    }
+
+    /// Chooses an endpoint that was not tried yet, if there is another, and what its circuit gives.
+    /// Those that may be sent `twice` find out whether an ejected endpoint is well again; the others
+    /// do only where none of those comes, or where every other endpoint has failed them. Every pass
+    /// must be settled, or given back.
+    pub fn choose(
+        &self,
+        ask: Ask<'_>,
+        twice: bool,
+        only_lost: bool,
+        rng: &mut Rng,
+    ) -> Option<(&Arc<Endpoint>, Pass)> {
+        let (endpoints, policy) = (&self.service.endpoints, &self.policy().circuit);
+        if only_lost
+            && circuit::may_go_beyond(endpoints, ask.tried, policy, ask.now_us)
+            && let Some(endpoint) = self.balancer.pick(endpoints, ask, |_| true, rng)
+        {
+            return Some((endpoint, Pass::Needed));
+        }
+        // Between choice and admission another worker may take the last probe: choose again.
+        for _ in 0..3 {
+            let Some(endpoint) = self.draw(&self.balancer, ask, twice, rng) else { break };
+            if let Some(pass) = circuit::admit(&endpoint.health, policy, ask.now_us) {
+                return Some((endpoint, pass));
+            }
+            if self.is_panicking(ask.now_us) {
+                return Some((endpoint, Pass::Needed));
+            }
+        }
+        let pass = circuit::floor(endpoints, policy)?;
+        Some((self.balancer.pick(endpoints, ask, |_| true, rng)?, pass))
     }
 
     /// Whether circuits are ignored, because too few endpoints are ready.

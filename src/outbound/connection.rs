@@ -19,6 +19,7 @@ use crate::intercept::Found;
 use crate::model::{Direction, Protocol, Reason, ServiceName, Timeouts};
 use crate::outbound::Unknown;
 use crate::runtime::Open;
+use crate::runtime::supervise::Begun;
 use crate::serve::accept::Accepted;
 use crate::serve::hear::{self, Heard, QUIET, Race};
 use crate::serve::ledger::{Entry, Speaks};
@@ -288,7 +289,7 @@ async fn http(
     });
     let service = service_fn({
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
-        move |request| serve(&worker, &conn, request)
+        move |request| Begun::by(|| serve(&worker, &conn, request))
     });
     // Who comes from the workload itself proves nothing.
     let (tunnels, may_stay) = (&conn.tunnels, || true);

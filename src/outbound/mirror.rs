@@ -49,6 +49,15 @@ pub fn draw(worker: &Outbound, mirrors: &[Mirror], parts: &Parts, into: &mut Vec
     }
 }
 
+/// Of a copy under way; given back however it ends.
+struct Place(Rc<Outbound>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.mirroring.set(self.0.mirroring.get() - 1);
+    }
+}
+
 /// Sends the copies on their way; what is returned is the body of the real request.
 pub fn send(worker: &Rc<Outbound>, copies: Vec<Copy>, mut body: Body) -> Body {
     for copy in copies {
@@ -60,14 +69,14 @@ pub fn send(worker: &Rc<Outbound>, copies: Vec<Copy>, mut body: Body) -> Body {
             continue;
         }
         worker.mirroring.set(under_way + 1);
-        let worker = Rc::clone(worker);
+        let place = Place(Rc::clone(worker));
         tokio::task::spawn_local(async move {
+            let worker = &place.0;
             let patience = copy.backend.policy().timeouts.request.unwrap_or(PATIENCE);
             let backend = Arc::clone(&copy.backend);
-            let carried = timeout(patience, carry(&worker, copy, copied)).await;
+            let carried = timeout(patience, carry(worker, copy, copied)).await;
             let outcome = if matches!(carried, Ok(Some(()))) { "answered" } else { "dropped" };
-            count(&worker, &backend, outcome);
-            worker.mirroring.set(worker.mirroring.get() - 1);
+            count(worker, &backend, outcome);
         });
     }
     body

@@ -34,6 +34,7 @@ use crate::http::respond::{Failure, Shape, respond, without_body};
 use crate::http::tail::ResponseTail;
 use crate::http::{Aborted, Body, Tail, classify};
 use crate::model::{Direction, Reason};
+use crate::runtime::rehearsal::{self, At};
 use crate::runtime::{Phase, clock};
 use crate::serve::ledger::UnderWay;
 use crate::telemetry::exchange::Exchange;
@@ -45,6 +46,7 @@ pub fn serve(
     conn: &Rc<Conn>,
     request: Request<Incoming>,
 ) -> Pin<Box<impl Future<Output = Result<Response<Body>, Aborted>> + use<>>> {
+    rehearsal::pass(At::OutboundRequest);
     let seen = Seen::scan(request.headers());
     let grpc = seen.has(Seen::CONTENT_TYPE) && classify::is_grpc(request.headers());
     let (spoken, shape) =

@@ -25,6 +25,7 @@ use crate::dial::{DialError, Far, Stream};
 use crate::http::respond::{Failure, chain};
 use crate::limit::ConnectionTicket;
 use crate::model::{Direction, Endpoint, Reason};
+use crate::runtime::rehearsal::{self, At};
 use crate::runtime::{Open, Phase, clock, socket};
 use crate::serve::Near;
 use crate::serve::ledger::{Entry, Speaks};
@@ -257,6 +258,7 @@ pub async fn opaque(
 ) -> io::Result<()> {
     let Opaque { near, resolved, far, first } = opaque;
     entry.set_speaks(Speaks::Tcp);
+    rehearsal::pass(At::OutboundStream);
     let Some(resolved) = resolved else {
         let failure = Failure::new(Reason::NoRoute, "the mesh has no such service");
         let meter = worker.stray_meter();

@@ -30,14 +30,14 @@ impl Trial {
 
     /// Whether the circuit waits for it to let others through.
     pub fn is_probe(&self) -> bool {
-        self.pass == Pass::Probe
+        matches!(self.pass, Pass::Probe(_))
     }
 
     /// What it is to a circuit that is not simply closed.
     pub fn circuit(&self) -> Option<Circuit> {
         match self.pass {
             Pass::Normal => None,
-            Pass::Probe => Some(Circuit::HalfOpen),
+            Pass::Probe(_) => Some(Circuit::HalfOpen),
             Pass::Needed => Some(Circuit::Ignored),
         }
     }
@@ -113,9 +113,9 @@ fn report(worker: &Outbound, backend: &Backend, endpoint: &Endpoint, transition:
 impl Drop for Trial {
     fn drop(&mut self) {
         self.endpoint.health.in_flight.fetch_sub(1, Relaxed);
-        if !self.settled && self.pass == Pass::Probe {
+        if !self.settled {
             // Given up before it said anything: the probe's place must not stay taken.
-            circuit::give_back(&self.endpoint.health);
+            circuit::give_back(&self.endpoint.health, self.pass);
         }
     }
 }

@@ -23,6 +23,7 @@ use super::Settings;
 use super::target::{Asked, Asker};
 use crate::http::answers::{Answer, text};
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
+use crate::runtime::supervise::kept;
 
 /// Connections whose request has not come yet. Arbitrary: some for each probe of a large pod.
 const UNHEARD: usize = 256;
@@ -46,12 +47,22 @@ pub async fn serve(listener: TcpListener, settings: Settings, own_ports: Vec<u16
     let all = settings.targets.into_iter().map(Asked::new).collect();
     let targets = Rc::new(Targets { all, own_ports: own_ports.into() });
     let places = Arc::new(Semaphore::new(UNHEARD));
+    let accepting = async || accept(&listener, &targets, &places, limit).await;
+    kept("the port of probes", accepting).await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    targets: &Rc<Targets>,
+    places: &Arc<Semaphore>,
+    limit: Duration,
+) {
     loop {
         // Never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let served = connection(stream, Rc::clone(&targets), place);
+                let served = connection(stream, Rc::clone(targets), place);
                 tokio::task::spawn_local(async move {
                     let _ = timeout(limit, served).await;
                 });

@@ -145,6 +145,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and on one thread")]
     fn a_busy_service_may_retry_a_share() {
         let budget = budget();
         for _ in 0..10_000 {
@@ -155,6 +156,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and on one thread")]
     fn nothing_allowed_is_no_retry_ever() {
         let budget = Budget::new(RetryBudget { ratio_percent: 0, min_per_second: 0 });
         (0..10_000).for_each(|_| budget.deposit(1_000_000));
@@ -163,6 +165,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and on one thread")]
     fn each_part_counts_for_itself() {
         for (ratio_percent, min_per_second, expected) in
             [(20, 0, 200), (0, 3, 30), (20, 30, 300), (1, 1, 10), (150, 0, 1500)]
@@ -203,6 +206,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "long, and on one thread")]
     fn a_full_bucket_refuses_retries_and_overflows_into_nothing() {
         let budget = Budget::new(RetryBudget { ratio_percent: 0, min_per_second: 1_000_000 });
         let granted = (0..70_000).filter(|_| budget.try_withdraw(1_000_000)).count();
@@ -217,7 +221,7 @@ mod tests {
 
     #[test]
     fn workers_together_take_no_retry_twice() {
-        for _ in 0..50 {
+        for _ in 0..if cfg!(miri) { 3 } else { 50 } {
             let budget = budget();
             let work = || (0..100).filter(|_| budget.try_withdraw(1_000_000)).count();
             let granted: usize = std::thread::scope(|scope| {

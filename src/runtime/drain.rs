@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::supervise::kept;
 use super::{DrainSettings, clock};
 
 /// How far the process is in leaving.
@@ -147,12 +148,13 @@ impl Doorway {
             inside: RefCell::default(),
         });
         let told = Rc::clone(&doorway);
-        tokio::task::spawn_local(async move {
+        // Telling once more what was told changes nothing.
+        tokio::task::spawn_local(kept("whoever tells of the drain", async move || {
             for phase in [Phase::Draining, Phase::Refusing, Phase::Closing] {
                 drain.reached(phase).await;
                 told.tell(phase);
             }
-        });
+        }));
         doorway
     }
 

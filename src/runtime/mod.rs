@@ -10,9 +10,12 @@ pub mod exempt;
 pub mod hyper_io;
 mod prefixed;
 pub mod processes;
+pub mod profiler;
 mod readiness;
+pub mod rehearsal;
 mod settings;
 pub mod socket;
+pub mod supervise;
 pub mod workers;
 
 pub use allocator::Allocator;

@@ -13,6 +13,9 @@ use std::thread;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
 
+use super::rehearsal::{self, At};
+use super::supervise::vital_thread;
+
 /// A piece of work that runs on a worker's thread, inside its runtime.
 pub type Job<S> = Box<dyn FnOnce(&Rc<S>) + Send>;
 
@@ -70,7 +73,8 @@ impl<S: 'static> Workers<S> {
             let (ready, is_ready) = std::sync::mpsc::channel();
             let make = make.clone();
             thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                run(queue, ready, move || make(index));
+                // Its connections are gone with it, and no other thread has its state.
+                vital_thread("a worker", || run(queue, ready, move || make(index)));
             })?;
             is_ready.recv().map_err(io::Error::other)??;
             workers.push(Worker { jobs, load: Arc::default() });
@@ -84,8 +88,10 @@ impl<S: 'static> Workers<S> {
 
     /// The worker with the fewest connections, and its load one higher.
     pub fn least_loaded(&self) -> (usize, Load) {
-        let loads = self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed));
-        let index = loads.enumerate().min_by_key(|&(_, load)| load).map_or(0, |(index, _)| index);
+        // One that is gone would be the least loaded of all.
+        let here = self.workers.iter().enumerate().filter(|(_, worker)| !worker.jobs.is_closed());
+        let loads = here.map(|(index, worker)| (index, worker.load.load(Ordering::Relaxed)));
+        let index = loads.min_by_key(|&(_, load)| load).map_or(0, |(index, _)| index);
         let load = Arc::clone(&self.workers[index].load);
         load.fetch_add(1, Ordering::Relaxed);
         (index, Load(load))
@@ -128,6 +134,7 @@ fn run<S: 'static>(
         let state = Rc::new(make());
         let _ = ready.send(Ok(()));
         while let Some(job) = queue.recv().await {
+            rehearsal::pass(At::Worker);
             // A job that panics must not take the worker and all its connections with it.
             let state = Rc::clone(&state);
             tokio::task::spawn_local(async move { job(&state) });

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use crate::runtime::drain::{Drain, Phase};
+use crate::runtime::rehearsal::{self, At};
 use crate::runtime::socket;
 use crate::runtime::workers::{Load, Workers};
 
@@ -32,7 +33,7 @@ pub struct Accepted {
 
 /// Accepts until the process closes, on worker 0; `serve` runs on the worker that gets the socket.
 pub async fn run<S: 'static>(
-    listener: TcpListener,
+    listener: &TcpListener,
     workers: Workers<S>,
     drain: Drain,
     here: Rc<S>,
@@ -48,6 +49,7 @@ pub async fn run<S: 'static>(
         };
         match accepted {
             Ok((stream, client)) => {
+                rehearsal::pass(At::Accept);
                 hand_over(stream, socket::canonical(client), &workers, &here, &serve).await;
             }
             Err(error) if is_about_one_connection(&error) => {}

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod log;
 pub mod mask;
 pub mod metrics;
+pub mod panics;
 pub mod process;
 pub mod reporter;
 pub mod request_id;

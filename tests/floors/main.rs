@@ -11,9 +11,11 @@ use std::path::Path;
 
 use tokens::{Token, group, texts, tokens, without_tests};
 
+mod panics;
 mod planted;
 mod threats;
 mod tokens;
+mod unsafety;
 
 /// Rooms that see fewer floors than the ones below theirs, and the highest that they may see.
 const CAPPED: &[(&str, u8)] = &[("control", 3)];

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use mutation::Mutator;
 use properties::{ALL, Property};
 
-/// Inputs made of each kept one. Together some seconds.
-const EACH: usize = 300;
+/// Inputs made of those of one property. Together some seconds.
+const MADE: usize = 4_000;
 
 #[test]
 fn certificates() {
@@ -43,6 +43,11 @@ fn resources() {
 }
 
 #[test]
+fn tokens() {
+    over_the_corpus("tokens");
+}
+
+#[test]
 fn every_property_has_a_target_and_a_corpus() {
     let manifest = fs::read_to_string(folder().join("Cargo.toml")).expect("the fuzzer's manifest");
     for Property { name, .. } in &ALL {
@@ -57,7 +62,7 @@ fn over_the_corpus(name: &str) {
     let mut mutator = Mutator::new(&kept);
     let (mut ran, mut failed) = (0, Vec::new());
     for (number, input) in kept.iter().enumerate() {
-        let made = (0..EACH).map(|_| mutator.from(input)).collect::<Vec<_>>();
+        let made = (0..MADE.div_ceil(kept.len())).map(|_| mutator.from(input)).collect::<Vec<_>>();
         for input in std::iter::once(input).chain(&made) {
             ran += 1;
             if catch_unwind(AssertUnwindSafe(|| properties::run(name, input))).is_err() {

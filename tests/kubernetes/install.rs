@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 
 use super::harness::{Cluster, Plane, eventually, free_address};
 
-fn outrigger(cluster: &Cluster, arguments: &[&str]) -> Output {
+pub fn outrigger(cluster: &Cluster, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
     command.args(arguments).env("KUBECONFIG", cluster.kubeconfig());
     command.output().expect("the program runs")
 }
 
 /// What a command prints as JSON.
-fn printed(cluster: &Cluster, arguments: &[&str]) -> Value {
+pub fn printed(cluster: &Cluster, arguments: &[&str]) -> Value {
     let output = outrigger(cluster, arguments);
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 /// Where objects of a kind are.
-fn collection(object: &Value) -> String {
+pub fn collection(object: &Value) -> String {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let version = text(&object["apiVersion"]);
     let root = if version.contains('/') { "/apis" } else { "/api" };
@@ -32,7 +32,7 @@ fn collection(object: &Value) -> String {
 }
 
 /// A cluster with all that is printed.
-fn installed() -> Option<Cluster> {
+pub fn installed() -> Option<Cluster> {
     let cluster = Cluster::own()?;
     let kinds = printed(&cluster, &["install", "--crds", "-o", "json"]);
     let all = printed(&cluster, &["install", "--skip-crds", "-o", "json"]);
@@ -54,7 +54,7 @@ fn installed() -> Option<Cluster> {
 }
 
 /// What `check` says about a subject.
-fn level(findings: &Value, about: &str) -> String {
+pub fn level(findings: &Value, about: &str) -> String {
     let list = findings["findings"].as_array().expect("findings");
     let found = list.iter().find(|of| of["about"] == about);
     found.unwrap_or_else(|| panic!("{about}: {findings:#}"))["level"].to_string()
@@ -72,7 +72,7 @@ fn a_cluster_takes_what_is_printed_and_check_looks_at_it() {
     for about in ["API server", "Kubernetes", "clocks", "kinds", "objects", "mesh policy"] {
         assert_eq!(level(&found, about), "\"fine\"", "{about}");
     }
-    for about in ["control plane", "webhook", "injection", "roots"] {
+    for about in ["control plane", "webhook", "injection", "validation", "roots"] {
         assert_eq!(level(&found, about), "\"failed\"", "{about}");
     }
     let (policy, none) = ("accesspolicies/mesh-default", json!({}));

@@ -10,6 +10,7 @@ mod harness;
 mod configuring;
 mod install;
 mod joining;
+mod judging;
 mod replicas;
 mod serving;
 mod state;

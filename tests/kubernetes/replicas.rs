@@ -77,8 +77,8 @@ fn whoever_is_asked_answers_for_all() {
     let Some(cluster) = Cluster::own() else { return };
     cluster.namespace("shop", &["web", "caller"]);
     cluster.create("/api/v1/namespaces/shop/services", &service("web"));
-    let web = cluster.run_pod("shop", &pod("web-1", "web"), &["10.244.1.1"]);
-    let caller = cluster.run_pod("shop", &pod("caller-1", "caller"), &["10.244.1.9"]);
+    let web = cluster.run_pod("shop", &pod("web-1", "web"), &["10.244.6.1"]);
+    let caller = cluster.run_pod("shop", &pod("caller-1", "caller"), &["10.244.6.9"]);
     let slices = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
     cluster.create(slices, &slice("web-a", "web", &[&web]));
     let planes = two(&cluster);
@@ -187,8 +187,8 @@ fn a_tap_shows_what_sidecars_of_every_replica_see() {
     let Some(cluster) = Cluster::own() else { return };
     cluster.namespace("shop", &["web", "caller"]);
     cluster.create("/api/v1/namespaces/shop/services", &service("web"));
-    let web = cluster.run_pod("shop", &pod("web-1", "web"), &["10.244.1.1"]);
-    let caller = cluster.run_pod("shop", &pod("caller-1", "caller"), &["10.244.1.9"]);
+    let web = cluster.run_pod("shop", &pod("web-1", "web"), &["10.244.8.1"]);
+    let caller = cluster.run_pod("shop", &pod("caller-1", "caller"), &["10.244.8.9"]);
     let slices = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
     cluster.create(slices, &slice("web-a", "web", &[&web]));
     let [one, two] = two(&cluster);

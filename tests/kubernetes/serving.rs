@@ -7,7 +7,7 @@ use crate::harness::{App, Cluster, Plane, Sidecar, eventually, pod, service, sli
 const POD: &str = "outrigger";
 
 /// A pod that runs, and its sidecar.
-fn joined(cluster: &Cluster, plane: &Plane, pod: &Value, app: Option<&App>) -> Sidecar {
+pub fn joined(cluster: &Cluster, plane: &Plane, pod: &Value, app: Option<&App>) -> Sidecar {
     let namespace = pod["metadata"]["namespace"].as_str().expect("it is there");
     let account = pod["spec"]["serviceAccountName"].as_str().expect("it has one");
     let token = cluster.token(namespace, account, POD, Some(pod));

@@ -113,8 +113,10 @@ pub fn index(view: &View) -> Answer {
     let asks = "<code>/explain?service=name.namespace:port&amp;method=GET&amp;path=/</code>";
     let changes = "<code>POST /drain</code>, <code>POST /shutdown</code>, \
                    <code>POST /log?level=debug</code>";
+    let profile = "<code>/debug/pprof/profile?seconds=30</code>";
     let taps = "<code>/tap?status=5xx&amp;path=/orders*</code>";
-    let asked =
-        format!("{changes}. What would become of a request: {asks}. Requests as they end: {taps}");
+    let asked = format!(
+        "{changes}. What would become of a request: {asks}. Requests as they end: {taps}. Where CPU time goes: {profile}"
+    );
     answers::index(&view.workload, &rows, &links, &asked)
 }

@@ -12,6 +12,7 @@ use super::POLL;
 use crate::agent::CertificateMetrics;
 use crate::http::respond::chain;
 use crate::model::TrustDomain;
+use crate::runtime::supervise::kept;
 use crate::telemetry::metrics::Registry;
 use crate::tls::{self, Credentials, LoadError, Settings};
 
@@ -43,29 +44,36 @@ pub fn watch_identity(
     let credentials = load(&settings.borrow(), &trust_domain)?;
     metrics.taken(credentials.svid().not_after());
     published.store(Some(Arc::new(credentials)));
-    Ok(watch(settings, trust_domain, published, metrics, seen, renewed))
+    let mut seen = (seen, 1);
+    Ok(async move {
+        kept("whoever watches the identity's files", async || {
+            let (published, metrics) = (&published, &metrics);
+            watch(&settings, &trust_domain, published, metrics, &mut seen, &renewed).await;
+        })
+        .await;
+    })
 }
 
+/// `seen` is what the files in use were like, and the generation that they are.
 async fn watch(
-    settings: channel::Receiver<Settings>,
-    trust_domain: TrustDomain,
-    published: Arc<ArcSwapOption<Credentials>>,
-    metrics: CertificateMetrics,
-    mut seen: tls::Fingerprint,
-    renewed: Box<dyn Fn(bool)>,
+    settings: &channel::Receiver<Settings>,
+    trust_domain: &TrustDomain,
+    published: &ArcSwapOption<Credentials>,
+    metrics: &CertificateMetrics,
+    (seen, generation): &mut (tls::Fingerprint, u64),
+    renewed: &dyn Fn(bool),
 ) {
-    let (mut generation, mut failing, mut warned) = (1, false, false);
+    let (mut failing, mut warned) = (false, false);
     loop {
         sleep(POLL).await;
         let now = tls::fingerprint(&settings.borrow());
-        if now == seen && !failing {
-            warn_of_end(&published, &mut warned);
+        if now == *seen && !failing {
+            warn_of_end(published, &mut warned);
             continue;
         }
-        let changed = now != seen;
-        seen = now;
-        generation += 1;
-        let loaded = tls::load(&settings.borrow(), &trust_domain, generation, SystemTime::now());
+        let changed = now != *seen;
+        *generation += 1;
+        let loaded = tls::load(&settings.borrow(), trust_domain, *generation, SystemTime::now());
         match loaded {
             Ok(credentials) => {
                 let serial = credentials.svid().serial().to_owned();
@@ -89,6 +97,8 @@ async fn watch(
                 failing = true;
             }
         }
+        // Last: what broke on the way is looked at once more.
+        *seen = now;
     }
 }
 

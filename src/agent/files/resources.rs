@@ -12,6 +12,8 @@ use crate::agent::mapper::{Mapper, Picture};
 use crate::model::{Mesh, TrustDomain};
 use crate::resources::{self, Fault, Resource};
 use crate::runtime::clock::now_us;
+use crate::runtime::rehearsal::{self, At};
+use crate::runtime::supervise::kept;
 
 /// Publishes the picture whenever the files, or the addresses behind host names, change; runs until
 /// the process ends. `first` was read already, after `seen` was taken of the files.
@@ -33,53 +35,68 @@ pub fn watch_resources(
     if picture.hosts().is_empty() {
         publish(mapper.map(&picture, &Resolved::new(), now_us()));
     }
-    watch_from(paths, namespace, trust_domain, mapper, picture, seen, publish, govern)
+    let hosts = Hosts::default();
+    let mut watcher = Watcher { paths, namespace, trust_domain, mapper, picture, hosts, seen };
+    async move {
+        kept("whoever watches the resources", async || watcher.watch(&publish, &govern).await)
+            .await;
+    }
 }
 
-async fn watch_from(
+struct Watcher {
     paths: watch::Receiver<Vec<PathBuf>>,
     namespace: String,
     trust_domain: TrustDomain,
-    mut mapper: Mapper,
-    mut picture: Picture,
-    mut seen: u64,
-    publish: impl Fn(Mesh),
-    govern: impl Fn(&[Resource]),
-) {
-    let mut hosts = Hosts::default();
-    hosts.want(picture.hosts());
-    if !picture.hosts().is_empty() {
-        settle(&mut hosts).await;
-        publish(mapper.map(&picture, hosts.known(), now_us()));
-    }
-    let mut look_at = Instant::now() + POLL;
-    loop {
-        tokio::select! {
-            () = hosts.changed() => {}
-            () = sleep_until(look_at) => {
-                look_at = Instant::now() + POLL;
-                let now = resources::fingerprint(&paths.borrow());
-                if now == seen {
-                    continue;
-                }
-                seen = now;
-                let read = resources::read(&paths.borrow(), &namespace);
-                match read {
-                    Ok(read) => {
-                        info!(resources = read.len(), "resources reloaded");
-                        govern(&read);
-                        picture = Picture::of(&read, &trust_domain);
-                        hosts.want(picture.hosts());
-                        settle(&mut hosts).await;
-                    }
-                    Err(faults) => {
-                        report(&faults);
+    mapper: Mapper,
+    picture: Picture,
+    hosts: Hosts,
+    /// What the files of the picture in use were like.
+    seen: u64,
+}
+
+impl Watcher {
+    async fn watch(&mut self, publish: &impl Fn(Mesh), govern: &impl Fn(&[Resource])) {
+        self.hosts.want(self.picture.hosts());
+        if !self.picture.hosts().is_empty() {
+            settle(&mut self.hosts).await;
+            self.publish(publish);
+        }
+        let mut look_at = Instant::now() + POLL;
+        loop {
+            tokio::select! {
+                () = self.hosts.changed() => self.publish(publish),
+                () = sleep_until(look_at) => {
+                    look_at = Instant::now() + POLL;
+                    let now = resources::fingerprint(&self.paths.borrow());
+                    if now == self.seen {
                         continue;
                     }
+                    self.read(publish, govern).await;
+                    // Last: what broke on the way is read once more.
+                    self.seen = now;
                 }
             }
         }
-        publish(mapper.map(&picture, hosts.known(), now_us()));
+    }
+
+    async fn read(&mut self, publish: &impl Fn(Mesh), govern: &impl Fn(&[Resource])) {
+        let read = resources::read(&self.paths.borrow(), &self.namespace);
+        rehearsal::pass(At::Resources);
+        match read {
+            Ok(read) => {
+                info!(resources = read.len(), "resources reloaded");
+                govern(&read);
+                self.picture = Picture::of(&read, &self.trust_domain);
+                self.hosts.want(self.picture.hosts());
+                settle(&mut self.hosts).await;
+                self.publish(publish);
+            }
+            Err(faults) => report(&faults),
+        }
+    }
+
+    fn publish(&mut self, publish: &impl Fn(Mesh)) {
+        publish(self.mapper.map(&self.picture, self.hosts.known(), now_us()));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tonic::Status;
 
 use super::link::LinkError;
+use crate::runtime::supervise::Panicked;
 
 /// Why there is no session any more.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,8 @@ pub enum Ended {
     Broke(Box<Status>),
     #[error("the control plane can't be reached")]
     Link(#[source] LinkError),
+    #[error("the session is over")]
+    Panicked(#[source] Panicked),
     /// Waiting does not help: a person has to change something.
     #[error("the control plane can't be joined")]
     Unfit(#[source] LinkError),

@@ -43,6 +43,7 @@ use crate::http::respond::chain;
 use crate::identity::{Revoked, Svid, TrustBundle};
 use crate::model::{Mesh, PlaintextCaller, Protocol, ServiceName, SpiffeId, TrustDomain};
 use crate::resources::{AccessPolicy, Labels, RateLimitPolicy};
+use crate::runtime::supervise::{caught, kept};
 use crate::tls::Credentials;
 use talk::Talk;
 
@@ -206,12 +207,19 @@ impl Agent {
 
     /// Keeps the sidecar informed until the process ends.
     pub async fn run(self: Rc<Self>) {
-        tokio::join!(self.hold_sessions(), self.watch_end());
+        tokio::join!(
+            kept("the session with the control plane", async || self.hold_sessions().await),
+            kept("whoever watches the certificate's end", async || self.watch_end().await),
+        );
     }
 
     async fn hold_sessions(self: &Rc<Self>) {
         loop {
-            let ended = self.try_once().await;
+            let ended = caught(self.try_once()).await.unwrap_or_else(|error| {
+                // What it was about to take may be taken by half: all of it is to come again.
+                self.known.borrow_mut().doubt();
+                Ended::Panicked(error)
+            });
             self.is_disowned.set(ended.needs_token(self.is_disowned.get()));
             let left = self.svid.borrow().as_ref().map(Svid::not_after);
             let left = left.and_then(|ends| ends.duration_since(SystemTime::now()).ok());

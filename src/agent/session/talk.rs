@@ -25,6 +25,7 @@ use super::{Agent, Offer, Remembered, Taken, verdict};
 use crate::agent::hosts::Hosts;
 use crate::agent::mapper::Mapper;
 use crate::runtime::clock::{Rng, now_us};
+use crate::runtime::rehearsal::{self, At};
 use crate::wire::Channel;
 use crate::wire::protocol_number;
 use crate::wire::v1::from_sidecar::Message as Say;
@@ -60,6 +61,14 @@ pub struct Talk {
     reported: Reported,
     told: traffic::Told,
     taps: tapped::Taps,
+}
+
+/// However a session ends, the next one goes on with what is known of endpoints and hosts.
+impl Drop for Talk {
+    fn drop(&mut self) {
+        *self.agent.mapper.borrow_mut() = std::mem::take(&mut self.mapper);
+        *self.agent.hosts.borrow_mut() = std::mem::take(&mut self.hosts);
+    }
 }
 
 impl Talk {
@@ -99,13 +108,10 @@ impl Talk {
         if !open.services.is_empty() || !open.addresses.is_empty() {
             begun = begun.and_then(|()| talk.say(Say::Subscribe(open)));
         }
-        let ended = match begun {
+        match begun {
             Err(ended) => ended,
             Ok(()) => talk.hold(channel, said).await,
-        };
-        *talk.agent.mapper.borrow_mut() = std::mem::take(&mut talk.mapper);
-        *talk.agent.hosts.borrow_mut() = std::mem::take(&mut talk.hosts);
-        ended
+        }
     }
 
     async fn hold(&mut self, channel: Channel, said: mpsc::Receiver<FromSidecar>) -> Ended {
@@ -147,6 +153,7 @@ impl Talk {
                     Ok(Some(message)) => {
                         silent = 0;
                         agent.status.heard();
+                        rehearsal::pass(At::Session);
                         self.hear(message)?;
                         if self.heartbeat != beat {
                             beats = interval(self.heartbeat);

@@ -12,6 +12,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http_body_util::Full;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
 
 use super::Metrics;
 use super::fetch::Client;
@@ -23,8 +24,7 @@ use crate::resources::access_policy::Introspection;
 const AT_ONCE: usize = 16;
 
 /// Asks what is to be asked; runs until its issuer counts no longer.
-pub async fn answer(asker: &Arc<Asker>, metrics: &Metrics) {
-    let Some(mut questions) = asker.queue() else { return };
+pub async fn answer(asker: &Asker, questions: &mut Receiver<Question>, metrics: &Metrics) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(question) = questions.recv().await {
         let turn = Arc::clone(&turns).acquire_owned().await;

@@ -11,6 +11,7 @@ mod introspection;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -18,10 +19,11 @@ use tracing::{info, warn};
 
 use self::fetch::Client;
 use super::POLL;
-use crate::access::tokens::{Ring, Source};
+use crate::access::tokens::{Question, Ring, Source};
 use crate::jwt::Keys;
 use crate::resources::access_policy::KeySource;
 use crate::runtime::clock::Rng;
+use crate::runtime::supervise::kept;
 use crate::telemetry::metrics::{Counter, Desc, Family, GaugeF64, Registry};
 
 /// Between two fetches that nobody asked for, where the issuer does not say, and at least and at most
@@ -42,9 +44,20 @@ struct Metrics {
 }
 
 /// Follows what policies name; runs until the process ends.
-pub async fn follow(mut sources: watch::Receiver<Vec<Source>>, registry: &Registry) {
-    let metrics = Metrics::register(registry);
+pub async fn follow(mut sources: watch::Receiver<Vec<Source>>, registry: Registry) {
+    let metrics = Metrics::register(&registry);
     let mut followed: Vec<(Source, JoinHandle<()>)> = Vec::new();
+    kept("whoever follows the keys of tokens", async || {
+        follow_from(&mut sources, &mut followed, &metrics).await;
+    })
+    .await;
+}
+
+async fn follow_from(
+    sources: &mut watch::Receiver<Vec<Source>>,
+    followed: &mut Vec<(Source, JoinHandle<()>)>,
+    metrics: &Metrics,
+) {
     loop {
         let wanted = sources.borrow_and_update().clone();
         followed.retain(|(source, task)| {
@@ -56,10 +69,16 @@ pub async fn follow(mut sources: watch::Receiver<Vec<Source>>, registry: &Regist
         });
         for source in wanted {
             if !followed.iter().any(|(other, _)| is_same(other, &source)) {
-                followed.push((
-                    source.clone(),
-                    tokio::task::spawn_local(keep(source, metrics.clone())),
-                ));
+                let (of, metrics) = (source.clone(), metrics.clone());
+                let mut questions = match &of {
+                    Source::Answers(asker) => asker.queue(),
+                    Source::Keys(_) => None,
+                };
+                // The keys that came stay in use.
+                let keeping = kept("a source of keys", async move || {
+                    keep(&of, &mut questions, &metrics).await;
+                });
+                followed.push((source, tokio::task::spawn_local(keeping)));
             }
         }
         if sources.changed().await.is_err() {
@@ -76,9 +95,13 @@ fn is_same(a: &Source, b: &Source) -> bool {
     }
 }
 
-async fn keep(source: Source, metrics: Metrics) {
-    match &source {
-        Source::Answers(asker) => introspection::answer(asker, &metrics).await,
+async fn keep(source: &Source, questions: &mut Option<Receiver<Question>>, metrics: &Metrics) {
+    match source {
+        Source::Answers(asker) => {
+            if let Some(questions) = questions {
+                introspection::answer(asker, questions, metrics).await;
+            }
+        }
         Source::Keys(ring) => match &ring.source {
             KeySource::Inline(_) => {}
             KeySource::File(file) => {
@@ -89,7 +112,7 @@ async fn keep(source: Source, metrics: Metrics) {
                         .map_err(|error| format!("{} can't be read: {error}", file.display()));
                     if read.as_ref() != Some(&newest) {
                         let keys = newest.as_deref().map_err(Clone::clone).and_then(keys);
-                        take(ring, &name, keys, &metrics);
+                        take(ring, &name, keys, metrics);
                         read = Some(newest);
                     }
                     sleep(POLL).await;
@@ -110,7 +133,7 @@ async fn keep(source: Source, metrics: Metrics) {
                         0 => pause.clamp(SOONEST, LATEST),
                         many => SOONEST.min(AGAIN * 2_u32.pow(many.min(6) - 1)),
                     };
-                    take(ring, url.as_str(), found, &metrics);
+                    take(ring, url.as_str(), found, metrics);
                     let jittered = pause.mul_f64(0.9 + 0.2 * rng.unit());
                     tokio::select! {
                         () = sleep(jittered) => {}

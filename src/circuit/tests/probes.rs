@@ -21,27 +21,24 @@ fn all_probes_must_succeed() {
 #[test]
 fn as_many_probes_at_once_as_are_asked_for() {
     let mut service = half_open(3);
-    for _ in 0..3 {
-        assert_eq!(service.admit(0), Some(Pass::Probe));
-    }
+    let [one, two, _] = [0; 3].map(|at| service.probe(at));
     assert_eq!(service.admit(0), None);
-    service.settle(0, Pass::Probe, Verdict::Success);
+    service.settle(0, one, Verdict::Success);
     assert_eq!(service.admit(0), None, "two are under way, and one succeeded");
-    service.settle(0, Pass::Probe, Verdict::Neither);
-    assert_eq!(service.admit(0), Some(Pass::Probe), "in the place of the one that said nothing");
+    service.settle(0, two, Verdict::Neither);
+    // In the place of the one that said nothing.
+    service.probe(0);
 }
 
 #[test]
 fn one_failed_probe_opens_again_and_the_others_come_late() {
     for late in [Verdict::Success, Verdict::Failure, Verdict::Neither] {
         let mut service = half_open(3);
-        for _ in 0..3 {
-            service.admit(0);
-        }
-        assert_eq!(service.settle(0, Pass::Probe, Verdict::Success), None);
-        assert_eq!(service.settle(0, Pass::Probe, Verdict::Failure), Some(Transition::Opened));
+        let [one, two, three] = [0; 3].map(|at| service.probe(at));
+        assert_eq!(service.settle(0, one, Verdict::Success), None);
+        assert_eq!(service.settle(0, two, Verdict::Failure), Some(Transition::Opened));
         let opened = service.state(0);
-        assert_eq!(service.settle(0, Pass::Probe, late), None);
+        assert_eq!(service.settle(0, three, late), None);
         assert_eq!(service.state(0), opened, "{late:?}");
         assert_eq!(service.facts(0).reopened, 2);
         service.wait(0);
@@ -53,12 +50,41 @@ fn one_failed_probe_opens_again_and_the_others_come_late() {
 #[test]
 fn a_probe_that_says_nothing_leaves_room_for_another() {
     let mut service = half_open(1);
-    assert_eq!(service.admit(0), Some(Pass::Probe));
+    let probe = service.probe(0);
     assert_eq!(service.admit(0), None);
-    service.settle(0, Pass::Probe, Verdict::Neither);
-    assert_eq!(service.admit(0), Some(Pass::Probe));
-    give_back(&service.all[0].health);
-    assert_eq!(service.admit(0), Some(Pass::Probe));
+    service.settle(0, probe, Verdict::Neither);
+    let probe = service.probe(0);
+    give_back(&service.all[0].health, probe);
+    service.probe(0);
+}
+
+#[test]
+fn a_probe_of_an_earlier_turn_says_nothing_in_a_later_one() {
+    for late in [Verdict::Success, Verdict::Failure, Verdict::Neither] {
+        let mut service = half_open(2);
+        let [failed, slow] = [0; 2].map(|at| service.probe(at));
+        service.settle(0, failed, Verdict::Failure);
+        service.wait(0);
+        let [one, two] = [0; 2].map(|at| service.probe(at));
+        assert_eq!(service.settle(0, slow, late), None, "{late:?}");
+        give_back(&service.all[0].health, slow);
+        assert_eq!(service.admit(0), None, "both are out: {late:?}");
+        assert_eq!(service.settle(0, one, Verdict::Success), None);
+        assert_eq!(service.settle(0, two, Verdict::Success), Some(Transition::Closed));
+    }
+}
+
+/// Where circuits are open for less time than a probe is waited for.
+#[test]
+fn an_open_circuit_is_not_trusted_however_short_it_may_be_open() {
+    let short = std::time::Duration::from_millis(100);
+    let mut service = half_open(1);
+    service.policy = Circuit { open_for: short, max_open_for: short, ..service.policy };
+    let probe = service.probe(0);
+    assert_eq!(service.settle(0, probe, Verdict::Failure), Some(Transition::Opened));
+    let health = &service.all[0].health;
+    assert!(!is_ready(health, &service.policy, service.now_us));
+    assert!(!is_trusted(health, &service.policy, service.now_us));
 }
 
 #[test]

@@ -8,11 +8,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::runtime::clock::Rng;
 
+/// Miri switches threads at any step, and takes seconds where others take none.
+const FEWER: bool = cfg!(miri);
+
 /// Several workers settle at once: the floor is where the ejections end.
 #[test]
 fn workers_together_never_eject_below_the_floor() {
     const WORKERS: u64 = 4;
-    for round in 0..300 {
+    for round in 0..if FEWER { 4 } else { 300 } {
         let floor = round % 4;
         let policy =
             Circuit { min_ready_endpoints: floor, consecutive_failures: 2, ..Circuit::default() };
@@ -22,7 +25,7 @@ fn workers_together_never_eject_below_the_floor() {
             let mut rng = Rng::seeded(seed);
             start.wait();
             let mut opened = 0;
-            for _ in 0..200 {
+            for _ in 0..if FEWER { 20 } else { 200 } {
                 let endpoint = &all[rng.below(all.len())];
                 if let Some(pass) = admit(&endpoint.health, policy, SECOND) {
                     assert_eq!(pass, Pass::Normal, "an open one let something through");
@@ -52,9 +55,10 @@ fn workers_together_lose_no_request_of_the_window() {
     policy.failure_rate =
         Some(crate::model::FailureRate { threshold_percent: 101, ..Default::default() });
     let service = Service::new(1, policy);
+    let each = if FEWER { 40 } else { 5000 };
     let work = || {
         let mut rng = Rng::seeded(1);
-        for i in 0..5000u64 {
+        for i in 0..u64::from(each) {
             let verdict = if i % 4 == 0 { Verdict::Failure } else { Verdict::Success };
             let (endpoint, now) = (&service.all[0], SECOND + i * 1000);
             settle(
@@ -71,7 +75,7 @@ fn workers_together_lose_no_request_of_the_window() {
     };
     thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
     let facts = state_facts(&service.all[0].health, &service.policy, 6 * SECOND);
-    assert_eq!(facts.failures, Some(Rate { requests: 20_000, bad: 5000 }));
+    assert_eq!(facts.failures, Some(Rate { requests: 4 * each, bad: each }));
 }
 
 proptest! {

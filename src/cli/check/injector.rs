@@ -1,7 +1,8 @@
-//! Whether new pods get sidecars: the webhook's registration, its root, and a try.
+//! Whether new pods get sidecars, and whether mistakes are told of as they are written: the webhooks'
+//! registrations, their root, and a try of each.
 //!
-//! The try is a pod that is created as a dry run: the API server asks the webhook as for any other
-//! pod, and keeps nothing.
+//! The tries are a pod, and a resource with a mistake, that are created as dry runs: the API server
+//! asks the webhook as for any other, and keeps nothing.
 
 use serde_json::{Value, json};
 
@@ -10,31 +11,52 @@ use super::cluster::Cluster;
 use super::finding::Finding;
 use super::place::{items, label, name, text};
 use crate::control::inject::{INJECT, has_sidecar};
-use crate::control::kube::webhook::INJECTOR;
+use crate::control::kube::webhook::{INJECTOR, VALIDATOR};
 
 const REGISTRATION: &str = "webhook";
 const TRY: &str = "injection";
+const VALIDATION: &str = "validation";
+
+/// Where registrations are.
+const REGISTRATIONS: &str = "/apis/admissionregistration.k8s.io/v1";
+
+/// The mistake of the other try.
+const MISTAKE: &str = "adress";
 
 pub(super) async fn check(cluster: &Cluster) -> Vec<Finding> {
-    let path =
-        format!("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{INJECTOR}");
-    let found = match cluster.object(&path).await {
-        Ok(found) => found,
-        Err(why) => return vec![Finding::failed(REGISTRATION, why, "ask for the right to look")],
-    };
     let bundle = cluster.object(BUNDLE).await.ok().flatten();
-    let registration = registration(found.as_ref(), bundle.as_ref());
-    if found.is_none() {
-        return vec![registration];
+    let mut all = Vec::new();
+    let path = format!("{REGISTRATIONS}/mutatingwebhookconfigurations/{INJECTOR}");
+    match cluster.object(&path).await {
+        Err(why) => all.push(Finding::failed(REGISTRATION, why, "ask for the right to look")),
+        Ok(found) => {
+            all.push(registration(found.as_ref(), bundle.as_ref()));
+            if found.is_some() {
+                all.push(attempt(cluster).await);
+            }
+        }
     }
-    vec![registration, attempt(cluster).await]
+    let path = format!("{REGISTRATIONS}/validatingwebhookconfigurations/{VALIDATOR}");
+    all.push(match cluster.object(&path).await {
+        Err(why) => Finding::failed(VALIDATION, why, "ask for the right to look"),
+        Ok(found) => match trusted(VALIDATION, VALIDATOR, found.as_ref(), bundle.as_ref()) {
+            Ok(_) => mistaken(try_mistake(cluster).await),
+            Err(finding) => finding,
+        },
+    });
+    all
 }
 
-/// Whether it is there, and knows the control plane by its root.
-pub(super) fn registration(found: Option<&Value>, bundle: Option<&Value>) -> Finding {
+/// A registration that is there, and knows the control plane by its root.
+fn trusted<'a>(
+    about: &'static str,
+    name: &str,
+    found: Option<&'a Value>,
+    bundle: Option<&Value>,
+) -> Result<&'a Value, Finding> {
     let Some(found) = found else {
         let cure = "outrigger install | kubectl apply -f -";
-        return Finding::failed(REGISTRATION, format!("{INJECTOR} is not there"), cure);
+        return Err(Finding::failed(about, format!("{name} is not there"), cure));
     };
     let cure = "the control plane's leader writes it: its log says what keeps it from that";
     let roots = bundle.map(|of| certificates(text(&of["data"]["ca.pem"]))).unwrap_or_default();
@@ -43,13 +65,22 @@ pub(super) fn registration(found: Option<&Value>, bundle: Option<&Value>) -> Fin
         let known = certificates(&decoded(encoded));
         let of = text(&webhook["name"]);
         if known.is_empty() {
-            return Finding::failed(REGISTRATION, format!("{of} has no caBundle"), cure);
+            return Err(Finding::failed(about, format!("{of} has no caBundle"), cure));
         }
         if !roots.is_empty() && !known.iter().any(|root| roots.contains(root)) {
             let says = format!("{of} knows none of the mesh's roots");
-            return Finding::failed(REGISTRATION, says, cure);
+            return Err(Finding::failed(about, says, cure));
         }
     }
+    Ok(found)
+}
+
+/// Of the injector's registration.
+pub(super) fn registration(found: Option<&Value>, bundle: Option<&Value>) -> Finding {
+    let found = match trusted(REGISTRATION, INJECTOR, found, bundle) {
+        Ok(found) => found,
+        Err(finding) => return finding,
+    };
     let policies: Vec<&str> =
         items(&found["webhooks"]).iter().map(|of| text(&of["failurePolicy"])).collect();
     match policies.contains(&"Ignore") {
@@ -59,6 +90,36 @@ pub(super) fn registration(found: Option<&Value>, bundle: Option<&Value>) -> Fin
             "outrigger install --failure-policy fail, or look here after each outage",
         ),
         false => Finding::fine(REGISTRATION, "registered, with the mesh's root"),
+    }
+}
+
+async fn try_mistake(cluster: &Cluster) -> Result<Value, String> {
+    let workload = json!({
+        "apiVersion": "outrigger.dev/v1alpha1",
+        "kind": "Workload",
+        "metadata": {"generateName": "outrigger-check-"},
+        "spec": {"address": "192.0.2.1", MISTAKE: "192.0.2.1"},
+    });
+    let path = "/apis/outrigger.dev/v1alpha1/namespaces/default/workloads?dryRun=All";
+    cluster.create(path, &workload).await
+}
+
+/// What became of the mistake. An API server that gets no answer lets it pass.
+pub(super) fn mistaken(workload: Result<Value, String>) -> Finding {
+    match workload {
+        Err(why) if why.contains(MISTAKE) => {
+            Finding::fine(VALIDATION, "a mistake in a resource is refused as it is written")
+        }
+        Err(why) => Finding::remark(
+            VALIDATION,
+            format!("not tried: {why}"),
+            "ask for the right to create workloads",
+        ),
+        Ok(_) => Finding::remark(
+            VALIDATION,
+            "mistakes in resources are not refused as they are written, and stand in their status only",
+            "may the API server reach the control plane's port 15017?",
+        ),
     }
 }
 

@@ -198,6 +198,20 @@ fn the_webhook_is_known_by_the_meshs_root() {
 }
 
 #[test]
+fn a_mistake_that_nobody_refuses_is_noticed() {
+    let refused =
+        "admission webhook \"x\" denied the request: Workload a: spec: unknown field `adress`";
+    for (workload, level) in [
+        (Err(refused), Level::Fine),
+        (Ok(json!({})), Level::Remark),
+        (Err("workloads is forbidden: User \"x\" cannot create"), Level::Remark),
+    ] {
+        let found = injector::mistaken(workload.map_err(str::to_owned));
+        assert_eq!(found.level, level, "{found:?}");
+    }
+}
+
+#[test]
 fn the_try_says_what_came_back() {
     let with = json!({"spec": {"initContainers": [{"name": "outrigger-proxy"}]}});
     let rows = [

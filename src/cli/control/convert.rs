@@ -50,6 +50,8 @@ pub(super) struct Change {
     pub(super) action: &'static str,
     pub(super) before: Option<Value>,
     pub(super) after: Option<Value>,
+    /// How a route or policy fares now; empty for other kinds, and where nothing was changed.
+    pub(super) status: String,
 }
 
 /// Something that a watch tells.
@@ -119,11 +121,11 @@ impl TryFrom<v1::Change> for Change {
             Action::Deleted => "deleted",
             Action::Unspecified => return Err(odd("a change without an action")),
         };
-        let v1::Change { key: of, action: _, before, after } = change;
+        let v1::Change { key: of, action: _, before, after, status } = change;
         let key = key(of)?;
         let manifest = |text: &str| (!text.is_empty()).then(|| json(&key, text)).transpose();
         let (before, after) = (manifest(&before)?, manifest(&after)?);
-        Ok(Change { key, action, before, after })
+        Ok(Change { key, action, before, after, status })
     }
 }
 

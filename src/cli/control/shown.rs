@@ -81,22 +81,31 @@ pub(super) fn changes(changes: &[Change], dry_run: bool, format: Format, colour:
 }
 
 fn line(change: &Change, dry_run: bool, colour: bool) -> String {
-    let Change { key, action, before, after } = change;
+    let Change { key, action, before, after, status } = change;
     if !dry_run {
-        return format!("{key} {action}\n");
+        let fares = if is_told(status) { format!(", but {status}") } else { String::new() };
+        return format!("{key} {action}{fares}\n");
     }
     let difference = unified(before.as_ref(), after.as_ref(), colour);
     format!("{key} {action} (dry run)\n{difference}")
 }
 
+/// What is as it should be needs no word.
+fn is_told(status: &str) -> bool {
+    !matches!(status, "" | "accepted")
+}
+
 /// The manifests only where they are the point.
-fn whole(Change { key, action, before, after }: &Change, dry_run: bool) -> Value {
+fn whole(Change { key, action, before, after, status }: &Change, dry_run: bool) -> Value {
     let mut whole = json!({
         "kind": key.kind,
         "namespace": key.namespace,
         "name": key.name,
         "action": action,
     });
+    if !status.is_empty() {
+        whole["status"] = json!(status);
+    }
     if dry_run {
         whole["before"] = before.clone().unwrap_or_default();
         whole["after"] = after.clone().unwrap_or_default();
@@ -181,7 +190,8 @@ mod tests {
     fn a_dry_run_says_so_and_shows_the_difference() {
         let key = Key { namespace: "shop".into(), kind: "Service".into(), name: "web".into() };
         let (before, after) = (Some(json!({"a": 1})), Some(json!({"a": 2})));
-        let all = [Change { key, action: "updated", before, after }];
+        let status = "accepted".to_owned();
+        let all = [Change { key, action: "updated", before, after, status }];
         assert_eq!(changes(&all, false, Format::Table, false), "Service web.shop updated\n");
         assert_eq!(
             changes(&all, true, Format::Table, false),

@@ -16,7 +16,6 @@ const FOLDER: &str = "helm/outrigger";
 
 pub(super) fn files() -> Vec<File> {
     let file = |name: &str, text: String| File::new(format!("{FOLDER}/{name}"), text);
-    let settings = template::settings();
     let mut all = vec![
         file("Chart.yaml", about()),
         file("values.yaml", values(&Settings::default())),
@@ -24,10 +23,12 @@ pub(super) fn files() -> Vec<File> {
         file("templates/NOTES.txt", NOTES.to_owned()),
     ];
     for of in Group::ALL.into_iter().filter(|of| *of != Group::Namespace) {
-        let text = documents(&group(of, &settings));
         all.push(match of {
-            Group::Crds => file(&format!("crds/{}.yaml", of.file()), format!("{GENERATED}{text}")),
-            _ => file(&format!("templates/{}.yaml", of.file()), when(of, &template::of(&text))),
+            Group::Crds => {
+                let text = documents(&group(of, &Settings::default()));
+                file(&format!("crds/{}.yaml", of.file()), format!("{GENERATED}{text}"))
+            }
+            _ => file(&format!("templates/{}.yaml", of.file()), when(of, &template::of(of))),
         });
     }
     all
@@ -90,6 +91,9 @@ controlPlane:
   replicas: {replicas}
   # error, warn, info, debug or trace.
   logLevel: {log_level}
+  # The Secret in outrigger-system that another program, such as cert-manager, writes the mesh's
+  # issuer into: tls.crt, tls.key and ca.crt; empty: the control plane makes its own.
+  issuerSecret: \"\"
   resources:
     cpuRequest: {cpu}
     memoryRequest: {memory}
@@ -137,6 +141,7 @@ fn schema() -> String {
             "image": image,
             "replicas": {"type": "integer", "minimum": 1, "maximum": 9},
             "logLevel": {"enum": ["error", "warn", "info", "debug", "trace"]},
+            "issuerSecret": text("^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$"),
             "resources": resources,
         })),
         "proxy": of(json!({"image": image, "traces": of(json!({

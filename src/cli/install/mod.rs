@@ -24,6 +24,7 @@ use super::traces::Traces;
 use super::{complain, emit};
 use crate::control::install::{self, FailurePolicy, Group, Settings};
 use crate::model::{Mtls, TrustDomain};
+use crate::resources::names::is_dns_subdomain;
 
 /// How manifests are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -70,6 +71,10 @@ pub(super) struct Install {
     /// How long a certificate lasts, at least 1s
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = seconds)]
     cert_lifetime: Duration,
+    /// The Secret in outrigger-system that another program, such as cert-manager, writes the mesh's
+    /// issuer into: tls.crt, tls.key and ca.crt; followed when it changes, and nobody else's to replace
+    #[arg(long, value_name = "NAME", value_parser = issuer_secret, conflicts_with = "crds")]
+    issuer_secret: Option<String>,
     /// What becomes of pods that want a sidecar while no control plane can give them one
     #[arg(long, value_name = "WORD", value_enum, default_value_t = FailureWord::Fail)]
     failure_policy: FailureWord,
@@ -156,6 +161,7 @@ impl Install {
             },
             trust_domain: self.trust_domain,
             cert_lifetime: self.cert_lifetime,
+            issuer_secret: self.issuer_secret,
             failure_policy: match self.failure_policy {
                 FailureWord::Fail => FailurePolicy::Fail,
                 FailureWord::Ignore => FailurePolicy::Ignore,
@@ -199,6 +205,17 @@ fn image(text: &str) -> Result<String, String> {
     let is_image = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(legal);
     let cure = "expected an image such as registry.example/mesh/outrigger-proxy:0.1.0";
     if is_image { Ok(text.to_owned()) } else { Err(cure.into()) }
+}
+
+/// A Secret's name, and none of our own: the control plane writes those.
+fn issuer_secret(text: &str) -> Result<String, String> {
+    if install::SECRETS.contains(&text) {
+        return Err("the control plane keeps its own keys in that one: have the issuer written \
+                    into another"
+            .into());
+    }
+    let cure = "expected the name of a Secret, of lower-case letters, digits, `-` and `.`";
+    if is_dns_subdomain(text) { Ok(text.to_owned()) } else { Err(cure.into()) }
 }
 
 /// A quantity of Kubernetes', without exponents.

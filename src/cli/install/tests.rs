@@ -60,7 +60,7 @@ fn flags_say_what_they_say() {
     let line = "--mtls strict --registry r.example/mesh/ --replicas 3 --trust-domain m \
                 --cert-lifetime 90s --failure-policy ignore --log-level debug --cpu-request 1 \
                 --memory-request 1Gi --memory-limit 2Gi --proxy-image other:1 --otlp-endpoint https://c \
-                --trace-sample-ratio 1";
+                --trace-sample-ratio 1 --issuer-secret mesh.issuer";
     let settings = read(line).expect("legal");
     let version = env!("CARGO_PKG_VERSION");
     let expected = Settings {
@@ -74,6 +74,7 @@ fn flags_say_what_they_say() {
         mtls: Mtls::Strict,
         trust_domain: TrustDomain::parse("m").expect("legal"),
         cert_lifetime: Duration::from_secs(90),
+        issuer_secret: Some("mesh.issuer".into()),
         failure_policy: FailurePolicy::Ignore,
         log_level: "debug".into(),
         cpu_request: "1".into(),
@@ -101,6 +102,10 @@ fn what_can_not_be_is_refused() {
         "--cert-lifetime 0s",
         "--trust-domain A",
         "--crds --skip-crds",
+        "--crds --issuer-secret a",
+        "--issuer-secret A",
+        "--issuer-secret outrigger-control-plane",
+        "--issuer-secret outrigger-state",
         "-o table",
     ] {
         let error = read(line).expect_err("illegal");

@@ -26,6 +26,7 @@ use crate::control::door::{Door, Guest, Room};
 use crate::http::answers::{self, Answer};
 use crate::http::reasons;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
+use crate::runtime::supervise::kept_anew;
 
 /// Connections at a time: probes, a scraper, a few people.
 const CONNECTIONS: Room = Room { all: 64, each: 32 };
@@ -35,6 +36,9 @@ const STEP: Duration = Duration::from_secs(5);
 
 /// For all of a visit. Arbitrary; a slow line takes a large page in less.
 const VISIT: Duration = Duration::from_secs(60);
+
+/// Seconds that a profile may take: a part of a visit.
+const PROFILE: u64 = 45;
 
 /// What a wrong token costs whoever guesses.
 const GUESS: Duration = Duration::from_millis(500);
@@ -47,7 +51,12 @@ const HANDSHAKE: u8 = 0x16;
 
 /// Serves until the future is dropped. To be called on a runtime; each visit is a task of its own.
 pub async fn serve(listener: TcpListener, port: Arc<Port>) {
-    let door = Door::new(CONNECTIONS);
+    let (listener, door) = (Arc::new(listener), Door::new(CONNECTIONS));
+    let begin = || accept(Arc::clone(&listener), Arc::clone(&door), Arc::clone(&port));
+    kept_anew("the admin port", begin).await;
+}
+
+async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, port: Arc<Port>) {
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
@@ -129,6 +138,10 @@ async fn answer(
     match asked.uri.path() {
         "/live" => answers::text(StatusCode::OK, "live\n"),
         "/ready" => answers::ready(&port.view.readiness),
+        "/debug/pprof/profile" => match asked.method {
+            Method::GET => answers::profile(asked.uri.query(), PROFILE).await,
+            _ => answers::unknown(),
+        },
         _ => {
             let made = tokio::task::spawn_blocking(move || page(&port.view, &asked));
             made.await.unwrap_or_else(|_| {
@@ -141,6 +154,8 @@ async fn answer(
 
 fn page(view: &View, asked: &Parts) -> Answer {
     match (&asked.method, asked.uri.path()) {
+        #[cfg(debug_assertions)]
+        (&Method::POST, "/panic") => answers::rehearse(asked.uri.query()),
         (&Method::POST, "/log") => answers::set_log(&view.log, asked.uri.query()),
         (&Method::GET | &Method::HEAD, path) => match path {
             "/pages" => pages::index(view),

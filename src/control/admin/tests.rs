@@ -190,8 +190,9 @@ struct Said {
 /// Sends a request whose head is that, and reads until the port closes.
 async fn talk(mut stream: impl tokio::io::AsyncRead + AsyncWriteExt + Unpin, head: &str) -> Said {
     stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.expect("sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.expect("a whole answer");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.expect("a whole answer");
+    let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").expect("a head");
     let status = head.get(9..12).and_then(|status| status.parse().ok()).expect("a status");
     Said { status, head: head.to_lowercase(), body: body.to_owned() }
@@ -329,6 +330,17 @@ async fn the_log_is_changed_by_post_and_not_by_a_page() {
         assert_eq!(bench.plain(HERE, &head).await.status, status, "{head}");
         assert_eq!(bench.port.view.log.level(), level, "{head}");
     }
+}
+
+#[tokio::test]
+async fn a_profile_is_for_those_alone_who_see_the_rest() {
+    let bench = Bench::new().await;
+    let head = |seconds: &str| {
+        format!("GET /debug/pprof/profile?seconds={seconds} HTTP/1.1\r\nhost: localhost")
+    };
+    assert_eq!(bench.plain(HERE, &head("46")).await.status, 400);
+    assert_eq!(bench.plain(HERE, &head("1")).await.status, 200);
+    assert_eq!(bench.plain(ELSEWHERE, &head("1")).await.status, 403);
 }
 
 #[tokio::test]

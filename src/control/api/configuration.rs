@@ -10,10 +10,10 @@ use tokio::task::JoinError;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::apply::Plan;
+use super::apply::{Change, Plan};
 use super::author::Author;
 use super::said::{self, Texts};
-use super::standings::Newest;
+use super::standings::{Newest, Standings};
 use super::view::{Filter, Shown};
 use super::watch::{self, follow};
 use super::writer::{Manner, Unsettled, Writer, whole};
@@ -70,7 +70,9 @@ impl configuration_server::Configuration for Configuration {
         let texts = Texts::new(documents, &default_namespace)?;
         let (writer, manner) = (Arc::clone(&self.writer), Manner { who, dry_run });
         let settled = async move { writer.apply(texts, &manner).await };
-        let (faults, changes) = answer(whole(settled).await)?;
+        let settled = whole(settled).await;
+        let standings = if dry_run { Arc::default() } else { self.standings.now(self.catalog()) };
+        let (faults, changes) = answer(settled, &standings)?;
         Ok(Response::new(ApplyResponse { faults, changes }))
     }
 
@@ -122,7 +124,7 @@ impl configuration_server::Configuration for Configuration {
         let texts = Texts::new(documents, &default_namespace)?;
         let (writer, manner) = (Arc::clone(&self.writer), Manner { who, dry_run });
         let settled = async move { writer.delete(targets, texts, ignore_missing, &manner).await };
-        let (faults, changes) = answer(whole(settled).await)?;
+        let (faults, changes) = answer(whole(settled).await, &Standings::default())?;
         Ok(Response::new(DeleteResponse { faults, changes }))
     }
 
@@ -143,9 +145,16 @@ impl configuration_server::Configuration for Configuration {
 /// Faults and changes, as the wire says them; faults are an answer, everything else is an error.
 fn answer(
     settled: Result<Result<Plan, Unsettled>, JoinError>,
+    standings: &Standings,
 ) -> Result<(Vec<v1::Fault>, Vec<v1::Change>), Status> {
     match settled.unwrap_or_else(|error| Err(error.into())) {
-        Ok(plan) => Ok((Vec::new(), plan.changes.into_iter().map(said::change).collect())),
+        Ok(plan) => {
+            let change = |change: Change| {
+                let status = standings.status(&change.id).to_owned();
+                said::change(change, &status)
+            };
+            Ok((Vec::new(), plan.changes.into_iter().map(change).collect()))
+        }
         Err(Unsettled::Faults(faults)) => Ok((said::faults(faults), Vec::new())),
         Err(why) => Err(said::refusal(&why)),
     }

@@ -22,6 +22,7 @@ use super::recall::RecallService;
 use super::session::{MeshService, concerns};
 use super::tokens::{Mint, Tokens};
 use crate::control::desk::Desk;
+use crate::runtime::rehearsal::{self, At};
 use crate::wire::v1::authority_server::AuthorityServer;
 use crate::wire::v1::configuration_server::ConfigurationServer;
 use crate::wire::v1::identity_server::IdentityServer;
@@ -80,6 +81,7 @@ impl Router {
 
     /// Answers one call of `caller`.
     pub async fn answer(self, caller: Caller, mut request: Request<Incoming>) -> Response<Body> {
+        rehearsal::pass(At::Call);
         let Some((rpc, rule)) = rule(request.uri().path()) else {
             return Status::unimplemented("the control plane has no such call").into_http();
         };

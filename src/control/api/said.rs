@@ -130,7 +130,8 @@ pub fn resource(id: Id, shown: &Shown, status: &str) -> v1::Resource {
     }
 }
 
-pub fn change(Change { id, action, before, after }: Change) -> v1::Change {
+/// `status`: how it fares now.
+pub fn change(Change { id, action, before, after }: Change, status: &str) -> v1::Change {
     let action = match action {
         Action::Created => v1::change::Action::Created,
         Action::Updated => v1::change::Action::Updated,
@@ -145,6 +146,7 @@ pub fn change(Change { id, action, before, after }: Change) -> v1::Change {
         action: action.into(),
         before: text(before),
         after: text(after),
+        status: status.to_owned(),
     }
 }
 

@@ -28,8 +28,14 @@ impl Standings {
         if !all().any(fares) {
             return Self::default();
         }
-        let standings = conditions(all()).into_iter();
-        Self(standings.map(|standing| (Id::of(standing.resource), words(&standing))).collect())
+        let standings = conditions(all()).into_iter().map(|standing| {
+            let words = match unmet(standing.resource, snapshot) {
+                Some(unmet) if standing.is_sound() => unmet,
+                _ => words(&standing),
+            };
+            (Id::of(standing.resource), words)
+        });
+        Self(standings.collect())
     }
 
     /// Empty for what is no route or policy.
@@ -77,6 +83,34 @@ impl Newest {
             _ => self.of(&catalog.snapshot()),
         }
     }
+}
+
+/// What is wrong with a policy whose selector nobody has the labels of: nothing, or a typo.
+fn unmet(resource: &Resource, snapshot: &Snapshot) -> Option<String> {
+    let about = match resource {
+        Resource::AccessPolicy(policy) => policy.about(),
+        Resource::RateLimitPolicy(policy) => policy.about(),
+        _ => return None,
+    };
+    let applied = snapshot.resources.values().filter_map(|held| match &*held.resource {
+        Resource::Workload(workload) => Some(&workload.metadata),
+        _ => None,
+    });
+    let registered = snapshot.registrations.values().map(|of| &of.workload.metadata);
+    let pods = snapshot.pods.iter().map(|(pod, _)| &pod.metadata);
+    let mut workloads = applied.chain(registered).chain(pods);
+    if about.selector.is_empty()
+        || workloads.any(|of| about.concerns(of.namespace.as_str(), &of.labels))
+    {
+        return None;
+    }
+    let labels = about.selector.iter().map(|(name, value)| format!("{name}={value}"));
+    let labels = labels.collect::<Vec<_>>().join(", ");
+    let namespace = &about.metadata.namespace;
+    Some(format!(
+        "no workload of namespace {namespace} has the labels {labels} now, so that it holds for \
+         nobody"
+    ))
 }
 
 fn words(standing: &Standing<'_>) -> String {

@@ -61,6 +61,12 @@ pub(super) fn read(
     now: SystemTime,
 ) -> Result<Lineage, Error> {
     let mut faults = Vec::new();
+    if *imported == Imported::default() {
+        let what =
+            "nothing is there yet, neither root nor issuer nor key: they are to be written first";
+        fault(&mut faults, "issuer", what.to_owned());
+        return Err(Error::Import(faults));
+    }
     let roots = parsed("root", &imported.root, &mut faults);
     let issuers = parsed("issuer", &imported.issuer, &mut faults);
     if let Err(Misfit::Key(error) | Misfit::Certificate(error)) = read_key(imported.key.as_bytes())

@@ -4,7 +4,8 @@
 //! and can't differ from them. Told here is what a decoder doesn't know of itself: a sentence for
 //! each field (`words`), a pattern for each form of text (`text`), and rules across fields
 //! (`rules`). The schema never refuses what the decoder takes; where it can't say all that the
-//! decoder checks, the object's status does.
+//! decoder checks, the validator does, and the object's status. Nothing that somebody wrote is dropped
+//! before the decoder saw it.
 
 mod rules;
 mod schema;
@@ -138,6 +139,8 @@ fn definition(kind: &Kind) -> Option<Value> {
                     "type": "object",
                     "description": kind.about,
                     "required": ["spec"],
+                    // A field of the spec that is not indented enough stands here.
+                    (schema::KEPT): true,
                     "properties": {
                         "apiVersion": {"type": "string"},
                         "kind": {"type": "string"},

@@ -1,5 +1,9 @@
 //! From what a decoder takes to an OpenAPI schema of the structural kind that Kubernetes asks for.
 //!
+//! A map keeps what it has no field for: an API server that dropped a mistyped field in silence would
+//! store a policy that says less than its author meant, and nobody could tell any more. So it comes to
+//! the decoder, which refuses it by name: in the validator, and in the object's status.
+//!
 //! A place that takes a number or a text is an `int-or-string`; one that takes a text or a map has
 //! no type that Kubernetes knows, so that everything is let through there and the decoder alone
 //! judges it.
@@ -9,6 +13,9 @@ use serde_json::{Map, Value, json};
 use super::rules::{self, Rule};
 use super::text;
 use crate::resources::sketch::{Note, Sketch};
+
+/// That fields which the schema doesn't know stay there.
+pub(super) const KEPT: &str = "x-kubernetes-preserve-unknown-fields";
 
 /// The schema of a spec. `words` has a sentence for each place, the empty one being the spec itself.
 pub(super) fn of(sketch: &Sketch, words: &[(&str, &str)], rules: &[Rule]) -> Value {
@@ -41,7 +48,7 @@ impl Reader<'_> {
         let notes = self.sketch.notes(path);
         let has = |of: fn(&Note) -> bool| notes.iter().any(of);
         if self.sketch.is_open(path) {
-            return object([("x-kubernetes-preserve-unknown-fields", json!(true))]);
+            return object([(KEPT, json!(true))]);
         }
         let texts = has(|note| matches!(note, Note::Text(_) | Note::Words(_)));
         match (texts, has(|note| matches!(note, Note::Integer(..)))) {
@@ -71,6 +78,7 @@ impl Reader<'_> {
             schema.insert("required".into(), json!(required));
         }
         schema.insert("properties".into(), Value::Object(properties));
+        schema.insert(KEPT.into(), json!(true));
         schema
     }
 
@@ -144,7 +152,7 @@ fn other(notes: &[Note]) -> Map<String, Value> {
             }
             Note::Texts => return of_texts(json!({"type": "string"})),
             Note::TextLists => {
-                return of_texts(json!({"x-kubernetes-preserve-unknown-fields": true}));
+                return of_texts(json!({KEPT: true}));
             }
             _ => {}
         }

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::{Path, Refusal};
+pub(super) use crate::control::webhook::{at, text};
 
 /// A path from its steps.
 pub(super) fn path<const N: usize>(steps: [&str; N]) -> Path {
@@ -32,16 +33,6 @@ pub(super) fn field(path: &[String]) -> String {
         }
     }
     text
-}
-
-/// A field's value, unless it is absent.
-pub(super) fn at<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
-    value.get(key).filter(|value| !value.is_null())
-}
-
-/// A text further down; `None` where anything on the way is absent or of another kind.
-pub(super) fn text<'v, const N: usize>(value: &'v Value, steps: [&str; N]) -> Option<&'v str> {
-    steps.iter().try_fold(value, |value, step| value.get(step))?.as_str()
 }
 
 /// The items of a list that may be absent, each with its path.

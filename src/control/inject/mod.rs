@@ -3,7 +3,7 @@
 //! `pod` is the core: pure, over JSON with its order kept, so that what we don't know is not lost.
 //! `annotations` (what the pod asks for) → `conflicts` (what can't be) → `probes`, `sidecar`, `rules`
 //! (what is added). Two doors lead to it and give the same result: `documents` for manifests on
-//! disk, `webhook` behind `server` for the API server. Invariant: a pod is injected as a whole,
+//! disk, `webhook` for the API server. Invariant: a pod is injected as a whole,
 //! refused with a sentence, or left alone for a reason that is said.
 
 mod annotations;
@@ -15,7 +15,6 @@ mod patch;
 mod pod;
 mod probes;
 mod rules;
-mod server;
 mod sidecar;
 mod table;
 #[cfg(test)]
@@ -30,11 +29,11 @@ use serde_json::Value;
 pub use annotations::INJECTED;
 pub use documents::{Printed, documents};
 pub use pod::{Asked, inject};
-pub use server::{Tls, serve};
 pub use sidecar::is_in as has_sidecar;
 pub use table::table;
-pub use webhook::{Injector, NamespaceLabels, ReviewError};
+pub use webhook::{Injector, NamespaceLabels};
 
+use super::webhook::Cause;
 use crate::model::{CONTROL_PLANE_NAMESPACE, TrustDomain};
 
 /// Of the proxy's image and of the mark that an injected pod carries.
@@ -158,6 +157,13 @@ pub struct Refusal {
 pub struct Remark {
     pub path: Path,
     pub message: String,
+}
+
+impl Refusal {
+    /// For programs.
+    fn cause(&self) -> Cause {
+        Cause { field: json::field(&self.path), message: self.message.clone() }
+    }
 }
 
 impl fmt::Display for Refusal {

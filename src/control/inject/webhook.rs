@@ -1,5 +1,5 @@
-//! The webhook's side of the API server's question: a review of admission (`admission.k8s.io/v1`) in,
-//! a verdict out. Nothing is kept and nothing else is done, so that a dry run is like any other.
+//! What the API server is told of a pod that is created: injected, refused, or left as it is. Nothing
+//! is kept and nothing else is done, so that a dry run is like any other.
 //!
 //! What can't be injected is refused with the sentence that says why: a pod that asked for a sidecar
 //! and starts without one would be let in nowhere, or worse, everywhere.
@@ -8,12 +8,10 @@ use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::json::{at, text};
 use super::{Asked, Injected, Outcome, Refusal, Remark, Settings, inject, patch};
+use crate::control::webhook::{Cause, Judge, ReviewError, Subject, at, refused, text};
 use crate::resources::Labels;
 use crate::telemetry::metrics::{Counter, Registry};
-
-const VERSION: &str = "admission.k8s.io/v1";
 
 /// The labels of a namespace; `None` where nothing is known of it.
 pub type NamespaceLabels = Box<dyn Fn(&str) -> Option<Labels> + Send + Sync>;
@@ -54,20 +52,6 @@ impl Injections {
     }
 }
 
-/// Why a question can't be answered.
-#[derive(Debug, thiserror::Error)]
-pub enum ReviewError {
-    #[error("the body is not JSON: {0}")]
-    NotJson(#[source] serde_json::Error),
-    #[error(
-        "expected an AdmissionReview of {VERSION}, found {0}: set admissionReviewVersions: [v1] in \
-         the webhook's configuration"
-    )]
-    NotAReview(String),
-    #[error("the review lacks {0}")]
-    Lacks(&'static str),
-}
-
 impl Injector {
     pub fn new(settings: Settings, namespace_labels: NamespaceLabels) -> Self {
         Self { settings, namespace_labels, injections: Injections::default() }
@@ -78,29 +62,9 @@ impl Injector {
     pub fn counted(self, registry: &Registry) -> Self {
         Self { injections: Injections::register(registry), ..self }
     }
+}
 
-    /// Answers a review.
-    ///
-    /// # Errors
-    /// When it is none; a pod that is refused is an answer.
-    pub fn review(&self, body: &[u8]) -> Result<Value, ReviewError> {
-        self.judged(body).inspect_err(|_| self.injections.failed.inc())
-    }
-
-    fn judged(&self, body: &[u8]) -> Result<Value, ReviewError> {
-        let review: Value = serde_json::from_slice(body).map_err(ReviewError::NotJson)?;
-        let word = |key| text(&review, [key]).unwrap_or("nothing");
-        if (word("apiVersion"), word("kind")) != (VERSION, "AdmissionReview") {
-            let found = format!("{} of {}", word("kind"), word("apiVersion"));
-            return Err(ReviewError::NotAReview(found));
-        }
-        let request = at(&review, "request").ok_or(ReviewError::Lacks("request"))?;
-        let uid = text(request, ["uid"]).ok_or(ReviewError::Lacks("request.uid"))?;
-        let mut response = self.verdict(request)?;
-        response["uid"] = uid.into();
-        Ok(json!({"apiVersion": VERSION, "kind": "AdmissionReview", "response": response}))
-    }
-
+impl Judge for Injector {
     fn verdict(&self, request: &Value) -> Result<Value, ReviewError> {
         if !is_new_pod(request) {
             return Ok(json!({"allowed": true}));
@@ -128,10 +92,15 @@ impl Injector {
                 self.injections.refused.inc();
                 let sentence = sentence(&refusals);
                 info!(namespace, pod = name, "refused: {sentence}");
-                let status = json!({"code": 422, "reason": "Invalid", "message": sentence});
-                json!({"allowed": false, "status": status})
+                let subject = Subject { group: "", kind: "Pod", name };
+                let causes: Vec<Cause> = refusals.iter().map(Refusal::cause).collect();
+                refused(&sentence, subject, &causes)
             }
         })
+    }
+
+    fn failed(&self) {
+        self.injections.failed.inc();
     }
 }
 

@@ -7,12 +7,15 @@
 mod rights;
 #[cfg(test)]
 mod tests;
+mod validator;
 mod webhook;
 mod workload;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+pub use rights::SECRETS;
 
 use super::crd;
 use super::inject::{INJECT, SIDECAR, Traces};
@@ -53,6 +56,9 @@ pub struct Settings {
     pub mtls: Mtls,
     pub trust_domain: TrustDomain,
     pub cert_lifetime: Duration,
+    /// The Secret of the control plane's namespace that another program writes the mesh's issuer into;
+    /// absent: the control plane makes its own.
+    pub issuer_secret: Option<String>,
     pub failure_policy: FailurePolicy,
     /// error, warn, info, debug or trace.
     pub log_level: String,
@@ -71,6 +77,7 @@ impl Default for Settings {
             mtls: Mtls::Permissive,
             trust_domain: TrustDomain::default(),
             cert_lifetime: Duration::from_secs(24 * 60 * 60),
+            issuer_secret: None,
             failure_policy: FailurePolicy::Fail,
             log_level: "info".into(),
             cpu_request: "100m".into(),
@@ -94,18 +101,20 @@ pub enum Group {
     Rights,
     ControlPlane,
     Injector,
+    Validator,
     /// Objects of our own kinds, which an API server takes once it serves the kinds.
     Policy,
 }
 
 impl Group {
     /// In the order in which they are applied.
-    pub const ALL: [Group; 6] = [
+    pub const ALL: [Group; 7] = [
         Group::Namespace,
         Group::Crds,
         Group::Rights,
         Group::ControlPlane,
         Group::Injector,
+        Group::Validator,
         Group::Policy,
     ];
 
@@ -117,6 +126,7 @@ impl Group {
             Group::Rights => "rights",
             Group::ControlPlane => "control-plane",
             Group::Injector => "injector",
+            Group::Validator => "validator",
             Group::Policy => "policy",
         }
     }
@@ -130,6 +140,7 @@ pub fn group(group: Group, settings: &Settings) -> Vec<Value> {
         Group::Rights => rights::objects(),
         Group::ControlPlane => workload::objects(settings),
         Group::Injector => vec![webhook::configuration(settings)],
+        Group::Validator => vec![validator::configuration()],
         Group::Policy => match settings.mtls {
             Mtls::Permissive => vec![permissive()],
             Mtls::Strict => Vec::new(),
@@ -147,7 +158,13 @@ pub fn objects(settings: &Settings) -> Vec<Value> {
 /// written in them goes with them.
 pub fn removals(with_kinds: bool) -> Vec<Value> {
     let settings = Settings::default();
-    let mut order = vec![Group::Injector, Group::ControlPlane, Group::Rights, Group::Namespace];
+    let mut order = vec![
+        Group::Injector,
+        Group::Validator,
+        Group::ControlPlane,
+        Group::Rights,
+        Group::Namespace,
+    ];
     if with_kinds {
         order.push(Group::Crds);
     }

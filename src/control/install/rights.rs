@@ -1,7 +1,7 @@
 //! What the control plane may do in a cluster: no verb without somebody who needs it.
 //!
 //! It reads what describes the mesh, and writes only its own: status of routes and policies, its
-//! Secrets, its Lease, the trust bundle, the bundle of its webhook. It can't read a Secret that is
+//! Secrets, its Lease, the trust bundle, the bundles of its webhooks. It can't read a Secret that is
 //! not its own, make a pod, or change a workload. Where the API has no way to say it more narrowly
 //! (a `create` knows no names), the comment says so.
 
@@ -11,8 +11,9 @@ use super::{NAME, labels, metadata};
 use crate::control::kube::{authority, lease, state, trust, webhook};
 use crate::model::CONTROL_PLANE_NAMESPACE;
 
-/// Keys, tokens and the operators' token; and what was registered from outside the cluster.
-const SECRETS: [&str; 2] = [authority::SECRET, state::SECRET];
+/// Keys, tokens and the operators' token; and what was registered from outside the cluster. That of
+/// an issuer made elsewhere is not among them: the kubelet reads it, and mounts it.
+pub const SECRETS: [&str; 2] = [authority::SECRET, state::SECRET];
 
 /// To have them all, and follow them.
 const FOLLOW: [&str; 2] = ["list", "watch"];
@@ -98,11 +99,17 @@ fn everywhere() -> Vec<Value> {
         // The trust bundle, in every namespace; to create one can't be limited to a name.
         rule("", &["configmaps"], &["create"]),
         named("", "configmaps", &[trust::CONFIG_MAP], &PATCH),
-        // The root by which the API server knows the webhook; nobody else's webhook.
+        // The root by which the API server knows the webhooks; nobody else's webhook.
         named(
             "admissionregistration.k8s.io",
             "mutatingwebhookconfigurations",
             &[webhook::INJECTOR],
+            &PATCH,
+        ),
+        named(
+            "admissionregistration.k8s.io",
+            "validatingwebhookconfigurations",
+            &[webhook::VALIDATOR],
             &PATCH,
         ),
     ]

@@ -25,6 +25,7 @@ fn what_is_needed_comes_first() {
         "ClusterRoleBinding",
         "Deployment",
         "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
         "AccessPolicy",
     ];
     for pair in order.windows(2) {
@@ -92,10 +93,70 @@ fn ports_have_one_number_each() {
         let flag = format!("--{flag}=[::]:{port}");
         assert!(pod["args"].as_array().expect("args").contains(&json!(flag)), "{flag}");
     }
-    let webhooks = of_kind(&all, "MutatingWebhookConfiguration")["webhooks"].clone();
-    for webhook in webhooks.as_array().expect("webhooks") {
-        assert_eq!(webhook["clientConfig"]["service"]["port"], 15017);
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        let webhooks = of_kind(&all, kind)["webhooks"].clone();
+        for webhook in webhooks.as_array().expect("webhooks") {
+            assert_eq!(webhook["clientConfig"]["service"]["port"], 15017);
+        }
     }
+}
+
+/// Whoever removes a namespace, or mends the mesh while the control plane is away, waits for nobody.
+#[test]
+fn the_validator_is_asked_of_what_the_watch_reads_and_holds_up_nobody() {
+    let all = all();
+    let mut asked = Vec::new();
+    for webhook in
+        of_kind(&all, "ValidatingWebhookConfiguration")["webhooks"].as_array().expect("webhooks")
+    {
+        assert_eq!(webhook["failurePolicy"], "Ignore");
+        assert!(webhook["timeoutSeconds"].as_u64().is_some_and(|seconds| seconds <= 3));
+        for rule in webhook["rules"].as_array().expect("rules") {
+            assert_eq!(rule["operations"], json!(["CREATE", "UPDATE"]));
+            let words = |field: &str| rule[field].as_array().expect("a list").clone();
+            let versions = words("apiVersions");
+            for resource in words("resources") {
+                let group = &rule["apiGroups"][0];
+                asked.push(format!("{resource} {group}/{}", versions[0]).replace('"', ""));
+            }
+        }
+    }
+    let followed = crate::control::kube::status::Kind::ALL.map(|kind| {
+        let of = kind.resource();
+        format!("{} {}", of.plural, of.api_version)
+    });
+    asked.sort();
+    let mut followed = followed.to_vec();
+    followed.sort();
+    assert_eq!(asked, followed);
+}
+
+#[test]
+fn an_issuer_made_elsewhere_is_mounted_and_named() {
+    let settings = Settings { issuer_secret: Some("mesh-issuer".into()), ..Settings::default() };
+    let objects = objects(&settings);
+    let pod = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"];
+    let secret = &pod["volumes"][0]["secret"];
+    assert_eq!(secret["secretName"], "mesh-issuer");
+    let container = &pod["containers"][0];
+    let mount = container["volumeMounts"][0]["mountPath"].as_str().expect("a path");
+    let arguments = container["args"].as_array().expect("args");
+    let files = secret["items"].as_array().expect("files");
+    let flags = ["--issuer-certificate=", "--issuer-key=", "--issuer-root="];
+    assert_eq!(files.len(), flags.len());
+    for (flag, file) in flags.into_iter().zip(files) {
+        let path = file["path"].as_str().expect("a name");
+        let argument = json!(format!("{flag}{mount}/{path}"));
+        assert!(arguments.contains(&argument), "{argument}: {arguments:?}");
+    }
+    // Who may read them is in the pod alone, and may.
+    assert_eq!(
+        (&secret["defaultMode"], &pod["securityContext"]["fsGroup"]),
+        (&json!(0o440), &json!(2103))
+    );
+    let without = all();
+    let without = &of_kind(&without, "Deployment")["spec"]["template"]["spec"];
+    assert!(without.get("volumes").is_none() && !without.to_string().contains("issuer"));
 }
 
 /// Two lists that both matched a pod would have it injected by two calls.
@@ -164,6 +225,7 @@ fn no_verb_is_granted_that_nobody_uses() {
         ("configmaps", &["create"]),
         ("configmaps", &["list", "watch", "patch"]),
         ("mutatingwebhookconfigurations", &["list", "watch", "patch"]),
+        ("validatingwebhookconfigurations", &["list", "watch", "patch"]),
         ("secrets", &["create"]),
         ("secrets", &["get", "list", "watch", "update"]),
         ("leases", &["create"]),

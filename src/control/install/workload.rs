@@ -51,9 +51,20 @@ fn deployment(settings: &Settings) -> Value {
     })
 }
 
+/// Where an issuer that is made elsewhere is mounted.
+const ISSUER: &str = "/etc/outrigger/issuer";
+
+/// Its volume.
+const VOLUME: &str = "issuer";
+
+/// The arguments that name its files, each with the key of the Secret that it is: those of a Secret of
+/// type `kubernetes.io/tls`, as cert-manager and others write it.
+const FILES: [(&str, &str); 3] =
+    [("issuer-certificate", "tls.crt"), ("issuer-key", "tls.key"), ("issuer-root", "ca.crt")];
+
 fn pod(settings: &Settings) -> Value {
     let together = json!({"matchLabels": selector()});
-    json!({
+    let mut pod = json!({
         "serviceAccountName": NAME,
         // It has until then to hand its sessions over; longer than its own drain.
         "terminationGracePeriodSeconds": 30,
@@ -74,14 +85,28 @@ fn pod(settings: &Settings) -> Value {
             "labelSelector": together,
         }],
         "containers": [container(settings)],
-    })
+    });
+    if let Some(secret) = &settings.issuer_secret {
+        // The files are root's, and the group's to read.
+        pod["securityContext"]["fsGroup"] = json!(USER);
+        pod["volumes"] = json!([{"name": VOLUME, "secret": issuer(secret)}]);
+    }
+    pod
+}
+
+/// What is mounted: the three files and nothing else that the Secret may hold. `optional`, because a
+/// mesh that there is goes on with the issuer that it has: a pod that waited for a Secret which
+/// somebody removed would be one control plane less. A new mesh waits for it all the same, and says so.
+fn issuer(secret: &str) -> Value {
+    let items: Value = FILES.iter().map(|(_, key)| json!({"key": key, "path": key})).collect();
+    json!({"secretName": secret, "optional": true, "defaultMode": 0o440, "items": items})
 }
 
 fn container(settings: &Settings) -> Value {
     let port =
         |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
     let asked = |path: &str| json!({"path": path, "port": "admin", "scheme": "HTTP"});
-    json!({
+    let mut container = json!({
         "name": "control-plane",
         "image": settings.control_plane_image,
         "imagePullPolicy": "IfNotPresent",
@@ -102,7 +127,12 @@ fn container(settings: &Settings) -> Value {
             "readOnlyRootFilesystem": true,
             "capabilities": {"drop": ["ALL"]},
         },
-    })
+    });
+    if settings.issuer_secret.is_some() {
+        container["volumeMounts"] =
+            json!([{"name": VOLUME, "mountPath": ISSUER, "readOnly": true}]);
+    }
+    container
 }
 
 fn arguments(settings: &Settings) -> Vec<String> {
@@ -124,6 +154,9 @@ fn arguments(settings: &Settings) -> Vec<String> {
         "--log-format=json".into(),
     ];
     all.extend(traces.into_iter().flatten());
+    if settings.issuer_secret.is_some() {
+        all.extend(FILES.iter().map(|(flag, key)| format!("--{flag}={ISSUER}/{key}")));
+    }
     all
 }
 

@@ -23,6 +23,7 @@ use self::elector::{DURATION, Elector, Record};
 use super::asking::{Error, MANAGER, asked};
 use crate::http::respond::chain;
 use crate::runtime::clock::{self, Rng};
+use crate::runtime::supervise::vital;
 
 /// The Lease's name.
 pub const LEASE: &str = "outrigger-control-plane";
@@ -54,7 +55,8 @@ pub fn stand(
         tell,
         rng: Rng::from_system(),
     };
-    (is_leader, tokio::spawn(candidate.run(leaving)))
+    // Who can't say that it leads no longer must not go on.
+    (is_leader, tokio::spawn(vital("the candidate for the Lease", candidate.run(leaving))))
 }
 
 struct Candidate {

@@ -41,6 +41,7 @@ use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigEr
 use kube::{Client, Config};
 use tokio::sync::mpsc;
 
+pub use convert::{Judged, judge};
 pub use health::{Health, Watch};
 pub use namespaces::NamespaceLabels;
 pub use review::Reviewer;
@@ -50,6 +51,7 @@ pub use super::membership::{Bearer, Review, ReviewError};
 
 use super::catalog::Catalog;
 use super::inject::Traces;
+use crate::runtime::supervise::vital;
 use tellers::{Namespaces, Pods, Services, Slices, Written, Zones};
 use watch::{Follower, Teller, Watchable};
 
@@ -64,11 +66,11 @@ pub struct Settings {
     pub replica: String,
     /// Where copies of the roots and of the operators' token are put, for people beside it.
     pub copies: Option<PathBuf>,
-    /// Absent: no pods are injected.
+    /// Absent: no pods are injected, and no resources judged before they are stored.
     pub webhook: Option<Webhook>,
 }
 
-/// Where pods are injected, and with what.
+/// Where the API server asks, and with what pods are injected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
     pub listen: SocketAddr,
@@ -124,6 +126,11 @@ const WRITTEN: &[(&str, &str, &str, &str)] = &[
     ("outrigger.dev", "outrigger.dev/v1alpha1", "Workload", "workloads"),
 ];
 
+/// Whether it is one of them.
+pub fn is_written(api_version: &str, kind: &str) -> bool {
+    WRITTEN.iter().any(|(_, version, name, _)| (*version, *name) == (api_version, kind))
+}
+
 /// A cluster that is watched.
 pub struct Cluster {
     pub health: Health,
@@ -165,7 +172,8 @@ impl Cluster {
         }
         let health = Health::new(&begun);
         let (complete, is_complete) = tokio::sync::watch::channel(false);
-        tokio::spawn(gather::gather(heard, Arc::clone(catalog), health.clone(), complete));
+        let gathering = gather::gather(heard, Arc::clone(catalog), health.clone(), complete);
+        tokio::spawn(vital("whoever gathers what the cluster says", gathering));
         Self { health, subjects, namespaces, complete: is_complete }
     }
 
@@ -182,5 +190,6 @@ fn spawn<K: Watchable, T: Teller<K> + 'static>(
     (watch, told): (Arc<Watch>, mpsc::Sender<watch::Told>),
     teller: T,
 ) {
-    tokio::spawn(Follower::new(api, watch, teller, told).run());
+    // What it has told stands in nobody's list but its own: another process lists anew.
+    tokio::spawn(vital("a watch of the cluster", Follower::new(api, watch, teller, told).run()));
 }

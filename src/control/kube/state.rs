@@ -25,6 +25,7 @@ use super::secret::Place;
 use crate::control::store::{
     Commit, CommitError, Committed, Expect, ReadError, Record, Shelf, Sink, Store, Write,
 };
+use crate::runtime::supervise::vital;
 
 /// The Secret's name.
 pub const SECRET: &str = "outrigger-state";
@@ -77,7 +78,9 @@ impl State {
         };
         let picture = Arc::new(Picture::of(document));
         let (jobs, asked) = mpsc::channel(WAITING);
-        tokio::spawn(Writer::new(place, seen, Arc::clone(&picture)).run(asked));
+        let writer = Writer::new(place, seen, Arc::clone(&picture));
+        // Nobody knows how far it came: the next process reads it in the Secret.
+        tokio::spawn(vital("the writer of the state", writer.run(asked)));
         Ok(Self { picture, jobs })
     }
 

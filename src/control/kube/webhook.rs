@@ -1,9 +1,11 @@
-//! The injection webhook's certificate, and how the API server comes to trust it.
+//! The certificate of the webhook's port, and how the API server comes to trust it.
 //!
 //! Each replica makes its own certificate from the shared authority and replaces it at half of its
-//! life, and when what signs is another. The root is written into the webhook's registration by the leader: into the webhooks that
-//! are ours, and there into `caBundle` alone, again whenever somebody applies the manifest anew.
+//! life, and when what signs is another. The root is written into both registrations, the injector's
+//! and the validator's, by the leader: into the webhooks that are ours, and there into `caBundle`
+//! alone, again whenever somebody applies the manifest anew.
 
+use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,10 +13,13 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -24,9 +29,13 @@ use super::asking::{MANAGER, asked};
 use crate::control::ca::{self, Authority};
 use crate::http::respond::chain;
 use crate::model::CONTROL_PLANE_ACCOUNT;
+use crate::runtime::supervise::vital;
 
-/// The registration's name.
+/// The registration of the injector.
 pub const INJECTOR: &str = "outrigger-injector";
+
+/// That of the validator.
+pub const VALIDATOR: &str = "outrigger-validator";
 
 /// Our webhooks are known by their Service, or by the end of their name.
 const SUFFIX: &str = ".outrigger.dev";
@@ -55,7 +64,7 @@ pub fn serving(
     let first = authority.serving(&names, SystemTime::now())?;
     let shared = Arc::new(ArcSwap::from(first.config()));
     let swap = Arc::downgrade(&shared);
-    tokio::spawn(async move {
+    tokio::spawn(vital("the webhook's certificate", async move {
         let mut due = half(first.not_before, first.not_after);
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -77,7 +86,7 @@ pub fn serving(
                 Err(error) => error!("no new certificate for the webhook: {}", chain(&error)),
             }
         }
-    });
+    }));
     Ok(shared)
 }
 
@@ -86,20 +95,49 @@ fn half(not_before: SystemTime, not_after: SystemTime) -> SystemTime {
     not_before + not_after.duration_since(not_before).unwrap_or_default() / 2
 }
 
-/// Keeps our root in the registration, while this replica leads; never ends. Without a registration
-/// it waits for one.
-pub async fn register(
+/// A registration of webhooks, of either sort.
+pub trait Registration:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+    /// What ours is called.
+    const NAME: &'static str;
+
+    /// By name, and how each is reached.
+    fn webhooks(&self) -> impl Iterator<Item = (&str, &WebhookClientConfig)>;
+}
+
+impl Registration for MutatingWebhookConfiguration {
+    const NAME: &'static str = INJECTOR;
+
+    fn webhooks(&self) -> impl Iterator<Item = (&str, &WebhookClientConfig)> {
+        let all = self.webhooks.iter().flatten();
+        all.map(|webhook| (webhook.name.as_str(), &webhook.client_config))
+    }
+}
+
+impl Registration for ValidatingWebhookConfiguration {
+    const NAME: &'static str = VALIDATOR;
+
+    fn webhooks(&self) -> impl Iterator<Item = (&str, &WebhookClientConfig)> {
+        let all = self.webhooks.iter().flatten();
+        all.map(|webhook| (webhook.name.as_str(), &webhook.client_config))
+    }
+}
+
+/// Keeps our root in a registration, while this replica leads; never ends. Without a registration it
+/// waits for one.
+pub async fn register<R: Registration>(
     client: Client,
     namespace: String,
     authority: Arc<Authority>,
     mut is_leader: watch::Receiver<bool>,
 ) {
-    let api: Api<MutatingWebhookConfiguration> = Api::all(client);
-    let mut events = pin!(watcher::watch_object(api.clone(), INJECTOR).default_backoff());
+    let (api, name) = (Api::<R>::all(client), R::NAME);
+    let mut events = pin!(watcher::watch_object(api.clone(), name).default_backoff());
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut news = authority.news();
-    let mut seen: Option<MutatingWebhookConfiguration> = None;
+    let mut seen: Option<R> = None;
     loop {
         tokio::select! {
             event = events.next() => match event {
@@ -120,45 +158,41 @@ pub async fn register(
             continue;
         };
         let by = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        match asked(api.patch(INJECTOR, &by, &Patch::Strategic(patch))).await {
+        match asked(api.patch(name, &by, &Patch::Strategic(patch))).await {
             Ok(now) => {
-                info!("{INJECTOR} trusts our root");
+                info!("{name} trusts our root");
                 seen = Some(now);
             }
             // The watch tells what it is now.
             Err(error) if error.is_conflict() => {}
-            Err(error) => warn!("{INJECTOR} can't be changed: {}", chain(&error)),
+            Err(error) => warn!("{name} can't be changed: {}", chain(&error)),
         }
         sleep(PAUSE).await;
     }
 }
 
 /// What to change; `None` when all is right.
-fn correction(seen: &MutatingWebhookConfiguration, namespace: &str, bundle: &str) -> Option<Value> {
-    let is_wrong = |webhook: &&MutatingWebhook| {
-        let holds = webhook.client_config.ca_bundle.as_ref();
-        is_ours(webhook, namespace) && holds.is_none_or(|holds| holds.0 != bundle.as_bytes())
+fn correction(seen: &impl Registration, namespace: &str, bundle: &str) -> Option<Value> {
+    let is_wrong = |(name, config): &(&str, &WebhookClientConfig)| {
+        let holds = config.ca_bundle.as_ref();
+        is_ours(name, config, namespace) && holds.is_none_or(|of| of.0 != bundle.as_bytes())
     };
     // A strategic merge goes by name and leaves every other field and webhook as it is.
-    let change = |webhook: &MutatingWebhook| {
+    let change = |(name, _): (&str, &WebhookClientConfig)| {
         let bundle = ByteString(bundle.as_bytes().to_vec());
-        json!({"name": webhook.name, "clientConfig": {"caBundle": bundle}})
+        json!({"name": name, "clientConfig": {"caBundle": bundle}})
     };
-    let webhooks = seen.webhooks.iter().flatten();
-    let changes: Vec<Value> = webhooks.filter(is_wrong).map(change).collect();
-    let metadata = json!({
-        "resourceVersion": seen.metadata.resource_version,
-        "uid": seen.metadata.uid,
-    });
+    let changes: Vec<Value> = seen.webhooks().filter(is_wrong).map(change).collect();
+    let about = seen.meta();
+    let metadata = json!({"resourceVersion": about.resource_version, "uid": about.uid});
     (!changes.is_empty()).then(|| json!({"metadata": metadata, "webhooks": changes}))
 }
 
-fn is_ours(webhook: &MutatingWebhook, namespace: &str) -> bool {
-    let service = webhook.client_config.service.as_ref();
-    let by_service = service.is_some_and(|service| {
+fn is_ours(name: &str, config: &WebhookClientConfig, namespace: &str) -> bool {
+    let by_service = config.service.as_ref().is_some_and(|service| {
         service.name == CONTROL_PLANE_ACCOUNT && service.namespace == namespace
     });
-    by_service || webhook.name.ends_with(SUFFIX)
+    by_service || name.ends_with(SUFFIX)
 }
 
 #[cfg(test)]
@@ -195,6 +229,11 @@ mod tests {
             json!([change("a.example.com"), change("pods.outrigger.dev")])
         );
         assert_eq!(patch["metadata"], json!({"resourceVersion": "7", "uid": "u"}));
+        let of_validator = ValidatingWebhookConfiguration {
+            metadata: seen.metadata.clone(),
+            webhooks: serde_json::from_value(json!(seen.webhooks)).expect("of the same form"),
+        };
+        assert_eq!(correction(&of_validator, "mesh", "root"), Some(patch));
         let mut seen = seen;
         seen.webhooks.iter_mut().flatten().for_each(|webhook| {
             webhook.client_config.ca_bundle = Some(bundle.clone());

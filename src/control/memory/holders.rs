@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::owners::Key;
 use super::part::{self, Open};
 use super::report::ALLOCATION;
+use super::shares::Shares;
 
 /// How long after it was said it stands when its session has ended. Sidecars say it every 5 s as long
 /// as anything is open.
@@ -33,24 +34,20 @@ struct Holder {
 #[derive(Debug)]
 pub struct Holders {
     all: HashMap<u64, Holder>,
-    /// What all holders of an identity take.
-    owners: HashMap<Arc<str>, usize>,
-    bytes: usize,
-    budget: usize,
-    left_out: u64,
+    shares: Shares,
 }
 
 impl Holders {
     pub fn new(budget: usize) -> Self {
-        Self { all: HashMap::new(), owners: HashMap::new(), bytes: 0, budget, left_out: 0 }
+        Self { all: HashMap::new(), shares: Shares::of(budget) }
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.shares.bytes()
     }
 
     pub fn left_out(&self) -> u64 {
-        self.left_out
+        self.shares.left_out()
     }
 
     /// Takes all that a session says is open.
@@ -67,17 +64,15 @@ impl Holders {
         self.forget_where(|of| of.has_left && is_same(of));
         let (owner, workload) = (Arc::clone(owner), Arc::clone(workload));
         let bytes = size(&owner, &workload, &open);
-        *self.owners.entry(Arc::clone(&owner)).or_default() += bytes;
-        self.bytes += bytes;
+        self.shares.take(&owner, bytes);
         let open = open.into();
         let holder = Holder { owner, workload, open, at_ms: now_ms, has_left: false, bytes };
         self.all.insert(session, holder);
-        while self.bytes > self.budget {
-            let largest = self.owners.iter().max_by_key(|(_, bytes)| **bytes);
-            let Some(owner) = largest.map(|(owner, _)| Arc::clone(owner)) else { return };
+        while self.shares.bytes() > self.shares.budget() {
+            let Some(owner) = self.shares.largest() else { return };
             let theirs = self.all.iter().filter(|(_, of)| of.owner == owner);
             let Some((&session, of)) = theirs.max_by_key(|(_, of)| of.bytes) else { return };
-            self.left_out = self.left_out.saturating_add(of.open.len() as u64);
+            self.shares.leave_out(of.open.len());
             self.forget(session);
         }
     }
@@ -95,7 +90,7 @@ impl Holders {
         self.forget_where(|of| (of.has_left || of.open.is_empty()) && !of.is_fresh(now_ms));
         if self.all.capacity() > 4 * (self.all.len() + 64) {
             self.all.shrink_to_fit();
-            self.owners.shrink_to_fit();
+            self.shares.shrink_to_fit();
         }
     }
 
@@ -118,13 +113,7 @@ impl Holders {
 
     fn forget(&mut self, session: u64) {
         let Some(of) = self.all.remove(&session) else { return };
-        self.bytes -= of.bytes;
-        if let Some(bytes) = self.owners.get_mut(&of.owner) {
-            *bytes -= of.bytes;
-            if *bytes == 0 {
-                self.owners.remove(&of.owner);
-            }
-        }
+        self.shares.give_back(&of.owner, of.bytes);
     }
 }
 
@@ -198,7 +187,7 @@ mod tests {
         assert_eq!(holders.all.len(), 1);
         holders.leave(3);
         holders.sweep(20 + GRACE_MS);
-        assert_eq!((holders.bytes(), holders.owners.len(), holders.all.len()), (0, 0, 0));
+        assert_eq!((holders.bytes(), holders.shares.owners(), holders.all.len()), (0, 0, 0));
     }
 
     #[test]

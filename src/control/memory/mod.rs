@@ -18,6 +18,7 @@ pub mod part;
 mod quantile;
 mod recall;
 pub mod report;
+mod shares;
 mod source;
 mod spans;
 mod states;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::part::{self, Endpoints};
 use super::report::{ALLOCATION, State, Unready};
+use super::shares::Shares;
 
 #[derive(Debug)]
 struct Teller {
@@ -28,11 +29,7 @@ struct Teller {
 #[derive(Debug)]
 pub struct States {
     tellers: HashMap<u64, Teller>,
-    /// What all tellers of an identity take.
-    owners: HashMap<Arc<str>, usize>,
-    bytes: usize,
-    budget: usize,
-    left_out: u64,
+    shares: Shares,
 }
 
 /// What one sidecar says of a service.
@@ -47,15 +44,15 @@ pub struct Told {
 
 impl States {
     pub fn new(budget: usize) -> Self {
-        Self { tellers: HashMap::new(), owners: HashMap::new(), bytes: 0, budget, left_out: 0 }
+        Self { tellers: HashMap::new(), shares: Shares::of(budget) }
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.shares.bytes()
     }
 
     pub fn left_out(&self) -> u64 {
-        self.left_out
+        self.shares.left_out()
     }
 
     /// Takes what a session says over what it said before.
@@ -80,7 +77,7 @@ impl States {
             }
         }
         self.leave_if_silent(session);
-        if self.bytes > self.budget {
+        if self.shares.bytes() > self.shares.budget() {
             self.shrink();
         }
     }
@@ -91,8 +88,7 @@ impl States {
         }
         let bytes = teller(owner, workload);
         let (owner, workload) = (Arc::clone(owner), Arc::clone(workload));
-        *self.owners.entry(Arc::clone(&owner)).or_default() += bytes;
-        self.bytes += bytes;
+        self.shares.take(&owner, bytes);
         let services = HashMap::new();
         self.tellers.insert(session, Teller { owner, workload, services, at_ms, bytes });
     }
@@ -107,26 +103,23 @@ impl States {
         };
         let less = before.map_or(0, |before| size(service, &before));
         of.bytes = of.bytes + more - less;
-        self.bytes = self.bytes + more - less;
-        if let Some(bytes) = self.owners.get_mut(&of.owner) {
-            *bytes = *bytes + more - less;
-        }
+        self.shares.take(&of.owner, more);
+        self.shares.give_back(&of.owner, less);
     }
 
     /// Makes some room, so that the next few need not: the largest teller of the largest owner gives
     /// up a quarter, until there is enough.
     fn shrink(&mut self) {
-        let enough = self.budget - self.budget / 16;
-        while self.bytes > enough {
-            let largest = self.owners.iter().max_by_key(|(_, bytes)| **bytes);
-            let Some(owner) = largest.map(|(owner, _)| Arc::clone(owner)) else { return };
+        let enough = self.shares.budget() - self.shares.budget() / 16;
+        while self.shares.bytes() > enough {
+            let Some(owner) = self.shares.largest() else { return };
             let theirs = self.tellers.iter().filter(|(_, of)| of.owner == owner);
             let Some((&session, of)) = theirs.max_by_key(|(_, of)| of.bytes) else { return };
             let many = of.services.len().div_ceil(4);
             let doomed: Vec<Arc<str>> = of.services.keys().take(many).cloned().collect();
             for service in doomed {
                 self.change(session, &service, None);
-                self.left_out = self.left_out.saturating_add(1);
+                self.shares.leave_out(1);
             }
             self.leave_if_silent(session);
         }
@@ -141,16 +134,10 @@ impl States {
     /// A session ended.
     pub fn forget(&mut self, session: u64) {
         let Some(of) = self.tellers.remove(&session) else { return };
-        self.bytes -= of.bytes;
-        if let Some(bytes) = self.owners.get_mut(&of.owner) {
-            *bytes -= of.bytes;
-            if *bytes == 0 {
-                self.owners.remove(&of.owner);
-            }
-        }
+        self.shares.give_back(&of.owner, of.bytes);
         if self.tellers.capacity() > 4 * (self.tellers.len() + 64) {
             self.tellers.shrink_to_fit();
-            self.owners.shrink_to_fit();
+            self.shares.shrink_to_fit();
         }
     }
 
@@ -262,10 +249,10 @@ mod tests {
         states.take(1, (&who, &who), vec![left("t"), left("never-used")], 1);
         assert_eq!(services(&states), 1);
         states.take(1, (&who, &who), vec![left("s")], 1);
-        assert_eq!((states.bytes(), states.owners.len(), states.tellers.len()), (0, 0, 0));
+        assert_eq!((states.bytes(), states.shares.owners(), states.tellers.len()), (0, 0, 0));
         states.take(1, (&who, &who), vec![unready("s", &[])], 1);
         states.forget(1);
-        assert_eq!((states.bytes(), states.owners.len()), (0, 0));
+        assert_eq!((states.bytes(), states.shares.owners()), (0, 0));
     }
 
     #[test]
@@ -300,6 +287,6 @@ mod tests {
         assert!(states.left_out() > 900);
         assert_eq!(of(&states, 1), Some(State::Ejected), "the honest one is still heard");
         (0..1000).for_each(|session| states.forget(session));
-        assert_eq!((states.bytes(), states.owners.len()), (0, 0));
+        assert_eq!((states.bytes(), states.shares.owners()), (0, 0));
     }
 }

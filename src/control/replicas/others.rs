@@ -25,6 +25,7 @@ use crate::control::ca::Authority;
 use crate::control::catalog::Catalog;
 use crate::control::memory::part::{Asked, Part, Question};
 use crate::model::TrustDomain;
+use crate::runtime::supervise::vital_thread;
 use crate::runtime::workers::local_runtime;
 use crate::wire::v1;
 
@@ -94,11 +95,11 @@ impl Others {
             kept: RefCell::default(),
         };
         thread::Builder::new().name("replicas".into()).spawn(move || {
-            match local_runtime() {
+            vital_thread("whoever asks other replicas", || match local_runtime() {
                 Ok(runtime) => runtime.block_on(Rc::new(asker()).serve(asked, tapped)),
                 // Who asks hears that nobody could be asked.
                 Err(error) => tracing::error!(%error, "no runtime to ask other replicas on"),
-            }
+            });
         })?;
         Ok(Self { replicas, own, questions, taps })
     }

@@ -19,6 +19,7 @@ use super::ca::{BACKDATED, Change, Phase, RotationView, View};
 use super::desk::Desk;
 use super::memory::part::Sidecar;
 use crate::http::respond::chain;
+use crate::runtime::supervise::kept_anew;
 pub use waits::{Connected, Replica, Situation, old_certificates, waits};
 
 /// Between two looks while a root is being replaced, alone and with others to ask.
@@ -29,7 +30,13 @@ const LOOK_AROUND: Duration = Duration::from_secs(3);
 const PROLONGED: Duration = Duration::from_secs(60);
 
 /// Looks after replacements while this process leads; never ends. `leads`: absent, it is alone.
-pub async fn drive(desk: Arc<Desk>, mut leads: Option<watch::Receiver<bool>>) {
+pub async fn drive(desk: Arc<Desk>, leads: Option<watch::Receiver<bool>>) {
+    // How far it is stands in the authority, and each step is taken from there.
+    let begin = || follow(Arc::clone(&desk), leads.clone());
+    kept_anew("the replacement of the root", begin).await;
+}
+
+async fn follow(desk: Arc<Desk>, mut leads: Option<watch::Receiver<bool>>) {
     let mut news = desk.authority.news();
     let look = if leads.is_some() { LOOK_AROUND } else { LOOK };
     let mut said = String::new();

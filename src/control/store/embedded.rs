@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use self::file::Place;
 use self::writer::{Asked, Job, Writer};
 use super::{Commit, CommitError, ReadError, Record, Sink, Store, Write};
+use crate::runtime::supervise::vital_thread;
 
 mod apply;
 mod file;
@@ -46,7 +47,10 @@ impl Embedded {
     fn start(place: Place) -> Result<Embedded, OpenError> {
         let (jobs, received) = mpsc::channel();
         let writer = Writer::new(place, received)?;
-        let thread = thread::Builder::new().name("store".into()).spawn(move || writer.run());
+        let thread = thread::Builder::new().name("store".into()).spawn(move || {
+            // Nobody knows how far it came: the next process reads it in the file.
+            vital_thread("the store's writer", || writer.run());
+        });
         let writer = Some(thread.map_err(OpenError::Thread)?);
         Ok(Embedded { jobs, places: Arc::new(Semaphore::new(WAITING)), writer })
     }

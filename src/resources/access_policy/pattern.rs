@@ -40,21 +40,26 @@ impl PathPattern {
         })
     }
 
-    /// Whether a path, which begins with a slash, has this form, segment by segment.
+    /// Whether a path, which begins with a slash, has this form.
     pub fn matches(&self, path: &str) -> bool {
-        let mut segments = path[1..].split('/');
-        for wanted in self.segments() {
-            let Some(segment) = segments.next() else { return false };
-            match wanted {
-                Segment::Rest => return true,
-                Segment::One if segment.is_empty() => return false,
-                Segment::One => {}
-                Segment::Text(text) if text != segment => return false,
-                Segment::Text(_) => {}
-            }
-        }
-        segments.next().is_none()
+        fit(self.segments(), path)
     }
+}
+
+/// Whether a path, which begins with a slash, has these segments.
+pub fn fit<'a>(wanted: impl Iterator<Item = Segment<'a>>, path: &str) -> bool {
+    let mut segments = path[1..].split('/');
+    for wanted in wanted {
+        let Some(segment) = segments.next() else { return false };
+        match wanted {
+            Segment::Rest => return true,
+            Segment::One if segment.is_empty() => return false,
+            Segment::One => {}
+            Segment::Text(text) if text != segment => return false,
+            Segment::Text(_) => {}
+        }
+    }
+    segments.next().is_none()
 }
 
 impl fmt::Display for PathPattern {

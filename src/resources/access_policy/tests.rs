@@ -318,8 +318,12 @@ fn one_that_can_not_be_read_counts_as_strict_for_what_can_be_read_of_it() {
         let counts = in_place_of(spec);
         assert_eq!((counts.scope().as_str(), counts.mtls), (scope, Some(Mtls::Strict)), "{spec}");
     }
-    let metadata = policy("name: api", "{}").metadata;
-    let counts = AccessPolicy::in_place_of("{spec: [", metadata);
+    // A rule that is not indented enough stands beside the spec.
+    let metadata = || policy("name: api", "{}").metadata;
+    let astray =
+        "{kind: AccessPolicy, spec: {mtls: permissive}, rules: [{action: deny}], status: {}}";
+    assert_eq!(AccessPolicy::in_place_of(astray, metadata()).rules.len(), 1, "it lets nobody in");
+    let counts = AccessPolicy::in_place_of("{spec: [", metadata());
     assert_eq!((counts.scope().as_str(), counts.mtls), (all, Some(Mtls::Strict)));
 }
 

@@ -19,7 +19,8 @@ impl AccessPolicy {
     /// The strict one that counts for a manifest that can't be read.
     pub fn in_place_of(manifest: &str, metadata: Metadata) -> AccessPolicy {
         let read = yaml::read(manifest, &Origin::Default);
-        let spec = read.documents.first().and_then(|document| document.field("spec"));
+        let document = read.documents.first();
+        let spec = document.and_then(|document| document.field("spec"));
         let under = |name: &str| spec.and_then(|spec| spec.field(name));
         let labels = under("selector").and_then(|selector| selector.field("matchLabels"));
         AccessPolicy {
@@ -33,7 +34,10 @@ impl AccessPolicy {
             mtls: Some(Mtls::Strict),
             default: None,
             audit: None,
-            rules: if may_refuse(spec) { vec![NOBODY] } else { Vec::new() },
+            rules: match may_refuse(spec) || document.is_none_or(is_astray) {
+                true => vec![NOBODY],
+                false => Vec::new(),
+            },
         }
     }
 }
@@ -50,6 +54,13 @@ fn may_refuse(spec: Option<&Node>) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether anything stands beside the spec that may be meant to stand in it.
+fn is_astray(document: &Node) -> bool {
+    let Value::Map(entries) = &document.value else { return true };
+    let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+    entries.iter().any(|(key, _)| !known.contains(&key.name.as_str()))
 }
 
 /// Those of the labels that can be read: with fewer it is about more workloads.

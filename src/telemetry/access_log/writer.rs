@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -118,8 +119,9 @@ impl Feed {
 impl Queue {
     fn run(&self, mut out: impl Write) {
         while let Some(batch) = self.next() {
-            let written = write_all(&mut out, &batch.lines);
-            if written.is_err() {
+            // Nobody else reads what is queued: whatever an output does, the next batch has its turn.
+            let writing = AssertUnwindSafe(|| write_all(&mut out, &batch.lines));
+            if !matches!(catch_unwind(writing), Ok(Ok(_))) {
                 self.dropped.add(batch.entries);
             }
             self.lock().bytes -= batch.lines.len();

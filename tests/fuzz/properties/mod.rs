@@ -8,6 +8,7 @@ mod detection;
 mod http1;
 mod path;
 mod resources;
+mod tokens;
 
 /// A property and what it is about; the name is that of its fuzz target and of its corpus.
 pub struct Property {
@@ -15,12 +16,13 @@ pub struct Property {
     pub holds: fn(&[u8]),
 }
 
-pub const ALL: [Property; 5] = [
+pub const ALL: [Property; 6] = [
     Property { name: "certificates", holds: certificates::hold },
     Property { name: "detection", holds: detection::hold },
     Property { name: "http1", holds: http1::hold },
     Property { name: "path", holds: path::hold },
     Property { name: "resources", holds: resources::hold },
+    Property { name: "tokens", holds: tokens::hold },
 ];
 
 /// Runs the property of this name.

@@ -199,20 +199,34 @@ impl Cluster {
         self.folder.path("kubeconfig.account")
     }
 
-    /// One call of its API, with a body of JSON.
+    /// One call of its API, with a body of JSON; `APPLY` is an apply on the server's side.
     ///
     /// # Errors
     /// As the client says it.
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value, kube::Error> {
-        let kind = match method {
-            "PATCH" => "application/merge-patch+json",
-            _ => "application/json",
+        let (method, kind) = match method {
+            "PATCH" => (method, "application/merge-patch+json"),
+            "APPLY" => ("PATCH", "application/apply-patch+yaml"),
+            _ => (method, "application/json"),
         };
         let request = http::Request::builder().method(method).uri(path);
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = request.header("content-type", kind).body(body).expect("a request");
         let client = self.client.get().expect("made at the start").clone();
         self.runtime.block_on(client.request(request))
+    }
+
+    /// Makes an object, and says what its writer is warned of.
+    #[track_caller]
+    pub fn warnings(&self, path: &str, object: &Value) -> Vec<String> {
+        let request = http::Request::post(path).header("content-type", "application/json");
+        let body = kube::client::Body::from(object.to_string().into_bytes());
+        let client = self.client.get().expect("made at the start").clone();
+        let answer = self.runtime.block_on(client.send(request.body(body).expect("a request")));
+        let answer = answer.unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        assert_eq!(answer.status(), 201, "POST {path}");
+        let all = answer.headers().get_all("warning").iter();
+        all.map(|one| String::from_utf8_lossy(one.as_bytes()).into_owned()).collect()
     }
 
     /// A call that must succeed.

@@ -1,6 +1,8 @@
-//! A network namespace for this process, in which every address of the pods' ranges is local.
+//! A network namespace for this process, in which every address of the pods' and Services' ranges is
+//! local.
 //!
-//! Pods need addresses of their own, and an API server takes no loopback ones. Nothing outside sees
+//! Pods need addresses of their own, and an API server takes no loopback ones. A Service's it calls
+//! itself, where a webhook is one: whoever serves it listens there. Nothing outside sees
 //! any of it, so that many may run beside each other.
 
 use std::fs::File;
@@ -28,6 +30,7 @@ fn make() -> File {
     for line in [
         "link set lo up",
         "route add local 10.244.0.0/16 dev lo",
+        "route add local 10.96.0.0/16 dev lo",
         "-6 route add local fd00:10:244::/64 dev lo",
     ] {
         let status = Command::new("ip").args(line.split(' ')).status().expect("`ip` is installed");

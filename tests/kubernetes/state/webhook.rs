@@ -89,7 +89,9 @@ async fn the_api_server_trusts_what_it_was_told_to() {
     let (_lead, is_leader) = watch::channel(true);
     let client = cluster.client.clone();
     let namespace = cluster.namespace.clone();
-    let registering = tokio::spawn(register(client, namespace, authority, is_leader));
+    let registering = tokio::spawn(register::<MutatingWebhookConfiguration>(
+        client, namespace, authority, is_leader,
+    ));
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let mut map = ConfigMap::default();
     map.metadata.generate_name = Some("x-".into());

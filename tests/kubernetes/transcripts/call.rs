@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use k8s_openapi::ByteString;
-use outrigger::control::inject::Tls;
+use outrigger::control::webhook::Tls;
 use outrigger::runtime::hyper_io::HyperIo;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -86,7 +86,7 @@ pub fn opened(answer: &Value) -> Result<Value, String> {
 pub async fn relay(recorder: Recorder, tls: Tls, behind: SocketAddr, roots: &str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound");
-    let url = format!("https://localhost:{}/inject", behind.port());
+    let url = format!("https://localhost:{}", behind.port());
     let bundle = serde_json::to_value(ByteString(roots.as_bytes().to_vec())).expect("text");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -97,6 +97,7 @@ pub async fn relay(recorder: Recorder, tls: Tls, behind: SocketAddr, roots: &str
                 let pass = service_fn(move |request: Request<Incoming>| {
                     let (recorder, url, bundle) = (recorder.clone(), url.clone(), bundle.clone());
                     async move {
+                        let url = format!("{url}{}", request.uri().path());
                         let body = request.into_body().collect().await.expect("a body").to_bytes();
                         let review: Value = serde_json::from_slice(&body).expect("a review");
                         let bundle = bundle.as_str().unwrap_or_default();

@@ -6,9 +6,11 @@
 
 use std::sync::{Arc, PoisonError};
 
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use outrigger::control::inject::{self, Injector};
 use outrigger::control::install;
 use outrigger::control::kube::webhook::{INJECTOR, register, serving};
+use outrigger::control::webhook::serve;
 use outrigger::model::TrustDomain;
 use outrigger::resources::Labels;
 use serde_json::{Value, json};
@@ -57,7 +59,7 @@ pub async fn act_with(stage: &Stage, image: &str) {
     };
     let namespace_labels = Box::new(move |name: &str| (name == "shop").then(|| labels.clone()));
     let injector = Arc::new(Injector::new(settings, namespace_labels));
-    tokio::spawn(inject::serve(listener, tls, injector));
+    tokio::spawn(serve(listener, tls, vec![("/inject", injector)]));
 
     let objects = install::objects(&install::Settings::default());
     let is_it = |object: &Value| object["kind"] == "MutatingWebhookConfiguration";
@@ -69,8 +71,12 @@ pub async fn act_with(stage: &Stage, image: &str) {
     let all = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
     people.create(all, &registration).await;
     let (lead, is_leader) = watch::channel(true);
-    let registering =
-        register(stage.mesh.clone(), "outrigger-system".to_owned(), authority, is_leader);
+    let registering = register::<MutatingWebhookConfiguration>(
+        stage.mesh.clone(),
+        "outrigger-system".to_owned(),
+        authority,
+        is_leader,
+    );
     // It leads as long as the stage stands.
     tokio::spawn(async move { (registering.await, lead) });
     let trusts = async || {

@@ -30,5 +30,6 @@ mod stage;
 mod standing;
 mod tokens;
 mod transcript;
+mod validating;
 mod watching;
 mod way;

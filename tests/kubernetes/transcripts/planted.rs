@@ -2,16 +2,18 @@
 //! is a server that says something else: each difference here is planted, and must be named.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use outrigger::control::kube::{Review, Reviewer};
+use outrigger::control::webhook::{self, Judge};
 use serde_json::{Value, json};
 
 use super::stage::{Scenario, Stage, replay};
 use super::transcript::{Line, load};
 use super::way::{Fate, Fault, sound};
-use super::{applying, injecting, standing, tokens, watching};
+use super::{applying, injecting, standing, tokens, validating, watching};
 use crate::harness::SOON;
 
 /// What the scenario fails with.
@@ -130,6 +132,26 @@ fn another_patch_of_the_injector_is_named() {
     let act = async |stage: &Stage| injecting::act_with(stage, "outrigger-proxy:other").await;
     let why = planted(injecting::SCENARIO, sound, act);
     says(&why, &["the webhook answers otherwise than it did", "\"outrigger-proxy:other\""]);
+}
+
+struct Lenient;
+
+impl Judge for Lenient {
+    fn verdict(&self, _: &Value) -> Result<Value, webhook::ReviewError> {
+        Ok(json!({"allowed": true}))
+    }
+
+    fn failed(&self) {}
+}
+
+#[test]
+fn a_validator_that_lets_a_mistake_in_is_named() {
+    let act = async |stage: &Stage| validating::act_with(stage, Arc::new(Lenient)).await;
+    let why = planted(validating::SCENARIO, sound, act);
+    says(
+        &why,
+        &["the webhook answers otherwise than it did", "/response/allowed is true; it was false"],
+    );
 }
 
 #[test]

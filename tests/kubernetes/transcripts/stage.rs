@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kube::Client;
-use outrigger::control::inject::Tls;
 use outrigger::control::kube::{Settings, connect};
+use outrigger::control::webhook::Tls;
 
 use super::call::relay;
 use super::compare::OfTheDay;

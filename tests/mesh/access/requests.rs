@@ -36,6 +36,20 @@ fn a_new_policy_holds_for_the_next_request_of_a_connection() {
 }
 
 #[test]
+fn a_header_that_the_app_does_not_get_lets_nobody_in() {
+    let app = App::ok();
+    let mesh = under(app.address, "rules: [{action: allow, to: [{headers: {x-env: prod}}]}]");
+    let ask =
+        |more: &str| mesh.connect().ask(get_with("/", &format!("x-env: prod\r\n{more}"))).status();
+    assert_eq!(ask(""), 200);
+    assert_eq!(ask("connection: keep-alive\r\n"), 200);
+    for named in ["x-env", "keep-alive, X-Env", "close, x-env"] {
+        assert_eq!(ask(&format!("connection: {named}\r\n")), 403, "{named}");
+    }
+    assert_eq!(app.requests().len(), 2);
+}
+
+#[test]
 fn each_field_of_a_rule_is_asked() {
     let app = App::ok();
     let mesh = under(app.address, "");

@@ -34,7 +34,7 @@ fn a_stream_whose_permission_is_withdrawn_is_closed() {
             == "AccessPolicy default/all"
     });
     assert_eq!(wire.send(b"\x04\x05\x06\x07").take(4), b"\x04\x05\x06\x07");
-    govern(&mesh, &allows(&spiffe("other")));
+    govern(&mesh, &format!("audit: all, {}", allows(&spiffe("other"))));
     // Files are looked at every 2 s.
     within(Duration::from_secs(5), "it is closed", || match wire.try_send(b"\x00\x01\x02\x03") {
         Ok(()) => wire.try_take(4).is_err(),
@@ -45,6 +45,10 @@ fn a_stream_whose_permission_is_withdrawn_is_closed() {
         entries.iter().any(|entry| entry["reason"] == "permission-withdrawn")
     };
     eventually("the access log says why", closed);
+    let entry = await_audit(mesh.inbound(), "connect", "deny");
+    assert_eq!((&entry["principal"], &entry["rule"]), (&CLIENT.into(), &"default".into()));
+    let denied = mesh.inbound().metric("outrigger_access_decisions_total", &["decision=\"deny\""]);
+    assert_eq!(denied, 1.0, "withdrawn, and nobody else was refused");
     let mut again = mesh.connect();
     again.send(b"\x00\x01\x02\x03");
     assert!(again.try_take(4).is_err(), "it does not come in again");

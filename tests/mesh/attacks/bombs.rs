@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::Bounds;
 use super::doors::{Door, Scene};
-use super::frames::{self, ENHANCE_YOUR_CALM, Flood, Raw, headers, kept, literal, request};
+use super::frames::{
+    self, ENHANCE_YOUR_CALM, Flood, Raw, STALLED, headers, kept, literal, request,
+};
 use crate::harness::{App, Broken, eventually, get_with};
 
 const DOORS: [Door; 3] = [Door::Plaintext, Door::Mesh, Door::Proxy];
@@ -178,7 +180,7 @@ fn an_hpack_bomb_is_not_unpacked() {
                 // 64 MB, said in 20 KB.
                 let block = [request("GET", "/bomb"), kept("x", &[b'v'; 4_000])].concat();
                 let block = [block, vec![frames::NEWEST; 16_000]].concat();
-                match raw.flood(&headers(1, &block, frames::END_STREAM)) {
+                match raw.flood(&headers(1, &block, frames::END_STREAM), STALLED) {
                     Flood::Taken => assert_eq!(raw.goaway(), Some(ENHANCE_YOUR_CALM)),
                     Flood::Ended(_, code) => assert_eq!(code, Some(ENHANCE_YOUR_CALM)),
                     Flood::Stalled(_) => panic!("it stands still"),

@@ -31,7 +31,7 @@ pub const ENHANCE_YOUR_CALM: u32 = 11;
 /// Written at a time, before a look at what came back.
 const AT_ONCE: usize = 64 * 1024;
 /// Somebody who takes nothing for so long has stopped reading.
-const STALLED: Duration = Duration::from_millis(1500);
+pub const STALLED: Duration = Duration::from_millis(1500);
 
 pub struct Raw {
     stream: Box<dyn Stream>,
@@ -231,9 +231,10 @@ impl Raw {
         assert_eq!(status(&self.until(HEADERS, stream)), 200);
     }
 
-    /// Sends, reading nothing, until all is taken, nothing more is, or the connection ends.
-    pub fn flood(&mut self, bytes: &[u8]) -> Flood {
-        self.patience(STALLED);
+    /// Sends, reading nothing, until all is taken, nothing more is for so long, or the connection
+    /// ends.
+    pub fn flood(&mut self, bytes: &[u8], patience: Duration) -> Flood {
+        self.patience(patience);
         let mut sent = 0;
         for part in bytes.chunks(AT_ONCE) {
             match self.try_send(part) {

@@ -131,6 +131,8 @@ fn a_control_plane_killed_in_each_phase_goes_on_and_force_does_not_wait() {
     let status = plane.ca();
     assert_eq!(status["rotation"]["phase"], "use", "{status}");
     assert!(status["rotation"]["next"].as_str().is_some_and(|text| text.contains("ca.pem")));
+    // Whoever is away when it leaves is told nothing more.
+    eventually("both are back", || plane.metric("outrigger_control_sessions", &[]) == 2.0);
     // Leaves of a day are left, unless somebody decides otherwise.
     plane.done(&["ca", "rotate", "root", "--force"]);
     within(PATIENCE, "the old root has left", || plane.phase().is_empty());

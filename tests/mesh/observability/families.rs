@@ -14,6 +14,7 @@ const RARE: &[&str] = &[
     "outrigger_token_lookups_total",
     "outrigger_control_refusals_total",
     "outrigger_control_injections_total",
+    "outrigger_control_validations_total",
     "outrigger_control_watch_connected",
     "outrigger_control_watch_last_event_timestamp_seconds",
     "outrigger_control_watch_lists_total",

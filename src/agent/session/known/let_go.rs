@@ -51,6 +51,7 @@ impl Known {
             self.services.remove(&name);
             gone.services.push((&name).into());
         }
+        self.has_let_go |= gone != v1::Subscription::default();
         gone
     }
 
@@ -92,6 +93,7 @@ impl Known {
                 gone.services.push(said);
             }
         }
+        self.has_let_go |= gone != v1::Subscription::default();
         gone
     }
 

@@ -74,6 +74,8 @@ struct Service {
     asked: bool,
     /// It is known that the newest leads to something unknown, and it was asked for once more.
     asked_again: bool,
+    /// See [`Known::has_let_go`].
+    is_doubtful: bool,
     /// `None`: never let go, if it was asked for.
     last_used: Option<Instant>,
 }
@@ -82,6 +84,8 @@ struct Service {
 struct Address {
     said: Option<AddressAnswer>,
     asked_again: bool,
+    /// See [`Known::has_let_go`].
+    is_doubtful: bool,
     last_used: Instant,
 }
 
@@ -95,6 +99,10 @@ pub struct Known {
     is_mixed: bool,
     /// The session was begun with no version, and nothing was heard in it yet.
     is_anew: bool,
+    /// Something was let go in this session. What is asked for after that may be the same once more,
+    /// and its answer one to the first time, which was on its way: older than the version says. So
+    /// the next session asks for it anew.
+    has_let_go: bool,
 }
 
 /// What a new session is told of the sessions before.
@@ -116,15 +124,25 @@ impl Known {
             version: String::new(),
             is_mixed: false,
             is_anew: false,
+            has_let_go: false,
         }
     }
 
-    /// A session begins, with the version that it may build on. Who builds on nothing is told
-    /// everything: once that is taken, what is in use is of one version again.
+    /// A session begins, with the version that it may build on, after it was asked what the session
+    /// is told. Who builds on nothing is told everything: once that is taken, what is in use is of one
+    /// version again.
     pub fn begin(&mut self) -> String {
+        self.has_let_go = false;
+        self.services.values_mut().for_each(|service| service.is_doubtful = false);
+        self.addresses.values_mut().for_each(|address| address.is_doubtful = false);
         let version = self.version();
         self.is_anew = version.is_empty();
         version
+    }
+
+    /// What is in use may not be what was said last: the next session builds on nothing.
+    pub fn doubt(&mut self) {
+        self.is_mixed = true;
     }
 
     /// What a new session may build on; empty: nothing.
@@ -173,6 +191,7 @@ impl Known {
                     return false;
                 }
                 service.asked = true;
+                service.is_doubtful = self.has_let_go;
                 // What it leads to comes with the answer.
                 service.asked_again = service.said.is_some();
                 service.last_used = Some(now);
@@ -180,7 +199,9 @@ impl Known {
             }
             Want::Address(address) => {
                 let is_new = !self.addresses.contains_key(address);
-                let fresh = || Address { said: None, asked_again: false, last_used: now };
+                let is_doubtful = self.has_let_go;
+                let fresh =
+                    || Address { said: None, asked_again: false, is_doubtful, last_used: now };
                 self.addresses.entry(*address).or_insert_with(fresh);
                 is_new
             }
@@ -224,8 +245,8 @@ impl Known {
     pub fn remembered(&self) -> Remembered {
         let mut all = Remembered::default();
         for (name, service) in &self.services {
-            let is_known =
-                service.said.as_ref().is_some_and(|said| self.knows_all(&said.references));
+            let is_known = !service.is_doubtful
+                && service.said.as_ref().is_some_and(|said| self.knows_all(&said.references));
             match (service.asked, is_known) {
                 (true, true) => all.answered.services.push(name.into()),
                 (true, false) => all.open.services.push(name.into()),
@@ -234,7 +255,7 @@ impl Known {
             }
         }
         for (at, address) in &self.addresses {
-            let is_settled = self.is_settled(address);
+            let is_settled = !address.is_doubtful && self.is_settled(address);
             let list = if is_settled { &mut all.answered } else { &mut all.open };
             list.addresses.push(at.to_string());
         }

@@ -177,7 +177,9 @@ fn change(
     after: Option<v1::Resource>,
 ) -> v1::Change {
     let text = |resource: Option<v1::Resource>| resource.map(|r| r.manifest).unwrap_or_default();
-    v1::Change { key: Some(key), action: action.into(), before: text(before), after: text(after) }
+    let status = after.as_ref().map(|of| of.status.clone()).unwrap_or_default();
+    let (before, after) = (text(before), text(after));
+    v1::Change { key: Some(key), action: action.into(), before, after, status }
 }
 
 fn read(

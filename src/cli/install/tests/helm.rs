@@ -114,6 +114,7 @@ fn each_value_is_a_flag() {
     control_plane["image"] = "r.example/c:1".into();
     control_plane["replicas"] = 5.into();
     control_plane["logLevel"] = "warn".into();
+    control_plane["issuerSecret"] = "mesh-issuer".into();
     control_plane["resources"] =
         json!({"cpuRequest": "2", "memoryRequest": "1Gi", "memoryLimit": "3Gi"});
     with["proxy"]["image"] = "r.example/p:1".into();
@@ -122,7 +123,7 @@ fn each_value_is_a_flag() {
     let flags = "--mtls strict --trust-domain example.org --cert-lifetime 6h --replicas 5 \
                  --control-plane-image r.example/c:1 --proxy-image r.example/p:1 --log-level warn \
                  --cpu-request 2 --memory-request 1Gi --memory-limit 3Gi --failure-policy ignore \
-                 --otlp-endpoint http://c.o:4317 --trace-sample-ratio 0.25";
+                 --otlp-endpoint http://c.o:4317 --trace-sample-ratio 0.25 --issuer-secret mesh-issuer";
     assert_eq!(rendered(&with), install::objects(&read(flags).expect("legal"))[1..]);
 }
 

@@ -137,3 +137,31 @@ async fn standings_are_computed_once_a_revision() {
     assert!(is_lacking(&newest.of(&past)));
     assert!(Arc::ptr_eq(&second, &newest.now(&bench.catalog)));
 }
+
+#[tokio::test]
+async fn a_policy_that_is_about_nobody_says_so() {
+    let bench = Bench::new();
+    let policy = |label: &str| {
+        format!(
+            "---
+apiVersion: outrigger.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: only, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: {label}}}}}, mtls: strict}}
+---
+apiVersion: outrigger.dev/v1alpha1
+kind: Workload
+metadata: {{name: web-9, namespace: shop, labels: {{app: web}}}}
+spec: {{address: 10.0.0.9}}
+"
+        )
+    };
+    let answer = bench.apply(&policy("wbe")).await;
+    let expected = "no workload of namespace shop has the labels app=wbe now, so that it holds for \
+                    nobody";
+    assert_eq!(answer.changes[0].status, expected);
+    let found = bench.find("AccessPolicy", "shop", "only").await.expect("there");
+    assert_eq!(found.status, expected);
+    let answer = bench.apply(&policy("web")).await;
+    assert_eq!(answer.changes[0].status, "accepted");
+}

@@ -281,10 +281,10 @@ impl Mesh {
     fn check_bounds(&mut self) {
         self.sweep(0xff);
         self.settle();
+        assert!(self.known.is_complete());
         let Remembered { answered, open, implied } = self.known.remembered();
-        assert_eq!(open, v1::Subscription::default());
-        let known = answered.services.len() + answered.addresses.len() + implied.len();
-        assert_eq!(self.subscriptions.len(), known);
+        let of = |all: &v1::Subscription| all.services.len() + all.addresses.len();
+        assert_eq!(self.subscriptions.len(), of(&answered) + of(&open) + implied.len());
         self.sweep(0);
         self.settle();
         assert_eq!(self.known.remembered(), Remembered::default());

@@ -330,6 +330,7 @@ fn what_can_not_be_used_is_refused_with_all_that_is_wrong() {
         (of(&other.root_pem, issuer, key), "issuer: nobody would take"),
         (of(&good.root_pem, issuer, &other.issuer.1), "key: it is not the issuer's"),
         (of(&good.root_pem, &good.root_pem, key), "issuer: it is the root itself"),
+        (of("", "", ""), "nothing is there yet"),
         (of("", issuer, key), "root: it holds no certificate"),
         (of(&good.root_pem, "", ""), "issuer: it holds no certificate"),
         (of(&good.root_pem, "", ""), "key: it holds no private key"),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::Injector;
 use super::{annotated, by_hand, patched, plain_pod, settings};
+use crate::control::webhook::Judge;
 use crate::resources::Labels;
 use crate::telemetry::metrics::{Format, Registry};
 
@@ -71,6 +72,11 @@ fn a_pod_that_can_not_be_injected_is_refused_with_the_sentence() {
     assert_eq!(response["allowed"], false);
     let message = response["status"]["message"].as_str().expect("a sentence");
     assert!(message.contains("metadata.annotations[\"outrigger.dev/workers\"]"), "{message}");
+    let details = &response["status"]["details"];
+    assert_eq!((&details["kind"], &details["name"]), (&json!("Pod"), &json!("web")));
+    let cause = &details["causes"][0];
+    assert_eq!(cause["field"], "metadata.annotations[\"outrigger.dev/workers\"]");
+    assert!(message.ends_with(cause["message"].as_str().expect("a sentence")), "{message}");
     let response = answer(&review(&plain_pod(), "unheard-of"));
     assert_eq!(response["allowed"], false, "{response}");
 }

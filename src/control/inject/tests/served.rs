@@ -14,10 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::super::{Tls, WEBHOOK_HOST, serve};
+use super::super::WEBHOOK_HOST;
 use super::reviews::{injector, patch_of, review};
 use super::{by_hand, patched, plain_pod};
 use crate::control::ca::{Authority, Lifetimes};
+use crate::control::validator::Validator;
+use crate::control::webhook::{Paths, Tls, serve};
 use crate::model::TrustDomain;
 use crate::tls::provider;
 
@@ -45,7 +47,9 @@ impl Webhook {
         let tls: Tls = Arc::new(ArcSwap::from(config(&authority, WEBHOOK_HOST)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        tokio::spawn(serve(listener, Arc::clone(&tls), Arc::new(injector())));
+        let paths: Paths =
+            vec![("/inject", Arc::new(injector())), ("/validate", Arc::new(Validator::default()))];
+        tokio::spawn(serve(listener, Arc::clone(&tls), paths));
         Webhook { address, authority, tls, folder }
     }
 
@@ -123,7 +127,9 @@ async fn what_it_is_not_for_is_said() {
         (post("/inject", "application/json", "no"), 400, "the body is not JSON"),
         (post("/inject", "application/json", "{}"), 400, "expected an AdmissionReview"),
         (post("/inject", "text/plain", "{}"), 415, "as application/json"),
-        (post("/", "application/json", "{}"), 404, "at /inject"),
+        (post("/", "application/json", "{}"), 404, "at /inject, /validate"),
+        (post("/validate", "application/json", "{}"), 400, "expected an AdmissionReview"),
+        (post("/validate", "application/json", &large), 413, "larger than 3 MiB"),
         (post("/inject", "application/json", &large), 413, "larger than 3 MiB"),
         (get.into_bytes(), 405, "use POST"),
     ];

@@ -1,9 +1,9 @@
 //! Routes, policies and workloads: read by the same strict decoder as a file.
 //!
-//! The API server's schema has let them in, but it can't say everything that must hold; what it let
-//! in and the mesh can't act on is a fault, said in the object's status; of an access policy the
-//! strict one that then counts comes with it. Of a route only those parents count that are Services:
-//! the others are a gateway's.
+//! The API server's schema lets in what it doesn't know, and can't say everything that must hold. What
+//! it let in and the mesh can't act on is a fault, said to whoever writes the object if the validator
+//! is asked in time, and in its status; of an access policy the strict one that then counts comes with
+//! it. Of a route only those parents count that are Services: the others are a gateway's.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub fn judge(api_version: &str, kind: &str, object: DynamicObject) -> Judged {
         return Judged::Foreign;
     }
     let name = meta.name.clone().unwrap_or_default();
-    let document = json!({
+    let mut document = json!({
         "apiVersion": api_version,
         "kind": kind,
         "metadata": {
@@ -51,6 +51,12 @@ pub fn judge(api_version: &str, kind: &str, object: DynamicObject) -> Judged {
         },
         "spec": spec,
     });
+    // Nobody's field, as the decoder says: most likely one of the spec's that is not indented enough.
+    for (field, value) in data.as_object_mut().into_iter().flatten() {
+        if !matches!(field.as_str(), "spec" | "status") {
+            document[field] = value.take();
+        }
+    }
     let origin = Origin::file(format!("{kind} {name}"));
     let namespace = meta.namespace.as_deref().unwrap_or_default();
     let manifest = document.to_string();

@@ -297,3 +297,20 @@ fn what_the_mesh_cannot_act_on_is_a_fault_with_its_path() {
     let workload = judged("Workload", ours, json!({"address": "10.0.0.1"}));
     assert!(matches!(workload, Judged::Sound(_)), "{workload:?}");
 }
+
+/// The kinds keep it, so that it is not lost before anybody could say that it stands in the wrong place.
+#[test]
+fn a_field_beside_the_spec_is_a_fault_and_lets_nobody_in() {
+    let object = json!({
+        "metadata": {"name": "one", "namespace": "shop", "resourceVersion": "4711"},
+        "spec": {"mtls": "permissive"},
+        "rules": [{"action": "allow", "from": [{"namespaces": ["shop"]}]}],
+        "status": {"conditions": []},
+    });
+    let object = serde_json::from_value(object).expect("an object");
+    let faulty = judge("outrigger.dev/v1alpha1", "AccessPolicy", object);
+    let Judged::Faulty { faults, strict: Some(held) } = faulty else { panic!("{faulty:?}") };
+    assert!(faults.len() == 1 && faults[0].message.contains("unknown field `rules`"), "{faults:?}");
+    let Resource::AccessPolicy(policy) = &*held.resource else { panic!("{held:?}") };
+    assert_eq!((policy.mtls, policy.rules.len()), (Some(Mtls::Strict), 1));
+}

@@ -16,6 +16,7 @@ use super::super::{CommitError, Committed, Key, ReadError, Record, Shelf, Sink, 
 use super::apply::{Applied, apply};
 use super::file::{OpenError, Place, table};
 use crate::http::respond::chain;
+use crate::runtime::rehearsal::{self, At};
 
 /// Commits in one transaction, at most: bounds how long the first of them waits. Arbitrary.
 const GROUP: usize = 256;
@@ -82,6 +83,7 @@ impl Writer {
         loop {
             let mut group = Vec::new();
             let other = self.gather(&mut group);
+            rehearsal::pass(At::Store);
             if !group.is_empty() {
                 self.commit(group);
             }

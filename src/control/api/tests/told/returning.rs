@@ -69,3 +69,24 @@ fn what_was_asked_for_is_bounded_and_what_that_leads_to_leaves_room() {
     let refused = fresh().begin(&wanted(0..MOST + 1), Vec::new(), "").expect_err("too much");
     assert!(refused.contains("at most 10000"), "{refused}");
 }
+
+/// Its first answer comes when it was let go and asked for once more, and the session ends before
+/// that is heard.
+#[test]
+fn an_answer_from_before_it_was_let_go_is_not_built_on() {
+    let mut mesh = Mesh::new();
+    let of = |name: &str| Want::Service(ServiceName::new(name, "shop", 80).expect("a name"));
+    mesh.ask(of("s1"));
+    mesh.ask(of("s2"));
+    mesh.listen();
+    mesh.tell();
+    mesh.put(&service("s1", 1), false);
+    mesh.sweep(0b0100);
+    mesh.listen();
+    mesh.ask(of("s1"));
+    mesh.put(&service("s2", 1), false);
+    mesh.tell();
+    mesh.hear(false);
+    mesh.reconnect(true);
+    mesh.check();
+}

@@ -1,8 +1,9 @@
-//! The webhook's port: HTTPS, one path, `POST /inject`.
+//! HTTPS, and a path for each who judges: `POST /inject`, `POST /validate`.
 //!
-//! The API server calls it for every pod that is created, and waits; anybody in the cluster can
-//! reach it. So all that a caller can take is bounded: connections, in all and from one place, of which
-//! those that ask nothing make room; how long a silent one stays, how large a question is, how many are read at once, and how long an answer takes.
+//! The API server calls it for every pod that is to be meshed and every resource that is written, and
+//! waits; anybody in the cluster can reach it. So all that a caller can take is bounded: connections,
+//! in all and from one place, of which those that ask nothing make room; how long a silent one stays,
+//! how large a question is, how many are read at once, and how long an answer takes.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -23,11 +24,12 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use super::webhook::Injector;
+use super::Judge;
 use crate::control::door::{Door, Guest, Room};
 use crate::http::answers::{self, Answer};
 use crate::http::respond::chain;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
+use crate::runtime::supervise::kept_anew;
 
 /// An API server keeps one for each call that it has under way; a cluster has a few of them.
 const CONNECTIONS: Room = Room { all: 512, each: 256 };
@@ -52,11 +54,23 @@ const AT_ONCE: usize = 16;
 /// The certificate in use; whoever renews it replaces it.
 pub type Tls = Arc<ArcSwap<rustls::ServerConfig>>;
 
+/// Who judges at which path.
+pub type Paths = Vec<(&'static str, Arc<dyn Judge>)>;
+
 /// Serves until the future is dropped. To be called on a runtime; each connection is a task of its
 /// own.
-pub async fn serve(listener: TcpListener, tls: Tls, injector: Arc<Injector>) {
+pub async fn serve(listener: TcpListener, tls: Tls, paths: Paths) {
     let door = Door::new(CONNECTIONS);
-    let desk = Arc::new(Desk { injector, questions: Semaphore::new(AT_ONCE) });
+    let desk = Arc::new(Desk { paths, questions: Semaphore::new(AT_ONCE) });
+    let listener = Arc::new(listener);
+    let begin = || {
+        let (listener, door) = (Arc::clone(&listener), Arc::clone(&door));
+        accept(listener, door, Arc::clone(&tls), Arc::clone(&desk))
+    };
+    kept_anew("the webhook's port", begin).await;
+}
+
+async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, tls: Tls, desk: Arc<Desk>) {
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
@@ -77,7 +91,7 @@ pub async fn serve(listener: TcpListener, tls: Tls, injector: Arc<Injector>) {
 }
 
 struct Desk {
-    injector: Arc<Injector>,
+    paths: Paths,
     questions: Semaphore,
 }
 
@@ -122,9 +136,13 @@ async fn silence(spoke: &AtomicBool) {
 }
 
 async fn answer(desk: &Desk, request: Request<Incoming>) -> Answer {
-    if request.uri().path() != "/inject" {
-        return answers::text(StatusCode::NOT_FOUND, "pods are injected at /inject\n");
-    }
+    let path = request.uri().path();
+    let Some((_, judge)) = desk.paths.iter().find(|(at, _)| *at == path) else {
+        let all: Vec<&str> = desk.paths.iter().map(|(at, _)| *at).collect();
+        let sentence = format!("the API server's questions are answered at {}\n", all.join(", "));
+        return answers::text(StatusCode::NOT_FOUND, sentence);
+    };
+    let judge = Arc::clone(judge);
     if request.method() != Method::POST {
         return answers::text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
     }
@@ -133,13 +151,13 @@ async fn answer(desk: &Desk, request: Request<Incoming>) -> Answer {
         let sentence = "expected an AdmissionReview as application/json\n";
         return answers::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence);
     }
-    timeout(ANSWER, judge(desk, request)).await.unwrap_or_else(|_| {
+    timeout(ANSWER, judged(desk, &*judge, request)).await.unwrap_or_else(|_| {
         let sentence = format!("the question was not whole, or not answered, within {ANSWER:?}\n");
         answers::text(StatusCode::REQUEST_TIMEOUT, sentence)
     })
 }
 
-async fn judge(desk: &Desk, request: Request<Incoming>) -> Answer {
+async fn judged(desk: &Desk, judge: &dyn Judge, request: Request<Incoming>) -> Answer {
     // Never closed.
     let _place = desk.questions.acquire().await;
     let body = match Limited::new(request.into_body(), BODY_BYTES).collect().await {
@@ -153,7 +171,7 @@ async fn judge(desk: &Desk, request: Request<Incoming>) -> Answer {
             return answers::text(StatusCode::BAD_REQUEST, sentence);
         }
     };
-    match desk.injector.review(&body) {
+    match judge.review(&body) {
         Ok(review) => answers::json(&review),
         Err(error) => answers::text(StatusCode::BAD_REQUEST, format!("{}\n", chain(&error))),
     }
