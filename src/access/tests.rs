@@ -16,7 +16,7 @@ use crate::telemetry::metrics::Registry;
 use crate::telemetry::traffic::TrafficMetrics;
 
 /// A policy as `namespace/name` and its spec.
-fn policy(title: &str, spec: &str) -> Arc<AccessPolicy> {
+pub(super) fn policy(title: &str, spec: &str) -> Arc<AccessPolicy> {
     let (namespace, name) = title.split_once('/').expect("namespace/name");
     let text = format!(
         "{{apiVersion: outrigger.dev/v1alpha1, kind: AccessPolicy, \

@@ -7,29 +7,17 @@ use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::access::tests::policy;
 use crate::access::{Ask, Policy, Request, What};
 use crate::jwt::tests::signer::{Signer, claims, jwks};
 use crate::jwt::{Invalid, Keys};
 use crate::model::{Reason, SpiffeId, TrustDomain};
-use crate::resources::{AccessPolicy, Origin, Resource, parse_documents};
+use crate::resources::AccessPolicy;
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::traffic::TrafficMetrics;
 
 const NOW: u64 = 1_800_000_000;
 const IDP: &str = "https://idp.example";
-
-fn policy(title: &str, spec: &str) -> Arc<AccessPolicy> {
-    let (namespace, name) = title.split_once('/').expect("namespace/name");
-    let text = format!(
-        "{{apiVersion: outrigger.dev/v1alpha1, kind: AccessPolicy, \
-         metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}"
-    );
-    let read = parse_documents(&text, &Origin::file("test"), "shop").expect(spec);
-    match &read[..] {
-        [Resource::AccessPolicy(policy)] => Arc::clone(policy),
-        other => panic!("{other:?}"),
-    }
-}
 
 fn compiled(policies: &[Arc<AccessPolicy>], tokens: &Tokens) -> Policy {
     let metrics = TrafficMetrics::register(&Registry::default());
