@@ -91,7 +91,7 @@ async fn ask(address: SocketAddr, until: Instant, answers: Rc<Cell<u64>>) {
 }
 
 /// Runs on this thread; what was started ends with it.
-fn alone(part: impl Future<Output = ()>) {
+pub fn alone(part: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     LocalSet::new().block_on(&runtime, part);

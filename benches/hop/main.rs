@@ -13,6 +13,8 @@
 mod collector;
 mod load;
 mod pair;
+#[path = "../processes.rs"]
+mod processes;
 mod rows;
 mod scenario;
 mod sidecar;

@@ -4,15 +4,13 @@
 //! access log, goes to a file of that folder.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const START: Duration = Duration::from_secs(10);
+use super::processes::spawn_ended_by;
+pub use super::processes::{await_port, folder, free_address};
 
 pub struct Sidecar {
     pub address: SocketAddr,
@@ -62,36 +60,5 @@ impl Drop for Sidecar {
 
 /// A process that ends when this one does.
 pub fn spawn(command: &mut Command) -> Child {
-    // SAFETY: the call is allowed between fork and exec, and touches nothing of ours.
-    unsafe {
-        command.pre_exec(|| {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            Ok(())
-        });
-    }
-    command.spawn().expect("the binary starts")
-}
-
-/// Waits until somebody listens there.
-pub fn await_port(address: SocketAddr) {
-    let begun = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        assert!(begun.elapsed() < START, "{address} does not answer: see above");
-        sleep(Duration::from_millis(5));
-    }
-}
-
-pub fn folder() -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("outrigger-hop-{}-{count}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    fs::create_dir(&path).expect("a temporary folder");
-    path
-}
-
-/// An address that nobody listens on right now.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("it is bound")
+    spawn_ended_by(command, libc::SIGKILL)
 }

@@ -16,7 +16,7 @@ use crate::outbound::{self, Outbound};
 use crate::runtime::rehearsal::{self, At};
 use crate::runtime::supervise::kept;
 use crate::runtime::workers::Workers;
-use crate::runtime::{Doorway, Drain, Exempt, clock};
+use crate::runtime::{Doorway, Drain, Exempt, allocator, clock};
 use crate::serve::accept;
 use crate::telemetry::access_log::{AccessLog, Feed};
 use crate::telemetry::exchange::Sinks;
@@ -104,6 +104,7 @@ impl Plane {
                     inbound.sweep();
                     outbound.sweep();
                 }
+                allocator::give_back();
             }
         }));
     }

@@ -83,17 +83,16 @@ pub(super) fn count(window: &Window, length: Duration, now_us: u64, is_bad: bool
 pub(super) fn rate(window: &Window, length: Duration, now_us: u64) -> Rate {
     let newest = Tenth::at(length, now_us);
     let (tag, place) = (newest.tag(), newest.place());
-    // From the newest back to the oldest; before the first tenth ever there was none.
-    let backwards = window[..=place].iter().rev().chain(window[place + 1..].iter().rev());
-    let mut rate = Rate::default();
-    for (age, bucket) in (0..=newest.index).zip(backwards) {
+    let (mut requests, mut bad) = (0, 0);
+    for (at, bucket) in window.iter().enumerate() {
+        let age = if at <= place { place - at } else { place + BUCKETS - at };
         let bits = bucket.load(Relaxed);
-        if bits >> 44 == tag.wrapping_sub(age) & 0xf_ffff {
-            rate.requests += (bits >> 22 & FULL) as u32;
-            rate.bad += (bits & FULL) as u32;
+        if bits >> 44 == tag.wrapping_sub(age as u64) & 0xf_ffff {
+            requests += bits >> 22 & FULL;
+            bad += bits & FULL;
         }
     }
-    rate
+    Rate { requests: requests as u32, bad: bad as u32 }
 }
 
 /// Forgets everything.

@@ -125,6 +125,12 @@ impl Guard {
         matches!(&self.state, State::Head(head) if head.has_begun())
     }
 
+    /// Whether the next thing is a head of which nothing has arrived.
+    #[must_use]
+    pub fn awaits_head(&self) -> bool {
+        matches!(&self.state, State::Head(head) if !head.has_begun())
+    }
+
     /// Whether the body of the newest request (its trailers included) is unfinished, or broke off
     /// with a refusal.
     #[must_use]

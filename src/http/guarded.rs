@@ -5,12 +5,11 @@
 //! that must be refused never reaches hyper: a harmless request stands in for it, and the service
 //! finds at the [`Gate`] which of its requests that is and why it must answer with a refusal.
 
-use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,6 +17,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::gate::{Gate, Switch};
 use super::guard::{Guard, Then, Verdict, Violation};
 use super::respond::Failure;
 use crate::model::Reason;
@@ -61,71 +61,6 @@ impl Refusal {
 #[error("the request was aborted on purpose")]
 pub struct Aborted;
 
-/// What the guard of a connection and its service say to each other; both are on one thread.
-#[derive(Debug, Default)]
-pub struct Gate {
-    /// The ordinal of the refused request, counted from 1, and why.
-    refused: Cell<Option<(u64, Refusal)>>,
-    /// A violation inside the body of the newest request.
-    body: Cell<Option<Violation>>,
-    served: Cell<u64>,
-    switch: Cell<Option<Switch>>,
-    aborted: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Switch {
-    Tunnel,
-    Resume,
-}
-
-impl Gate {
-    /// Called by the service at each request: is this the one to refuse?
-    pub fn next_request(&self) -> Option<Refusal> {
-        let ordinal = self.served.get() + 1;
-        self.served.set(ordinal);
-        self.refused.get().filter(|&(refused, _)| refused == ordinal).map(|(_, why)| why)
-    }
-
-    /// Whether the next request is one to refuse: what the parser then shows is none of the caller's.
-    pub fn refuses_next(&self) -> bool {
-        self.refused.get().is_some_and(|(refused, _)| refused == self.served.get() + 1)
-    }
-
-    /// The violation that broke the body of the newest request, if one did.
-    pub fn body_violation(&self) -> Option<Violation> {
-        self.body.get()
-    }
-
-    /// The open Upgrade or CONNECT was granted: everything passes from now on.
-    pub fn tunnel(&self) {
-        self.decide(Switch::Tunnel);
-    }
-
-    /// It was not: what follows is HTTP again.
-    pub fn resume(&self) {
-        self.decide(Switch::Resume);
-    }
-
-    /// The connection ends without an answer, and its client shall see a reset.
-    pub fn abort(&self) {
-        self.aborted.set(true);
-    }
-
-    /// Whether it ends so.
-    pub fn is_aborted(&self) -> bool {
-        self.aborted.get()
-    }
-
-    fn decide(&self, switch: Switch) {
-        self.switch.set(Some(switch));
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-}
-
 /// A stream whose HTTP/1 requests are checked before hyper sees them.
 #[derive(Debug)]
 pub struct Guarded<IO> {
@@ -166,6 +101,11 @@ impl<IO> Guarded<IO> {
             guarded.check_held();
         }
         guarded
+    }
+
+    /// The stream itself.
+    pub fn io(&self) -> &IO {
+        &self.io
     }
 
     /// The stream, and what was read from it but not handed on.
@@ -327,7 +267,13 @@ impl<IO: AsyncRead + Unpin> Read for Guarded<IO> {
                     return Poll::Pending;
                 }
                 State::Checking | State::Tunnel if this.held.is_empty() => {
-                    match ready!(this.poll_direct(cx, &mut cursor))? {
+                    let Poll::Ready(read) = this.poll_direct(cx, &mut cursor) else {
+                        let awaits = this.state == State::Checking && this.guard.awaits_head();
+                        this.gate.awaited.set(awaits.then(|| this.guard.requests()));
+                        return Poll::Pending;
+                    };
+                    this.gate.awaited.set(None);
+                    match read? {
                         Direct::Passed | Direct::Eof => return Poll::Ready(Ok(())),
                         Direct::Held => continue,
                     }
@@ -369,11 +315,14 @@ impl<IO: AsyncWrite + Unpin> Write for Guarded<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.gate.unsent.set(true);
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.gate.unsent.set(false);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -389,6 +338,7 @@ impl<IO: AsyncWrite + Unpin> Write for Guarded<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.gate.unsent.set(true);
         poll_write_few(Pin::new(&mut self.io), cx, bufs)
     }
 }

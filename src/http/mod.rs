@@ -9,6 +9,7 @@ pub mod body;
 pub mod carriage;
 pub mod classify;
 pub mod deadline;
+pub mod gate;
 pub mod guard;
 pub mod guarded;
 pub mod headers;
@@ -25,4 +26,5 @@ pub mod tail;
 pub mod tee;
 
 pub use body::{Body, BodyError, Tail};
-pub use guarded::{Aborted, Gate, Guarded};
+pub use gate::Gate;
+pub use guarded::{Aborted, Guarded};

@@ -1,4 +1,7 @@
 //! A connection from elsewhere: who it is, what it speaks, and who serves it.
+//!
+//! Each of these is a future of its own on the heap, gone when it is through: an idle connection holds
+//! none of what a handshake or a race with the app took.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -92,7 +95,7 @@ pub fn accept(worker: &Rc<Inbound>, entrance: Entrance, accepted: Accepted) {
             return;
         };
         let entry = worker.shared.ledger.open(Direction::Inbound, client, listener);
-        if let Err(error) = run(&worker, stream, client, port, entry, open).await {
+        if let Err(error) = Box::pin(run(&worker, stream, client, port, entry, open)).await {
             debug!(%client, %error, "inbound connection broke");
         }
         drop(load);
@@ -137,7 +140,7 @@ async fn run(
         && !caller.port.protocol.is_http()
         && !hear::spoke_soon(&mut stream, &mut heard, QUIET).await?
     {
-        return silent(worker, caller, stream, entry, open).await;
+        return Box::pin(silent(worker, caller, stream, entry, open)).await;
     }
     let what = timeout(HANDSHAKE, hear::what(&mut stream, &mut heard));
     match what.await.unwrap_or(Ok(Heard::Unfinished))? {
@@ -151,15 +154,16 @@ async fn run(
         Heard::Nothing => {
             worker.note_plaintext(&caller);
             let near = near::plain(Bytes::new(), stream);
-            stream::opaque(worker, caller, near, None, entry, open).await
+            Box::pin(stream::opaque(worker, caller, near, None, entry, open)).await
         }
         Heard::MeshTls => {
-            mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await
+            let stream = Prefixed::new(heard.freeze(), stream);
+            Box::pin(mesh(worker, caller, stream, entry, open)).await
         }
         _ => {
             worker.note_plaintext(&caller);
             let near = near::plain(heard.freeze(), stream);
-            converse(worker, caller, near, None, entry, open).await
+            Box::pin(converse(worker, caller, near, None, entry, open)).await
         }
     }
 }
@@ -179,7 +183,7 @@ async fn silent(
     let race = hear::race(&mut stream, &mut heard, dial);
     let held = caller.held_stream();
     let race = tokio::select! {
-        race = hear::patiently(&open, caller.idle(), race) => match race {
+        race = Box::pin(hear::patiently(&open, caller.idle(), race)) => match race {
             Ok(race) => race?,
             Err(reason) => {
                 stream::give_up(worker, &caller, reason, &stream);
@@ -214,16 +218,18 @@ async fn silent(
         }
         Heard::MeshTls => {
             drop(far);
-            mesh(worker, caller, Prefixed::new(heard.freeze(), stream), entry, open).await
+            let stream = Prefixed::new(heard.freeze(), stream);
+            Box::pin(mesh(worker, caller, stream, entry, open)).await
         }
         _ if app_spoke || what == Heard::Nothing => {
             worker.note_plaintext(&caller);
-            stream::opaque(worker, caller, near(heard, stream), far, entry, open).await
+            let near = near(heard, stream);
+            Box::pin(stream::opaque(worker, caller, near, far, entry, open)).await
         }
         _ => {
             worker.note_plaintext(&caller);
             let dialled = far.map(|(far, _)| far);
-            converse(worker, caller, near(heard, stream), dialled, entry, open).await
+            Box::pin(converse(worker, caller, near(heard, stream), dialled, entry, open)).await
         }
     }
 }
@@ -236,9 +242,8 @@ async fn mesh(
     entry: Entry,
     open: Open,
 ) -> std::io::Result<()> {
-    let Some((session, peer, alpn)) = shake_hands(worker, &caller, stream).await else {
-        return Ok(());
-    };
+    let shaken = Box::pin(shake_hands(worker, &caller, stream)).await;
+    let Some((session, peer, alpn)) = shaken else { return Ok(()) };
     entry.set_peer(peer.id.clone());
     caller.peer_header = HeaderValue::from_str(peer.id.as_str()).ok();
     caller.peer = Some(peer);
@@ -248,14 +253,14 @@ async fn mesh(
     let near = near::tls(Bytes::new(), session);
     match alpn {
         Alpn::H2 => {
-            http(worker, caller, near, Spoken::Http2, entry, &open).await;
+            Box::pin(http(worker, caller, near, Spoken::Http2, entry, &open)).await;
             Ok(())
         }
         Alpn::H1 => {
-            http(worker, caller, near, Spoken::Http1, entry, &open).await;
+            Box::pin(http(worker, caller, near, Spoken::Http1, entry, &open)).await;
             Ok(())
         }
-        Alpn::Tcp => converse(worker, caller, near, None, entry, open).await,
+        Alpn::Tcp => Box::pin(converse(worker, caller, near, None, entry, open)).await,
     }
 }
 
@@ -274,14 +279,16 @@ async fn converse(
     let opaque = |heard: BytesMut, io| Prefixed::new(heard.freeze(), io);
     if caller.port.protocol == Protocol::Tcp {
         let far = dialled.map(|far| (far, Ok(Bytes::new())));
-        return stream::opaque(worker, caller, opaque(heard, io), far, entry, open).await;
+        let near = opaque(heard, io);
+        return Box::pin(stream::opaque(worker, caller, near, far, entry, open)).await;
     }
     let may_come = worker.admits_stream(&caller);
     if heard.is_empty() && caller.port.protocol == Protocol::Auto && may_come {
         // The caller's own sidecar has waited already for a client that is silent.
         let dial = stream::dial(worker, &caller);
         let race = hear::race(&mut io, &mut heard, dial);
-        let race = match stream::patiently(worker, &caller, &entry, &open, race).await {
+        let race = stream::patiently(worker, &caller, &entry, &open, race);
+        let race = match Box::pin(race).await {
             Ok(race) => race?,
             Err(reason) => {
                 stream::give_up(worker, &caller, reason, io.socket());
@@ -292,7 +299,7 @@ async fn converse(
             Race::Client(far) => dialled = far,
             Race::Far(far, first) => {
                 let (near, far) = (opaque(heard, io), Some((far, first)));
-                return stream::opaque(worker, caller, near, far, entry, open).await;
+                return Box::pin(stream::opaque(worker, caller, near, far, entry, open)).await;
             }
             Race::NotDialled(failure) => {
                 stream::refuse(worker, &caller, &failure, &opaque(heard, io));
@@ -324,11 +331,12 @@ async fn converse(
         }
         Heard::Nothing | Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
             let far = dialled.map(|far| (far, Ok(Bytes::new())));
-            return stream::opaque(worker, caller, opaque(heard, io), far, entry, open).await;
+            let near = opaque(heard, io);
+            return Box::pin(stream::opaque(worker, caller, near, far, entry, open)).await;
         }
     };
     drop(dialled);
-    http(worker, caller, opaque(heard, io), spoken, entry, &open).await;
+    Box::pin(http(worker, caller, opaque(heard, io), spoken, entry, &open)).await;
     Ok(())
 }
 
@@ -360,11 +368,11 @@ async fn http(
     let served = match spoken {
         Spoken::Http2 => {
             let lifetime = conn.caller.proof.as_ref().map(|proof| proof.left());
-            serve_http::http2(near, service, tunnels, open, lifetime, may_stay).await
+            Box::pin(serve_http::http2(near, service, tunnels, open, lifetime, may_stay)).await
         }
         _ => {
             let gate = Rc::clone(&conn.gate);
-            serve_http::http1(near, gate, service, tunnels, open, true, may_stay).await
+            Box::pin(serve_http::http1(near, gate, service, tunnels, open, true, may_stay)).await
         }
     };
     if let Err(error) = served {

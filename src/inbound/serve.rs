@@ -167,6 +167,7 @@ fn leave(
     mut response: Response<Body>,
 ) -> Response<Body> {
     if conn.spoken == Spoken::Http1 {
+        conn.gate.answer();
         if may_switch {
             if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
         }

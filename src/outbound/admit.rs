@@ -132,8 +132,7 @@ fn until(rule: &Rule, deadline: Option<Duration>, started_us: u64) -> Result<Lim
         return Err(Failure::plain(Reason::DeadlinePassed));
     }
     // From when it came, also if it had to be held.
-    let spent = Duration::from_micros(clock::now_us().saturating_sub(started_us));
-    let begun = Instant::now().checked_sub(spent).unwrap_or_else(Instant::now);
+    let begun = Instant::from_std(clock::instant_at(started_us));
     let at = |limit: Option<Duration>, reason| limit.map(|limit| (begun + limit, reason));
     Ok(earlier(at(deadline, Reason::DeadlinePassed), at(request, Reason::RequestTimeout)))
 }

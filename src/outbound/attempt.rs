@@ -15,8 +15,9 @@ use super::worker::Outbound;
 use crate::balance::{self, Ask};
 use crate::circuit::Verdict;
 use crate::dial::{DialError, Missed, SendError, Via};
+use crate::http::headers::Seen;
 use crate::http::respond::Failure;
-use crate::http::{Body, carriage};
+use crate::http::{Body, carriage, classify};
 use crate::model::{Endpoint, Protocol, Reason};
 use crate::retry::Failed;
 use crate::runtime::clock;
@@ -38,6 +39,8 @@ impl From<Failure> for Unanswered {
 /// An answer's head, and what it came over.
 pub struct Answered {
     pub response: Response<Body>,
+    /// Its headers that matter.
+    pub seen: Seen,
     pub via: Via,
     pub trial: Trial,
     /// From sending to the head of the answer.
@@ -49,6 +52,14 @@ pub struct Answered {
     pub unsettled: bool,
     /// When the rest must be through.
     pub until: Limit,
+}
+
+impl Answered {
+    /// The gRPC status, where the head says it.
+    pub fn grpc(&self) -> Option<u8> {
+        let has_status = self.seen.has(Seen::GRPC_STATUS);
+        has_status.then(|| classify::grpc_status(self.response.headers())).flatten()
+    }
 }
 
 /// What an attempt sends, and how long it may take.
@@ -131,7 +142,8 @@ pub async fn send(
                 balance::observe(&endpoint.health, served_us, now_us);
             }
             let (said, failed, unsettled) = (judged.said, judged.failed, verdict.is_none());
-            Ok(Answered { response, via, trial, took_us, said, failed, unsettled, until })
+            let seen = judged.seen;
+            Ok(Answered { response, seen, via, trial, took_us, said, failed, unsettled, until })
         }
         Err((failed, failure)) => {
             let took_us = (failed == Some(Failed::Timeout)).then(|| now_us - begun_us);

@@ -17,7 +17,6 @@ use super::backend::Backend;
 use super::call::Call;
 use super::worker::Outbound;
 use crate::balance::Ask;
-use crate::http::classify;
 use crate::http::respond::Failure;
 use crate::model::Reason;
 use crate::retry::{self, Hint};
@@ -114,7 +113,7 @@ fn wish(call: &Call, sent: &Sent) -> Option<Hint> {
         Ok(answered) => {
             let headers = answered.response.headers();
             let by_failure = answered.failed.is_some_and(repeats);
-            let (status, grpc) = (answered.response.status(), classify::grpc_status(headers));
+            let (status, grpc) = (answered.response.status(), answered.grpc());
             let wanted = by_failure || retry::repeats_answer(status, grpc, twice, policy);
             wanted.then(|| retry::hint(headers, clock::wall_at(clock::now_us())))
         }
@@ -199,16 +198,19 @@ async fn one(
         again: &again,
     };
     let sent = attempt::send(worker, trial, sending).await;
-    let (failed, status, reason) = match &sent {
-        Ok(answered) => (answered.failed, answered.response.status().as_u16(), answered.said),
-        Err(unanswered) => (unanswered.failed, 0, Some(unanswered.failure.reason)),
-    };
-    call.ended(failed);
-    exchange.attempted(number, clock::now_us(), status, reason);
-    if let Ok(answered) = &sent
-        && call.policy().hedge.is_some()
-    {
-        backend.latency.observe(answered.took_us, clock::now_us());
+    match &sent {
+        Ok(answered) => {
+            let (status, now_us) = (answered.response.status(), begun_us + answered.took_us);
+            call.ended(answered.failed);
+            exchange.attempted(number, now_us, status.as_u16(), answered.said);
+            if call.policy().hedge.is_some() {
+                backend.latency.observe(answered.took_us, now_us);
+            }
+        }
+        Err(Unanswered { failed, failure }) => {
+            call.ended(*failed);
+            exchange.attempted(number, clock::now_us(), 0, Some(failure.reason));
+        }
     }
     sent
 }

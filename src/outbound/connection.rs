@@ -1,4 +1,6 @@
 //! A connection of the workload: where it goes, what it speaks, and who serves it.
+//!
+//! Each of these is a future of its own on the heap, gone when it is through, as in `inbound`.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -83,10 +85,10 @@ pub fn accept(worker: &Rc<Outbound>, entrance: Entrance, accepted: Accepted) {
             },
         };
         let Some(destination) = destination else {
-            pass_unknown(&worker, stream, entry, open).await;
+            Box::pin(pass_unknown(&worker, stream, entry, open)).await;
             return;
         };
-        if let Err(error) = run(&worker, destination, stream, client, entry, open).await {
+        if let Err(error) = Box::pin(run(&worker, destination, stream, client, entry, open)).await {
             debug!(%client, %error, "outbound connection broke");
         }
         drop(load);
@@ -163,13 +165,8 @@ async fn run(
     let mut heard = BytesMut::new();
     let mut dialled = None;
     if protocol == Protocol::Tcp {
-        return stream::opaque(
-            worker,
-            Opaque::new(near::plain(heard.freeze(), stream), resolved),
-            &entry,
-            open,
-        )
-        .await;
+        let opaque = Opaque::new(near::plain(heard.freeze(), stream), resolved);
+        return Box::pin(stream::opaque(worker, opaque, &entry, open)).await;
     }
     let idle = resolved.as_ref().map(|r| r.target.backend.policy().timeouts.idle);
     let idle = idle.unwrap_or(Timeouts::default().idle);
@@ -181,7 +178,7 @@ async fn run(
         {
             let dial = stream::dial(worker, resolved, client);
             let race = hear::race(&mut stream, &mut heard, dial);
-            let race = match hear::patiently(&open, idle, race).await {
+            let race = match Box::pin(hear::patiently(&open, idle, race)).await {
                 Ok(race) => race?,
                 Err(reason) => {
                     stream::give_up(worker, Some(resolved), reason, &stream);
@@ -194,7 +191,7 @@ async fn run(
                     let near = near::plain(heard.freeze(), stream);
                     let opaque =
                         Opaque { near, resolved: Some(Rc::clone(resolved)), far: Some(far), first };
-                    return stream::opaque(worker, opaque, &entry, open).await;
+                    return Box::pin(stream::opaque(worker, opaque, &entry, open)).await;
                 }
                 Race::NotDialled(unreached) => {
                     stream::refuse(worker, resolved, &unreached, client, &stream);
@@ -236,12 +233,12 @@ async fn run(
                 return Ok(());
             }
             let opaque = Opaque { far: dialled, ..Opaque::new(near, resolved) };
-            return stream::opaque(worker, opaque, &entry, open).await;
+            return Box::pin(stream::opaque(worker, opaque, &entry, open)).await;
         }
     };
     drop(dialled);
     let near = near::plain(heard.freeze(), stream);
-    http(worker, destination, near, client, spoken, entry, open).await;
+    Box::pin(http(worker, destination, near, client, spoken, entry, open)).await;
     Ok(())
 }
 
@@ -294,11 +291,15 @@ async fn http(
     // Who comes from the workload itself proves nothing.
     let (tunnels, may_stay) = (&conn.tunnels, || true);
     let served = match spoken {
-        Spoken::Http2 => serve_http::http2(near, service, tunnels, &open, None, may_stay).await,
+        Spoken::Http2 => {
+            Box::pin(serve_http::http2(near, service, tunnels, &open, None, may_stay)).await
+        }
         _ => {
             let gate = Rc::clone(&conn.gate);
             let keeps_case = may_keep_case(worker, &conn.destination);
-            serve_http::http1(near, gate, service, tunnels, &open, keeps_case, may_stay).await
+            let served =
+                serve_http::http1(near, gate, service, tunnels, &open, keeps_case, may_stay);
+            Box::pin(served).await
         }
     };
     if let Err(error) = served {

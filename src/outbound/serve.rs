@@ -225,11 +225,12 @@ pub fn answer(
     answered: Answered,
 ) -> Response<Body> {
     call.body.settle();
-    let Answered { response, via, trial, took_us, unsettled, until, .. } = answered;
+    let Answered { response, seen, via, trial, took_us, unsettled, until, .. } = answered;
     let (mut parts, body) = response.into_parts();
     exchange.status.set(parts.status.as_u16());
     exchange.upstream_us.set(Some(took_us));
-    clean_answer(exchange, &mut parts.headers, trial.backend.meshes(&trial.endpoint));
+    let meshed = trial.backend.meshes(&trial.endpoint);
+    clean_answer(exchange, &mut parts.headers, seen, meshed);
     change_answer(&call, &mut parts.headers);
     parts.version = if conn.spoken == Spoken::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     let patience = Patience::new(call.policy().timeouts.idle).until(until);
@@ -243,8 +244,7 @@ pub fn answer(
 }
 
 /// Removes what concerned the upstream connection, and takes in what the headers tell.
-pub fn clean_answer(exchange: &Exchange, headers: &mut http::HeaderMap, meshed: bool) {
-    let seen = Seen::scan(headers);
+pub fn clean_answer(exchange: &Exchange, headers: &mut http::HeaderMap, seen: Seen, meshed: bool) {
     headers::strip_hop_by_hop(headers, seen);
     if seen.has(Seen::GRPC_STATUS) {
         exchange.grpc.set(classify::grpc_status(headers));
@@ -277,6 +277,7 @@ fn leave(
     mut response: Response<Body>,
 ) -> Response<Body> {
     if conn.spoken == Spoken::Http1 {
+        conn.gate.answer();
         if may_switch {
             if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
         }

@@ -32,11 +32,9 @@ pub enum Stood {
 pub fn is_needed(attempted: &Result<Answered, Failure>) -> bool {
     match attempted {
         Ok(answered) => {
-            let head = &answered.response;
-            let grpc = classify::grpc_status(head.headers());
             answered.failed.is_some()
-                || classify::is_gateway_error(head.status())
-                || grpc == Some(UNAVAILABLE)
+                || classify::is_gateway_error(answered.response.status())
+                || answered.grpc() == Some(UNAVAILABLE)
         }
         Err(failure) => !matches!(
             failure.reason,

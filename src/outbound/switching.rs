@@ -24,9 +24,10 @@ use super::worker::Outbound;
 use crate::balance::Ask;
 use crate::circuit::Verdict;
 use crate::dial::{Switched, Via};
+use crate::http::Body;
+use crate::http::headers::{self, Seen};
 use crate::http::respond::Failure;
 use crate::http::switch::{self, Switch};
-use crate::http::{Body, headers};
 use crate::model::Reason;
 use crate::retry::{self, Failed};
 use crate::runtime::clock;
@@ -68,6 +69,7 @@ pub async fn switching(
             // It is an answer like any other.
             call.place = Some(place);
             let answered = Answered {
+                seen: Seen::scan(response.headers()),
                 response,
                 via: Via::Alone(clock::now_us() - took_us),
                 trial,
@@ -84,7 +86,8 @@ pub async fn switching(
     let (mut head, ()) = head.into_parts();
     exchange.status.set(head.status.as_u16());
     let protocol = head.headers.get(http::header::UPGRADE).cloned();
-    clean_answer(exchange, &mut head.headers, meshed);
+    let seen = Seen::scan(&head.headers);
+    clean_answer(exchange, &mut head.headers, seen, meshed);
     change_answer(&call, &mut head.headers);
     switch::write_granted(&mut head.headers, &mut head.status, &switch, protocol);
     head.extensions.clear();

@@ -49,7 +49,8 @@ impl Drop for Held {
         if let Some(Pending { worker, exchange, took_us }) = self.pending.take() {
             let (reason, grpc) = (exchange.reason.get(), exchange.grpc.get());
             let verdict = verdict::of_end(&self.trial.backend, reason, grpc);
-            self.trial.settle(&worker, verdict, Some(took_us), clock::now_us());
+            let now_us = exchange.ended_us().unwrap_or_else(clock::now_us);
+            self.trial.settle(&worker, verdict, Some(took_us), now_us);
         }
     }
 }

@@ -4,13 +4,16 @@ use http::Response;
 
 use super::backend::Backend;
 use crate::circuit::Verdict;
-use crate::http::headers::REASON;
+use crate::http::headers::{REASON, Seen};
 use crate::http::{Body, classify};
 use crate::model::{CircuitOn, Endpoint, Reason};
 use crate::retry::Failed;
 
 /// What an answer says.
+#[derive(Default)]
 pub struct Judged {
+    /// Its headers that matter.
+    pub seen: Seen,
     /// `None`: its end will say.
     pub verdict: Option<Verdict>,
     /// The other sidecar answered, not its app: why, and how the attempt failed there.
@@ -24,14 +27,17 @@ pub struct Judged {
 pub fn of_answer(backend: &Backend, endpoint: &Endpoint, response: &Response<Body>) -> Judged {
     let on = &backend.policy().circuit.on;
     let headers = response.headers();
-    if backend.meshes(endpoint)
+    let seen = Seen::scan(headers);
+    if seen.has(Seen::REASON)
+        && backend.meshes(endpoint)
         && let Some(reason) = headers.get(REASON)
         && let Some(reason) = Reason::parse(reason.as_bytes())
     {
-        return of_peer(on, reason);
+        return Judged { seen, ..of_peer(on, reason) };
     }
     let status = response.status();
-    let grpc = classify::grpc_status(headers);
+    let has_status = seen.has(Seen::GRPC_STATUS);
+    let grpc = has_status.then(|| classify::grpc_status(headers)).flatten();
     let verdict = if classify::is_overload(status, grpc) {
         Verdict::Overload
     } else if on.gateway_error && classify::is_gateway_error(status)
@@ -44,7 +50,8 @@ pub fn of_answer(backend: &Backend, endpoint: &Endpoint, response: &Response<Bod
     };
     let is_well = verdict == Verdict::Success;
     let pending = is_well && !response.body().is_empty();
-    Judged { verdict: (!pending).then_some(verdict), said: None, failed: None, is_well }
+    let verdict = (!pending).then_some(verdict);
+    Judged { seen, verdict, said: None, failed: None, is_well }
 }
 
 /// How an answer counts that began well, by its end: what broke it, if anything did, and the gRPC
@@ -75,13 +82,13 @@ fn of_peer(on: &CircuitOn, reason: Reason) -> Judged {
         Reason::ResponseTimeout => (Some(Failed::Timeout), on.per_try_timeout),
         Reason::Overloaded => {
             let verdict = Some(Verdict::Overload);
-            return Judged { verdict, said: Some(reason), failed: None, is_well: false };
+            return Judged { verdict, said: Some(reason), ..Judged::default() };
         }
         // It speaks of the caller, or of nobody.
         _ => (None, false),
     };
     let verdict = if counts { Verdict::Failure } else { Verdict::Neither };
-    Judged { verdict: Some(verdict), said: Some(reason), failed, is_well: false }
+    Judged { verdict: Some(verdict), said: Some(reason), failed, ..Judged::default() }
 }
 
 /// How an attempt without an answer counts.

@@ -19,6 +19,11 @@ pub fn now_us() -> u64 {
     as_us(epoch().elapsed())
 }
 
+/// A moment of [`now_us`] as timers take it.
+pub fn instant_at(moment_us: u64) -> Instant {
+    epoch() + Duration::from_micros(moment_us)
+}
+
 /// The wall-clock time of a moment of [`now_us`], for ids and log lines: as exact as the last
 /// [`refresh_wall`], without asking the system.
 pub fn wall_at(moment_us: u64) -> SystemTime {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::supervise::kept;
-use super::{DrainSettings, clock};
+use super::{DrainSettings, allocator, clock};
 
 /// How far the process is in leaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -244,5 +244,6 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.shared.open.fetch_sub(1, Ordering::AcqRel);
+        allocator::freed_connection();
     }
 }

@@ -1,5 +1,6 @@
 //! hyper's I/O, executor and timer traits over a current-thread tokio runtime.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -78,14 +79,16 @@ pub fn poll_write_few<T: AsyncWrite>(
     if total > FEW_BYTES {
         return io.poll_write_vectored(cx, bufs);
     }
-    let mut together = [0; FEW_BYTES];
-    let mut rest = &mut together[..];
-    for buf in bufs {
-        let (here, after) = rest.split_at_mut(buf.len());
-        here.copy_from_slice(buf);
-        rest = after;
-    }
-    io.poll_write(cx, &together[..total])
+    TOGETHER.with_borrow_mut(|together| {
+        together.clear();
+        bufs.iter().for_each(|buf| together.extend_from_slice(buf));
+        io.poll_write(cx, together)
+    })
+}
+
+thread_local! {
+    /// Where they are copied to.
+    static TOGETHER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(FEW_BYTES));
 }
 
 impl<T: Read + Unpin> AsyncRead for Tokio<T> {

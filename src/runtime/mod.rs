@@ -3,7 +3,7 @@
 //! The data plane is a few OS threads, each a current-thread runtime whose tasks never leave it
 //! (`workers`). Nothing here knows what the bytes mean.
 
-mod allocator;
+pub mod allocator;
 pub mod clock;
 pub mod drain;
 pub mod exempt;

@@ -5,23 +5,24 @@ use std::error::Error;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::HttpService;
+use hyper::service::{HttpService, Service};
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
 use super::Near;
+use super::rest::Rest;
 use super::tunnel::Tunnels;
 use crate::http::{Body, Gate, Guarded};
 use crate::model::Reason;
 use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
-use crate::runtime::{Open, Phase, Prefixed, socket};
+use crate::runtime::{Open, Phase, Prefixed, allocator, socket};
 use crate::tls::OverSocket;
 
 /// Streams of one HTTP/2 connection at a time; clients wait with more.
@@ -53,9 +54,20 @@ pub fn is_flood(error: &hyper::Error) -> bool {
     h2.is_some_and(|h2| h2.is_library() && h2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
+/// What came of a connection for now.
+enum Came {
+    Over(Result<(), hyper::Error>),
+    /// The process closes, or who is at its other end may not stay.
+    Cut,
+    /// It has been at rest for a while.
+    Rests,
+}
+
 /// Serves HTTP/1, and the tunnel that the connection may become; `keeps_case` keeps the letter case
 /// of header names. `may_stay` is asked when what peers were proven by has changed: who may not is
 /// cut off, as revoked.
+///
+/// A connection at rest gives the parser and its buffers back, and gets them anew with the next byte.
 ///
 /// # Errors
 /// What broke the connection.
@@ -69,11 +81,11 @@ pub async fn http1<S>(
     may_stay: impl Fn() -> bool,
 ) -> Result<(), hyper::Error>
 where
-    S: HttpService<Incoming, ResBody = Body>,
+    S: Service<Request<Incoming>, Response = Response<Body>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let (heard, io) = io.into_parts();
-    let io = Guarded::new(heard, io, Rc::clone(&gate));
+    let mut io = Guarded::new(heard, io, Rc::clone(&gate));
     let mut builder = http1::Builder::new();
     // The guard has its own time limit for heads, and a proxy dates no one else's answers.
     builder
@@ -82,39 +94,74 @@ where
         .auto_date_header(false)
         .max_header_size(MAX_HEADERS)
         .max_buf_size(BUFFER);
-    let mut connection = builder.serve_connection(io, service);
     let news = Cell::new(0);
-    let served = poll_fn(|cx| {
-        if open.poll_reached(cx, Phase::Closing).is_ready() {
-            tunnels.entry.cut(Reason::DrainDeadline);
-            return Poll::Ready(None);
-        }
-        if open.is_renewed(&news) && !may_stay() {
-            tunnels.entry.cut(Reason::Revoked);
-            return Poll::Ready(None);
-        }
-        Pin::new(&mut connection).poll(cx).map(Some)
-    })
-    .await;
-    let is_cut = match &served {
-        // An idle connection ends as any idle one does.
-        None => tunnels.entry.streams.load(Relaxed) > 0,
-        Some(served) => served.is_err() && gate.is_aborted(),
+    let is_cut = |cx: &mut Context<'_>| {
+        let reason = if open.poll_reached(cx, Phase::Closing).is_ready() {
+            Reason::DrainDeadline
+        } else if open.is_renewed(&news) && !may_stay() {
+            Reason::Revoked
+        } else {
+            return false;
+        };
+        tunnels.entry.cut(reason);
+        true
     };
-    if is_cut {
-        socket::reset_on_close(connection.into_parts().io.into_parts().1.socket());
-        return served.unwrap_or(Ok(()));
-    }
-    let Some(served) = served else { return Ok(()) };
-    served?;
+    let parts = loop {
+        let mut connection = builder.serve_connection(io, &service);
+        let mut rest = Rest::default();
+        let came = poll_fn(|cx| {
+            if is_cut(cx) {
+                return Poll::Ready(Came::Cut);
+            }
+            if let Poll::Ready(served) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(Came::Over(served));
+            }
+            let is_at_rest = || gate.is_at_rest() && !tunnels.is_busy();
+            let rests = rest.has_lasted(cx, gate.served(), is_at_rest);
+            if rests { Poll::Ready(Came::Rests) } else { Poll::Pending }
+        })
+        .await;
+        let is_busy = tunnels.is_busy();
+        let parts = connection.into_parts();
+        match came {
+            // What nobody read of the last request's body is no other request.
+            Came::Rests if !parts.read_buf.is_empty() => return Ok(()),
+            Came::Rests => {
+                // Empty, it holds its memory still.
+                drop(parts.read_buf);
+                io = parts.io;
+            }
+            Came::Over(Ok(())) => break parts,
+            Came::Over(Err(error)) => {
+                if gate.is_aborted() {
+                    socket::reset_on_close(parts.io.io().socket());
+                }
+                return Err(error);
+            }
+            Came::Cut => {
+                // An idle connection ends as any idle one does.
+                if is_busy {
+                    socket::reset_on_close(parts.io.io().socket());
+                }
+                return Ok(());
+            }
+        }
+        allocator::freed_connection();
+        let is_over = poll_fn(|cx| match is_cut(cx) {
+            true => Poll::Ready(true),
+            false => io.io().socket().poll_read_ready(cx).map(|_| false),
+        });
+        if is_over.await {
+            return Ok(());
+        }
+    };
     let Some(tunnel) = tunnels.take() else {
         return Ok(());
     };
-    let parts = connection.into_parts();
     let (held, io) = parts.io.into_parts();
     let sent = [parts.read_buf, held].into_iter().filter(|bytes| !bytes.is_empty());
     let sent = sent.reduce(|a, b| [a, b].concat().into()).unwrap_or_default();
-    tunnel.relay(Prefixed::new(sent, io), tunnels, open).await;
+    Box::pin(tunnel.relay(Prefixed::new(sent, io), tunnels, open)).await;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ pub mod hear;
 pub mod http;
 pub mod ledger;
 pub mod near;
+mod rest;
 pub mod trust;
 pub mod tunnel;
 

@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hyper::rt::Executor;
@@ -90,6 +91,11 @@ impl Tunnels {
     /// True when this connection is to become a tunnel.
     pub fn is_open(&self) -> bool {
         self.granted.borrow().is_some()
+    }
+
+    /// Whether anything is under way on this connection, or it is to become a tunnel.
+    pub(super) fn is_busy(&self) -> bool {
+        self.entry.streams.load(Relaxed) > 0 || self.is_open()
     }
 
     pub(super) fn take(&self) -> Option<Tunnel> {

@@ -316,6 +316,11 @@ impl Exchange {
         self.ended_us.set(Some(now_us));
     }
 
+    /// That moment, once it has come.
+    pub fn ended_us(&self) -> Option<u64> {
+        self.ended_us.get()
+    }
+
     /// Its connection was cut under it, which looks as if the caller had gone.
     pub fn cut(&self, reason: Reason) {
         if self.ended_us.get().is_some() {

@@ -41,6 +41,7 @@ mod probes;
 mod profile;
 mod rates;
 mod resilience;
+mod rest;
 mod revocation;
 mod routing;
 mod seeing;

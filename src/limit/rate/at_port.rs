@@ -166,6 +166,7 @@ const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STANDS: HeaderName = HeaderName::from_static("ratelimit");
+const FIELDS: usize = 5;
 
 impl Quota {
     fn of(rule: &Arc<Rule>, until_ns: u64, now_ns: u64) -> Self {
@@ -205,6 +206,7 @@ impl Quota {
             HeaderValue::from_maybe_shared(part).unwrap_or_else(|_| HeaderValue::from(left))
         };
         let [limit, policy] = &self.rule.shown;
+        headers.reserve(FIELDS);
         headers.insert(LIMIT, limit.clone());
         headers.insert(REMAINING, value(text.slice(r)));
         headers.insert(RESET, value(text.slice(t)));
