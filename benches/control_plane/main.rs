@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         eprintln!("there is no part {word:?}: there are {}", known.join(", "));
         return ExitCode::FAILURE;
     }
-    outrigger::runtime::socket::raise_open_files().expect("the limit on open files can be raised");
+    outrigger::runtime::descriptors::raise().expect("the limit on open files can be raised");
     let wanted = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
     if wanted("fanout") {
         alone(fanout::measure());

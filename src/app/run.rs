@@ -15,7 +15,7 @@ use crate::config::{self, Flag, Loaded};
 use crate::http::respond::chain;
 use crate::intercept::OriginalDst;
 use crate::runtime::supervise::fallen;
-use crate::runtime::{socket, workers};
+use crate::runtime::{descriptors, workers};
 use crate::telemetry::log::{self, Style};
 
 /// How long the last things may take: to tell connections that they are cut, to send spans, to write
@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = socket::raise_open_files() {
+    if let Err(error) = descriptors::raise() {
         error!(%error, "the limit on open files can't be raised");
     }
     let runtime = match workers::local_runtime() {

@@ -20,8 +20,8 @@ use crate::runtime::supervise::kept_anew;
 const HOURLY: Duration = Duration::from_secs(3600);
 /// Between two looks at what the memory of the mesh need not hold any more.
 const SLOT: Duration = Duration::from_secs(10);
-/// Tokens and enrolments that have ended are kept for so long: a clock that went ahead for a while
-/// must not take away what has not ended.
+/// Tokens, enrolments and revocations that have ended are kept for so long: a clock that went ahead
+/// for a while must not take away what has not ended.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What has to be looked at again and again; begins when everything that there is was seen.
@@ -75,7 +75,6 @@ async fn rounds(desk: Arc<Desk>) {
 /// Removes tokens that have ended, revocations that have and concern nobody who is there, and
 /// enrolments whose last certificate has ended, in small commits.
 async fn forget(catalog: &Catalog, store: &dyn Store, now: SystemTime) -> Result<(), CommitError> {
-    let now_ms = unix_ms(now);
     let long_ago_ms = unix_ms(now - KEPT);
     let tokens = catalog.tokens().into_iter();
     let tokens = tokens
@@ -87,7 +86,7 @@ async fn forget(catalog: &Catalog, store: &dyn Store, now: SystemTime) -> Result
         .map(|(number, enrollment)| (enrollment_key(number), enrollment.version));
     let revocations = catalog.revocations().into_iter();
     let revocations = revocations
-        .filter(|(_, revocation, is_there)| revocation.value.until_ms < now_ms && !is_there)
+        .filter(|(_, revocation, is_there)| revocation.value.until_ms < long_ago_ms && !is_there)
         .map(|(name, held, _)| (Key { shelf: Shelf::Revocations, name }, held.version));
     let ended: Vec<(Key, u64)> = tokens.chain(enrollments).chain(revocations).collect();
     for (key, version) in ended {
@@ -159,11 +158,12 @@ mod tests {
             let revoked = catalog.revoked();
             (revoked.enrollments.len(), revoked.identities.len())
         };
-        assert_eq!(forget(8_999).await, (2, 1));
-        assert_eq!(forget(9_001).await, (1, 1), "nobody has the third");
+        let kept = KEPT.as_secs();
+        assert_eq!(forget(kept + 8_999).await, (2, 1));
+        assert_eq!(forget(kept + 9_001).await, (1, 1), "nobody has the third");
         // A pod of the account that came after it was made is not what was revoked.
         catalog.take(vec![gone(old())]);
-        assert_eq!(forget(9_001).await, (0, 0));
+        assert_eq!(forget(kept + 9_001).await, (0, 0));
         assert!(catalog.pod_of(0xb).is_some());
     }
 }

@@ -44,7 +44,7 @@ use crate::http::respond::chain;
 use crate::model::TrustDomain;
 use crate::runtime::clock::{self, Rng};
 use crate::runtime::supervise::fallen;
-use crate::runtime::{Readiness, socket};
+use crate::runtime::{Readiness, descriptors, socket};
 use crate::telemetry::log::{self, LogHandle, Style};
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::panics;
@@ -100,7 +100,7 @@ pub fn run(settings: Settings) -> ExitCode {
 }
 
 fn live(settings: &Settings, log: LogHandle) -> Result<(), Error> {
-    if let Err(error) = socket::raise_open_files() {
+    if let Err(error) = descriptors::raise() {
         warn!(%error, "the limit on open files can't be raised");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -17,6 +17,7 @@ use super::guard::Violation;
 use super::replay::Replayed;
 use super::tee::{Copied, Teed};
 use crate::model::Reason;
+use crate::runtime::turns::Turns;
 
 /// What moves and watches the frames of one body.
 pub trait Tail {
@@ -75,6 +76,7 @@ impl BodyError {
 pub struct Body {
     source: Source,
     tail: Option<Box<dyn Tail>>,
+    turns: Turns,
 }
 
 #[derive(Default)]
@@ -125,7 +127,7 @@ impl Body {
     }
 
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { source: Source::Full(bytes.into()), tail: None }
+        Self { source: Source::Full(bytes.into()), tail: None, turns: Turns::default() }
     }
 
     /// A body as hyper read it, in a message of that version; an empty one loses its machinery.
@@ -135,7 +137,7 @@ impl Body {
             Version::HTTP_2 => Source::IncomingStream(incoming),
             _ => Source::Incoming(incoming),
         };
-        Self { source, tail: None }
+        Self { source, tail: None, turns: Turns::default() }
     }
 
     /// The body of an answer over HTTP/2.
@@ -145,22 +147,22 @@ impl Body {
         } else {
             Source::Stream(Received { stream, trailers: false })
         };
-        Self { source, tail: None }
+        Self { source, tail: None, turns: Turns::default() }
     }
 
     /// A body that is kept while it is sent, so that it can be sent again.
     pub fn replayed(replayed: Replayed) -> Self {
-        Self { source: Source::Replay(replayed), tail: None }
+        Self { source: Source::Replay(replayed), tail: None, turns: Turns::default() }
     }
 
     /// A body that somebody else gets a copy of.
     pub fn teed(teed: Teed) -> Self {
-        Self { source: Source::Teed(Box::new(teed)), tail: None }
+        Self { source: Source::Teed(Box::new(teed)), tail: None, turns: Turns::default() }
     }
 
     /// Such a copy.
     pub fn copied(copied: Copied) -> Self {
-        Self { source: Source::Copied(copied), tail: None }
+        Self { source: Source::Copied(copied), tail: None, turns: Turns::default() }
     }
 
     /// Puts a tail on; it replaces any that was there.
@@ -204,6 +206,7 @@ impl Body {
     }
 
     fn watch(&mut self, frame: &mut Frame<Bytes>) {
+        self.turns.moved(frame.data_ref().map_or(0, Bytes::len));
         if let Some(tail) = &mut self.tail {
             if let Some(data) = frame.data_ref() {
                 tail.data(data.len());
@@ -234,6 +237,9 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if this.turns.is_over(cx) {
+            return Poll::Pending;
+        }
         let mut polled = this.poll_source(cx);
         if let (Poll::Pending, Some(tail)) = (&polled, &mut this.tail) {
             tail.drive(cx);

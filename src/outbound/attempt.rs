@@ -20,7 +20,7 @@ use crate::http::respond::Failure;
 use crate::http::{Body, carriage, classify};
 use crate::model::{Endpoint, Protocol, Reason};
 use crate::retry::Failed;
-use crate::runtime::clock;
+use crate::runtime::{clock, descriptors};
 use crate::tls::PeerError;
 
 /// An attempt that was not answered.
@@ -233,7 +233,7 @@ pub fn not_dialled(backend: &Backend, endpoint: &Endpoint, error: &DialError) ->
         DialError::Limit(_)
             | DialError::Ended
             | DialError::Tls(PeerError::NoRoots(_) | PeerError::NoServerName)
-    );
+    ) || matches!(error, DialError::Connect(error) if descriptors::are_exhausted(error));
     let failed = if ours { Failed::Other } else { Failed::Connect };
     let sentence = format!(
         "{} ({}, {}) could not be reached: {error}",

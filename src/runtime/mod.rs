@@ -5,9 +5,11 @@
 
 pub mod allocator;
 pub mod clock;
+pub mod descriptors;
 pub mod drain;
 pub mod exempt;
 pub mod hyper_io;
+pub mod memory;
 mod prefixed;
 pub mod processes;
 pub mod profiler;
@@ -16,6 +18,7 @@ pub mod rehearsal;
 mod settings;
 pub mod socket;
 pub mod supervise;
+pub mod turns;
 pub mod workers;
 
 pub use allocator::Allocator;

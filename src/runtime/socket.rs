@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::Exempt;
+use super::descriptors;
 use super::exempt::{is_taken, transparent};
 
 /// A peer that is silent for this long is asked whether it lives (semantics: live connections).
@@ -91,7 +92,7 @@ fn take(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
 /// Dials without a time limit of its own.
 ///
 /// # Errors
-/// The system's.
+/// The system's; also where the last descriptors are [others'](descriptors).
 pub async fn connect(address: SocketAddr, exempt: Exempt) -> io::Result<TcpStream> {
     let mut ports = exempt.ports().peekable();
     loop {
@@ -109,6 +110,7 @@ pub async fn connect(address: SocketAddr, exempt: Exempt) -> io::Result<TcpStrea
 
 async fn connect_from(port: u16, address: SocketAddr, exempt: Exempt) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    descriptors::leave_the_rest(&socket)?;
     exempt.prepare(&socket, address, port)?;
     socket.connect(address).await
 }
@@ -139,20 +141,4 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 pub fn reset_on_close(stream: &TcpStream) {
     // A socket that refuses this is gone already, and so is whoever would have seen the reset.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-}
-
-/// Raises the limit on open files to the hard limit and says what it is now.
-pub fn raise_open_files() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls read or write the one struct that they are handed.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        limit.rlim_cur = limit.rlim_max;
-        if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(limit.rlim_cur)
 }

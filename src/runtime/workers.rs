@@ -53,8 +53,8 @@ impl Drop for Load {
 /// # Errors
 /// The system's, when it refuses epoll or a timer.
 pub fn local_runtime() -> io::Result<LocalRuntime> {
-    // 61 tasks a round is tokio's default; I/O is looked at more often so that a long queue of ready
-    // requests does not starve accepts.
+    // Sockets are looked at after 61 polls of tasks, as is tokio's default: what moves many bytes in
+    // one ends its turn (`turns`).
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
@@ -84,6 +84,11 @@ impl<S: 'static> Workers<S> {
 
     pub fn count(&self) -> usize {
         self.workers.len()
+    }
+
+    /// The open connections of all.
+    pub fn connections(&self) -> usize {
+        self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed)).sum()
     }
 
     /// The worker with the fewest connections, and its load one higher.

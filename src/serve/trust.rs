@@ -24,6 +24,8 @@ use crate::tls::{Credentials, Proof};
 
 /// A drained tunnel that was silent for this long is let go. Arbitrary.
 const QUIET: Duration = Duration::from_secs(60);
+/// Between two looks at the wall clock. Arbitrary.
+const LOOK: Duration = Duration::from_secs(60);
 /// Chains are judged anew within this time after roots changed, not all of them at once: each takes
 /// as long as half a handshake. Arbitrary.
 const SPREAD: Duration = Duration::from_secs(10);
@@ -55,9 +57,17 @@ impl Trust {
     async fn is_due(&self, open: &Open, proof: &Proof) {
         let pause = SPREAD.mul_f64(f64::from(self.at) / f64::from(u16::MAX));
         tokio::select! {
-            () = sleep(proof.left()) => debug!("a tunnel's certificate has ended; it is drained"),
+            () = has_ended(proof) => debug!("a tunnel's certificate has ended; it is drained"),
             () = has_no_root(open, proof, &self.newest, pause) => {}
         }
+    }
+}
+
+/// The wall clock may be set meanwhile, and goes on while the machine sleeps, when no timer does.
+async fn has_ended(proof: &Proof) {
+    let last = Instant::now() + proof.left();
+    while Instant::now() < last && !proof.left().is_zero() {
+        sleep_until((Instant::now() + LOOK).min(last)).await;
     }
 }
 

@@ -13,7 +13,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Tally;
-use super::relay::{Broken, Gate, Gated, Phase, Pump, TURN_BYTES};
+use super::relay::{Broken, Gate, Gated, Phase, Pump};
+use crate::runtime::turns::{self, TURN_BYTES};
 
 /// The scratch buffer's size, and the most a direction keeps.
 const MAX_CHUNK_BYTES: usize = 64 * 1024;
@@ -123,7 +124,7 @@ impl Copy {
             match self.gate.phase {
                 Phase::Open if moved < TURN_BYTES => {}
                 Phase::Open => {
-                    cx.waker().wake_by_ref();
+                    turns::end(cx);
                     return Poll::Pending;
                 }
                 Phase::Ending if !self.gate.severed => {

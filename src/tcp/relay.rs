@@ -20,10 +20,6 @@ use super::copy::Copy;
 use super::splice::Bulk;
 use super::{Counters, End, Fault, Outcome, Tally, reset};
 
-/// How much one direction may move before the thread's other connections get their turn. Arbitrary:
-/// four full scratch buffers, some 50 µs of copying.
-pub(super) const TURN_BYTES: usize = 256 * 1024;
-
 /// The longest idle time, so that no deadline leaves the clock's range.
 const MAX_IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
 

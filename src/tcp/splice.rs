@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 
 use super::Tally;
 use super::copy::Copy;
-use super::relay::{Broken, Gate, Gated, Phase, Pump, TURN_BYTES};
+use super::relay::{Broken, Gate, Gated, Phase, Pump};
+use crate::runtime::turns::{self, TURN_BYTES};
 
 /// What a direction carries by copying before it is bulk, and again after a pipe was refused.
 pub(super) const BULK_BYTES: u64 = 1024 * 1024;
@@ -99,7 +100,7 @@ impl Bulk {
                 pipe.put_back();
             }
             if moved >= TURN_BYTES {
-                cx.waker().wake_by_ref();
+                turns::end(cx);
                 return Poll::Pending;
             }
             // Before a pipe is taken: most wake-ups of a connection are the other direction's.

@@ -16,10 +16,10 @@ const MAY: &[(&str, &str)] = &[
     ("intercept/netlink.rs", CALL),
     ("intercept/network.rs", CALL),
     ("runtime/allocator.rs", "mimalloc; measured: 5 % of the instructions of a hop"),
+    ("runtime/descriptors.rs", CALL),
     ("runtime/exempt.rs", CALL),
     ("runtime/hyper_io.rs", "reads straight into hyper's buffer, whose type has no safe way in"),
     ("runtime/profiler/sampler.rs", "timers and a handler of signals, which copies a stack"),
-    ("runtime/socket.rs", CALL),
     ("tcp/splice.rs", CALL),
 ];
 

@@ -1,7 +1,7 @@
 //! Traces as a collector sees them: whole, nested, and kept for the right reasons.
 
 mod chain;
-mod collector;
+pub mod collector;
 mod export;
 mod independent;
 

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::cache::{Cache, Found, Hash};
 use super::fault::Trouble;
-use super::issuer::Issuer;
+use super::issuer::{Issuer, kept_for};
 use crate::jwt::Expectation;
 use crate::resources::access_policy::Introspection;
 
@@ -111,7 +111,7 @@ impl Question {
     /// What the issuer answered: the token's claims, if it is in force. `now` in seconds since 1970.
     pub fn answer(self, answer: Result<Option<Map<String, Value>>, String>, now: u64) {
         let cache_for = self.asker.written.cache_for.as_secs().max(1);
-        let wrong = |trouble, after| Found::Wrong { trouble, until: now.saturating_add(after) };
+        let wrong = |trouble, after| Found::Wrong { trouble, kept: kept_for(after, now) };
         let (found, error) = match answer {
             Err(error) => (wrong(Trouble::Unanswered, UNANSWERED), Some(error)),
             Ok(claims) => {

@@ -5,6 +5,7 @@
 //! has vouched for or was asked about gets in, so that made-up tokens push nobody out.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault::Trouble;
@@ -21,10 +22,10 @@ pub type Hash = [u8; 32];
 #[derive(Clone, Debug)]
 pub enum Found {
     Right(Arc<Verified>),
-    /// Until then, in seconds since 1970.
+    /// For so long, in seconds since 1970.
     Wrong {
         trouble: Trouble,
-        until: u64,
+        kept: Range<u64>,
     },
 }
 
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn it_is_bounded_and_what_is_used_stays() {
         let cache = Cache::default();
-        let found = || Found::Wrong { trouble: Trouble::Inactive, until: 2 };
+        let found = || Found::Wrong { trouble: Trouble::Inactive, kept: 0..2 };
         for nth in 0..100_000 {
             cache.keep(hash(nth), found());
             assert!(cache.find(&hash(0)).is_some(), "it is used all the time: {nth}");

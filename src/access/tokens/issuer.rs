@@ -1,5 +1,6 @@
 //! An issuer as a policy has it, and tokens of its that were verified.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 use super::asker::Asker;
 use super::fault::Trouble;
 use super::ring::Ring;
-use crate::jwt::{ClaimName, Claims, Invalid, KeyId, Unverified};
+use crate::jwt::{ClaimName, Claims, Invalid, KeyId, SKEW, Unverified};
 use crate::resources::access_policy::Jwt;
 
 /// Whose tokens count, and by what they are verified.
@@ -34,8 +35,8 @@ pub struct Verified {
     pub(super) issuer: u64,
     /// `None`: its issuer was asked.
     pub(super) key: Option<KeyId>,
-    /// Seconds since 1970, when it is to be asked about again.
-    pub(super) until: u64,
+    /// When it need not be asked about again.
+    pub(super) kept: Range<u64>,
     /// For the app.
     pub(in crate::access) headers: Box<[(HeaderName, HeaderValue)]>,
     /// Whether the app gets the token too.
@@ -75,7 +76,7 @@ impl Issuer {
         (key, ends): (KeyId, u64),
         weight: usize,
     ) -> Verified {
-        self.found(claims, ends, Some(key), u64::MAX, weight)
+        self.found(claims, ends, Some(key), 0..u64::MAX, weight)
     }
 
     /// What its issuer answered about a token: its claims, if it is in force.
@@ -93,10 +94,10 @@ impl Issuer {
         // Neither has to be said (RFC 7662, 2.2): the issuer itself was asked, and just now.
         let issuer = self.written.expects.issuer.as_str();
         claims.entry("iss").or_insert_with(|| issuer.into());
-        let until = now.saturating_add(cache_for);
-        claims.entry("exp").or_insert_with(|| until.into());
+        let kept = kept_for(cache_for, now);
+        claims.entry("exp").or_insert_with(|| kept.end.into());
         let ends = self.written.expects.check(&claims, now)?;
-        Ok(self.found(claims, ends, None, until, weight))
+        Ok(self.found(claims, ends, None, kept, weight))
     }
 
     fn found(
@@ -104,7 +105,7 @@ impl Issuer {
         claims: Map<String, Value>,
         ends: u64,
         key: Option<KeyId>,
-        until: u64,
+        kept: Range<u64>,
         weight: usize,
     ) -> Verified {
         let claims = Claims::new(claims, ends);
@@ -121,7 +122,7 @@ impl Issuer {
             claims: claims.into(),
             issuer: self.id,
             key,
-            until,
+            kept,
             headers,
             is_forwarded,
             weight,
@@ -154,8 +155,14 @@ impl Issuer {
 impl Verified {
     /// Whether it has ended, or is to be asked about again.
     pub(super) fn is_stale(&self, now: u64) -> bool {
-        self.until <= now || self.claims.have_ended(now)
+        !self.kept.contains(&now) || self.claims.have_ended(now)
     }
+}
+
+/// How long an answer of now is kept, in seconds since 1970. Before it was given it was not known: a
+/// clock that was set back keeps none for longer.
+pub(super) fn kept_for(seconds: u64, now: u64) -> Range<u64> {
+    now.saturating_sub(SKEW)..now.saturating_add(seconds)
 }
 
 /// Whether newer keys may say else.

@@ -117,7 +117,7 @@ impl Intake {
                 Some(Found::Right(verified)) if !verified.is_stale(now) => {
                     return Some(Ok(verified));
                 }
-                Some(Found::Wrong { trouble, until, .. }) if until > now => {
+                Some(Found::Wrong { trouble, kept }) if kept.contains(&now) => {
                     wrong.get_or_insert((trouble, nth));
                 }
                 _ => {

@@ -14,7 +14,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-use std::time::SystemTime;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -43,9 +43,7 @@ fn told(view: &View, mut page: Value) -> Value {
 fn control_plane(status: &Status) -> Value {
     let Facts { connected, since, version, updated, heard, error, renews: _, refusals, ungoverned } =
         status.facts();
-    let age = |time: SystemTime| {
-        SystemTime::now().duration_since(time).map_or(0, |age| age.as_millis() as u64)
-    };
+    let age = |heard: Instant| heard.elapsed().as_millis() as u64;
     json!({
         "address": status.address,
         "connected": connected,

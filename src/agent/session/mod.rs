@@ -252,7 +252,7 @@ impl Agent {
                 }
                 Some(Ok(left)) => {
                     self.has_ended.set(false);
-                    sleep(left.max(LOOK)).await;
+                    sleep(left.clamp(LOOK, renewal::LOOK)).await;
                 }
                 _ => sleep(LOOK).await,
             }

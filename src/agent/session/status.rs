@@ -1,7 +1,7 @@
 //! How it stands with the control plane, for pages and metrics.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::telemetry::metrics::{Gauge, GaugeF64, Registry};
 
@@ -24,7 +24,7 @@ pub struct Facts {
     /// When the last update was taken.
     pub updated: Option<SystemTime>,
     /// When anything was heard last.
-    pub heard: Option<SystemTime>,
+    pub heard: Option<Instant>,
     /// Why the last session ended, while there is none.
     pub error: Option<String>,
     /// When the next certificate is due.
@@ -74,7 +74,7 @@ impl Status {
     }
 
     pub fn heard(&self) {
-        self.lock().heard = Some(SystemTime::now());
+        self.lock().heard = Some(Instant::now());
     }
 
     pub fn updated(&self, version: &str) {

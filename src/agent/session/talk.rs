@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tracing::{debug, error, info, warn};
@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 use super::demand::Want;
 use super::ended::Ended;
 use super::enroll::{bundle, revoked};
-use super::renewal::Pending;
+use super::renewal::{Clocks, Pending, Schedule};
 use super::{Agent, Offer, Remembered, Taken, verdict};
 use crate::agent::hosts::Hosts;
 use crate::agent::mapper::Mapper;
@@ -56,7 +56,7 @@ pub struct Talk {
     rng: Rng,
     /// A key whose certificate was asked for.
     pending: Option<Pending>,
-    renew_at: Instant,
+    renewal: Schedule,
     heartbeat: Duration,
     reported: Reported,
     told: traffic::Told,
@@ -88,7 +88,7 @@ impl Talk {
             reads_tokens: true,
         };
         let mut rng = Rng::from_system();
-        let renew_at = next_renewal(&agent, &mut rng);
+        let renewal = next_renewal(&agent, &mut rng);
         let mapper = std::mem::take(&mut *agent.mapper.borrow_mut());
         let hosts = std::mem::take(&mut *agent.hosts.borrow_mut());
         let mut talk = Talk {
@@ -98,7 +98,7 @@ impl Talk {
             hosts,
             rng,
             pending: None,
-            renew_at,
+            renewal,
             heartbeat: HEARTBEAT,
             reported: Reported::default(),
             told: traffic::Told::default(),
@@ -169,7 +169,11 @@ impl Talk {
                     self.tell_soon();
                     self.say(Say::Withdraw(v1::Withdrawal {}))?;
                 }
-                () = sleep_until(self.renew_at) => self.renew()?,
+                () = sleep(self.renewal.wait(Clocks::now())) => {
+                    if self.renewal.is_due(Clocks::now()) {
+                        self.renew()?;
+                    }
+                }
                 () = self.hosts.changed() => self.publish(),
                 _ = beats.tick() => {
                     silent += 1;

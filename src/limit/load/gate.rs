@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::gradient::Gradient;
-use super::queue::{Queue, Shed};
+use super::queue::{Queue, Room, Shed};
 use super::samples::Samples;
 use crate::model::Reason;
 use crate::resources::rate_limit_policy::{Most, Priority};
@@ -20,6 +20,9 @@ use crate::telemetry::metrics::Counter;
 /// Questions about health may exceed the limit by so many: an orchestrator that gets no answer
 /// restarts what is only busy. Few, because anybody can look like one. Arbitrary.
 const PROBES: u32 = 4;
+
+/// At a small limit so many of high priority may wait: what comes at random comes in bunches.
+const HIGH: u32 = 8;
 
 /// For so many latencies after fewer are let in, answers are not looked at: at first those come that
 /// waited in a queue that is no more, and of the others only the quick ones.
@@ -133,11 +136,11 @@ impl Gate {
         }
         let (sender, receiver) = oneshot::channel();
         let mut queue = lock(&self.queue);
-        let most = self.most_waiting();
-        if queue.len() >= most {
+        let room = self.room();
+        if queue.len() >= room.all {
             queue.retain(|one| !one.is_closed());
         }
-        let shed = queue.push(sender, priority, most);
+        let shed = queue.push(sender, priority, room);
         self.note_waiting(&queue);
         drop(queue);
         let of = match &shed {
@@ -174,9 +177,11 @@ impl Gate {
         }
     }
 
-    /// A quarter of those under way: who waits last waits a quarter of a latency longer.
-    fn most_waiting(&self) -> usize {
-        self.limit.load(Relaxed).div_ceil(4).max(2) as usize
+    /// A quarter of those under way: who waits last waits a quarter of a latency longer. Of high
+    /// priority as many as are under way, which is a latency.
+    fn room(&self) -> Room {
+        let limit = self.limit.load(Relaxed);
+        Room { all: limit.div_ceil(4).max(2) as usize, high: limit.max(HIGH) as usize }
     }
 
     fn note_waiting(&self, queue: &Queue<oneshot::Sender<Ticket>>) {

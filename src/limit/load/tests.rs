@@ -7,7 +7,7 @@ use http::Request;
 use proptest::prelude::*;
 
 use super::gradient::{Gradient, Window};
-use super::queue::{Queue, Shed};
+use super::queue::{Queue, Room, Shed};
 use super::*;
 use crate::model::Reason;
 use crate::resources::rate_limit_policy::{Most, Priority};
@@ -70,6 +70,21 @@ fn questions_about_health_are_the_last_to_be_shed() {
     assert_eq!(enter(&gate, Priority::Probe).err(), Some(Reason::Overloaded), "there is an end");
     drop((_busy, probes));
     assert!(more.try_recv().is_ok());
+}
+
+#[test]
+fn those_who_go_first_may_wait_in_greater_number() {
+    let (gate, shed) = gate(Most::Fixed(2));
+    let busy = [(); 2].map(|()| gate.try_admit(Priority::Normal, 1).expect("a place"));
+    let mut lower = [(); 2].map(|()| waits(enter(&gate, Priority::Normal)));
+    let high = [(); 8].map(|()| waits(enter(&gate, Priority::High)));
+    assert!(lower.iter_mut().all(|one| one.try_recv().is_err()), "they go for the first two");
+    assert_eq!(enter(&gate, Priority::High).err(), Some(Reason::Overloaded), "there is an end");
+    assert_eq!(enter(&gate, Priority::Normal).err(), Some(Reason::Overloaded));
+    assert_eq!(shed.each_ref().map(Counter::value), [0, 3, 1, 0]);
+    drop(busy);
+    let served = high.into_iter().map(|mut one| one.try_recv().map(drop));
+    assert!(served.into_iter().all(|one| one.is_ok()), "all of them have their turn");
 }
 
 #[test]
@@ -238,14 +253,19 @@ proptest! {
     #[test]
     fn a_queue_keeps_the_best_and_serves_them_in_order(
         comers in proptest::collection::vec(0usize..4, 1..60),
-        most in 1usize..10,
+        all in 1usize..10,
+        more in 0usize..10,
     ) {
+        let room = Room { all, high: all + more };
+        let high = Priority::High as usize;
         let (mut queue, mut model) = (Queue::default(), Vec::new());
         for (nth, class) in comers.into_iter().enumerate() {
             model.push((std::cmp::Reverse(class), nth));
             model.sort_unstable();
+            let is_last = model.last().is_some_and(|(_, last)| *last == nth);
+            let most = if is_last && class == high { room.high } else { all };
             let over = (model.len() > most).then(|| model.pop().map(|(_, nth)| nth)).flatten();
-            let shed = match queue.push(nth, Priority::ALL[class], most) {
+            let shed = match queue.push(nth, Priority::ALL[class], room) {
                 Shed::Nobody => None,
                 Shed::Waiting(one, _) | Shed::Newcomer(one) => Some(one),
             };

@@ -15,6 +15,7 @@ use tokio::time::{Instant, advance};
 
 use super::super::{Counters, End, Fault, Outcome, relay};
 use super::{counted, expect, expect_end, send, settle};
+use crate::runtime::turns::TURN_BYTES;
 
 /// A client and a server with a running relay between them.
 struct Scene {
@@ -259,4 +260,27 @@ async fn an_idle_relay_is_small() {
     let future = relay(a, b, &counters, Some(Duration::from_secs(1)));
     let bytes = size_of_val(&future);
     assert!(bytes <= 640, "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn an_endless_stream_moves_a_turn_between_two_looks_at_the_sockets() {
+    let counters = Arc::new(Counters::default());
+    let count = Arc::clone(&counters);
+    let (silent, _other) = duplex(1);
+    let relay = tokio::spawn(async move {
+        let source = tokio::io::join(tokio::io::repeat(b'x'), tokio::io::sink());
+        let sink = tokio::io::join(silent, tokio::io::sink());
+        relay(source, sink, &count, None).await
+    });
+    let mut turns = 0;
+    for _ in 0..100 {
+        let before = counters.read().0;
+        // It goes on after such a look.
+        tokio::task::yield_now().await;
+        let between = counters.read().0 - before;
+        assert!(between <= TURN_BYTES as u64 + 64 * 1024, "{between} bytes");
+        turns += u32::from(between > 0);
+    }
+    assert!(turns >= 50, "it goes on: {turns}");
+    relay.abort();
 }

@@ -1,6 +1,6 @@
 //! TLS handshakes that are begun by the thousand, and left so.
 //!
-//! `OUTRIGGER_HALF_OPEN` says how many; the descriptors of both sides must suffice.
+//! `OUTRIGGER_HALF_OPEN` says how many; a sidecar takes half as many as it may have descriptors.
 
 use std::env;
 use std::io::{self, Read};

@@ -10,6 +10,7 @@ use outrigger::identity::{Svid, TrustBundle};
 use outrigger::model::TrustDomain;
 use outrigger::tls::ControlClient;
 use outrigger::wire::Channel;
+use outrigger::wire::v1::configuration_client::ConfigurationClient;
 use outrigger::wire::v1::identity_client::IdentityClient;
 use outrigger::wire::v1::mesh_client::MeshClient;
 use outrigger::wire::v1::{self, from_sidecar::Message as Say, to_sidecar::Message as Heard};
@@ -142,6 +143,35 @@ impl Caller {
         })
     }
 
+    /// Applies documents that are right.
+    ///
+    /// # Errors
+    /// What the call is refused with, or the control plane is away.
+    #[track_caller]
+    pub fn apply(&self, yaml: &str) -> Result<(), Status> {
+        let request = v1::ApplyRequest { documents: documents(yaml), ..Default::default() };
+        let call =
+            async |channel| ConfigurationClient::new(channel).apply(self.request(request)).await;
+        let answer = self.call(call)?;
+        assert!(answer.faults.is_empty(), "{:?}", answer.faults);
+        Ok(())
+    }
+
+    /// Removes what documents name, as far as it is there.
+    ///
+    /// # Errors
+    /// See [`Caller::apply`].
+    #[track_caller]
+    pub fn delete(&self, yaml: &str) -> Result<(), Status> {
+        let documents = documents(yaml);
+        let request = v1::DeleteRequest { documents, ignore_missing: true, ..Default::default() };
+        let call =
+            async |channel| ConfigurationClient::new(channel).delete(self.request(request)).await;
+        let answer = self.call(call)?;
+        assert!(answer.faults.is_empty(), "{:?}", answer.faults);
+        Ok(())
+    }
+
     /// Registers a workload with the label `app`, and leaves without a word.
     ///
     /// # Errors
@@ -247,6 +277,10 @@ impl Caller {
             Err(Status::unavailable("the session ended"))
         })
     }
+}
+
+fn documents(yaml: &str) -> Vec<v1::Document> {
+    vec![v1::Document { source: "a scenario".to_owned(), text: yaml.to_owned() }]
 }
 
 /// Who asks for a certificate: a key, and the signing request for it in DER.

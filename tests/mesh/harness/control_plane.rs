@@ -13,6 +13,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::host::or_skip;
+use super::mounts::{self, Mount};
 use super::{Folder, Message, SOON, Wire, free_address};
 
 pub struct ControlPlane {
@@ -22,6 +24,8 @@ pub struct ControlPlane {
     pub admin: SocketAddr,
     pub folder: Folder,
     arguments: Vec<String>,
+    /// The size of the disk of its own that its data lies on, in MiB.
+    disk: Option<u32>,
     child: Option<Child>,
 }
 
@@ -36,11 +40,25 @@ impl ControlPlane {
     /// Starts one with an empty folder, and these arguments besides the places.
     #[track_caller]
     pub fn start(arguments: &[&str]) -> Self {
+        Self::begin(arguments, None)
+    }
+
+    /// The same on a disk of so many MiB, which is gone with the process; `None`, with a line that
+    /// says so, where this process may not make one, unless `TESTS_MUST_NOT_SKIP` is set.
+    #[track_caller]
+    pub fn on_a_small_disk(mib: u32, arguments: &[&str]) -> Option<Self> {
+        or_skip(mounts::are_allowed(), "a small disk needs root")?;
+        Some(Self::begin(arguments, Some(mib)))
+    }
+
+    #[track_caller]
+    fn begin(arguments: &[&str], disk: Option<u32>) -> Self {
         let mut plane = Self {
             address: free_address(),
             admin: free_address(),
             folder: Folder::new("control"),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            disk,
             child: None,
         };
         plane.restart();
@@ -76,13 +94,21 @@ impl ControlPlane {
             .args(["control-plane", "--listen", &self.address.to_string()])
             .args(["--admin-listen", &self.admin.to_string()])
             .args(["--log-level", "debug", "--data"])
-            .arg(self.data())
+            .arg(self.folder.path("data"))
             .args(&self.arguments)
             .stdout(Stdio::null())
             .stderr(log.expect("the folder is writable"));
-        // SAFETY: the call is allowed between fork and exec, and touches nothing of ours.
+        let disk = self.disk.map(|mib| {
+            let at = self.folder.path("data");
+            fs::create_dir_all(&at).expect("the folder is writable");
+            Mount::memory(&at, mib)
+        });
+        // SAFETY: the calls are allowed between fork and exec, and touch nothing of ours.
         unsafe {
             command.pre_exec(die_with_us);
+            if let Some(disk) = disk {
+                command.pre_exec(move || disk.alone());
+            }
         }
         self.child = Some(command.spawn().expect("the program starts"));
     }
@@ -117,17 +143,23 @@ impl ControlPlane {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.folder.path("data")
+        let path = self.folder.path("data");
+        match (self.disk, &self.child) {
+            // Its mounts are its own.
+            (Some(_), Some(child)) => format!("/proc/{}/root{}", child.id(), path.display()).into(),
+            _ => path,
+        }
     }
 
     /// The roots of its mesh.
     pub fn anchors_pem(&self) -> String {
-        self.folder.read("data/ca.pem")
+        fs::read_to_string(self.data().join("ca.pem")).expect("it was made")
     }
 
     /// The operators' token.
     pub fn operator_token(&self) -> String {
-        self.folder.read("data/operator.token").trim().to_owned()
+        let token = fs::read_to_string(self.data().join("operator.token")).expect("it was made");
+        token.trim().to_owned()
     }
 
     /// What it wrote to standard error, in all its lives.

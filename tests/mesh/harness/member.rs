@@ -19,6 +19,7 @@ pub struct Plan {
     listen: SocketAddr,
     services: Vec<String>,
     drain: &'static str,
+    more: String,
 }
 
 /// A running sidecar of the mesh.
@@ -49,6 +50,7 @@ impl ControlPlane {
             listen: free_address(),
             services: Vec::new(),
             drain: "",
+            more: String::new(),
         }
     }
 
@@ -106,6 +108,12 @@ impl Plan {
         self
     }
 
+    /// More lines of its configuration.
+    pub fn config(mut self, yaml: &str) -> Self {
+        self.more.push_str(yaml);
+        self
+    }
+
     /// A service that it has a listener for.
     pub fn calls(mut self, service: &str) -> Self {
         self.services.push(service.to_owned());
@@ -131,7 +139,7 @@ impl Plan {
         let lines: Vec<String> = lines
             .map(|(service, listen)| format!("{{listen: \"{listen}\", service: \"{service}\"}}"))
             .collect();
-        let Plan { name, account, labels, address, app, listen, drain, .. } = self;
+        let Plan { name, account, labels, address, app, listen, drain, more, .. } = self;
         let usual = if app.is_some() { "{minimum: 500ms, deadline: 10s}" } else { "" };
         let drain = [drain, usual].into_iter().find(|yaml| !yaml.is_empty());
         let drain = drain.map(|yaml| format!("drain: {yaml}\n"));
@@ -144,7 +152,7 @@ impl Plan {
                 "workload: {{namespace: default, name: {name}, serviceAccount: {account}, labels: {{{labels}}}}}\n\
                  controlPlane: {{address: \"{address}\", trustAnchors: ca.pem, tokenFile: token}}\n\
                  outbound: {{listen: \"{by_host}\", upstreams: [{}]}}\n{}{}\
-                 admin: {{listen: \"{admin}\"}}\nworkers: 1\nlog: {{level: debug}}\n",
+                 admin: {{listen: \"{admin}\"}}\nworkers: 1\nlog: {{level: debug}}\n{more}",
                 lines.join(", "),
                 app.unwrap_or_default(),
                 drain.unwrap_or_default(),

@@ -14,6 +14,7 @@ mod load;
 mod lone;
 mod member;
 mod message;
+pub mod mounts;
 mod pair;
 mod pods;
 mod ports;

@@ -18,6 +18,8 @@ pub struct Pair {
     certs: Certs,
     workers: u8,
     outbound_files: Option<u64>,
+    inbound_files: Option<u64>,
+    outbound_memory: Option<u64>,
 }
 
 enum Endpoint {
@@ -83,6 +85,8 @@ impl Pair {
             certs: Certs::new(),
             workers: 1,
             outbound_files: None,
+            inbound_files: None,
+            outbound_memory: None,
         }
     }
 
@@ -157,6 +161,19 @@ impl Pair {
         self
     }
 
+    /// How many bytes of memory the caller's sidecar takes for its container's limit. It needs
+    /// [mounts](super::mounts).
+    pub fn outbound_memory(mut self, limit: u64) -> Self {
+        self.outbound_memory = Some(limit);
+        self
+    }
+
+    /// How many descriptors each instance's sidecar may have.
+    pub fn inbound_files(mut self, limit: u64) -> Self {
+        self.inbound_files = Some(limit);
+        self
+    }
+
     /// Starts the processes and waits until they are ready.
     #[track_caller]
     pub fn start(self) -> Mesh {
@@ -212,7 +229,7 @@ impl Pair {
                 self.workers, self.drain, self.inbound
             ),
         );
-        (Sidecar::start(folder, admin, None), listen)
+        (Sidecar::start(folder, admin, self.inbound_files), listen)
     }
 
     fn start_outbound(&self, mesh_yaml: &str) -> (Sidecar, SocketAddr, SocketAddr) {
@@ -231,6 +248,10 @@ impl Pair {
                 self.workers, self.drain, self.outbound
             ),
         );
+        if let Some(limit) = self.outbound_memory {
+            std::fs::create_dir(folder.path("cgroup")).expect("the folder is writable");
+            folder.write("cgroup/memory.max", &format!("{limit}\n"));
+        }
         (Sidecar::start(folder, admin, self.outbound_files), service, by_host)
     }
 }

@@ -4,16 +4,14 @@
 //! Apps are threads of the test, or processes, of other users; whatever they connect to goes where
 //! the rules say.
 
+use serde_json::Value;
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
 
 use super::host::{Host, Process};
-use super::{Family, Message, Pods, SOON, Wire};
+use super::{Family, Message, Pods, SOON, Wire, within};
 
 /// Whom the interception rules exempt.
 const UID: u32 = 2102;
@@ -163,6 +161,17 @@ impl Pod {
     /// Starts the sidecar, anew if there was one, and waits until it is ready.
     #[track_caller]
     pub fn start(&mut self) {
+        self.launch();
+        within(SOON, "the pod is ready", || self.is_ready());
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.page("/ready").is_some_and(|answer| answer.status() == 200)
+    }
+
+    /// Starts the sidecar, anew if there was one.
+    #[track_caller]
+    pub fn launch(&mut self) {
         let mut command = self.host.command("setpriv");
         command.args(["--reuid=2102", "--regid=2102", "--clear-groups", "--pdeathsig=SIGKILL"]);
         if self.may_mark {
@@ -174,16 +183,6 @@ impl Pod {
         command.stdout(access_log.expect("the folder is writable"));
         command.env("PATH", "/usr/bin:/bin");
         self.sidecar = Some(self.host.start_command(command, "sidecar.log"));
-        let until = Instant::now() + SOON;
-        while self.page("/ready").is_none_or(|answer| answer.status() != 200) {
-            assert!(
-                Instant::now() < until,
-                "{} is not ready:\n{}",
-                self.name,
-                self.sidecar().log()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 
     #[track_caller]

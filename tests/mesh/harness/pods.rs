@@ -102,8 +102,16 @@ impl Pods {
         (host, self.family.ip(last))
     }
 
+    /// Pulls a pod's plug out, or puts it in again; its addresses and routes stay.
+    #[track_caller]
+    pub fn plug(&self, pod: &Pod, is_in: bool) {
+        let state = if is_in { "up" } else { "down" };
+        let done = self.node.ip(&format!("link set pod{} {state}", pod.last()));
+        done.expect("the card is there");
+    }
+
     /// Where sidecars find the control plane.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.family.ip(CONTROL_PLANE), 15010)
     }
 

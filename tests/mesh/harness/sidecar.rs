@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::mounts::Mount;
 use super::{Folder, Message, SOON, Wire, eventually, within};
 
 pub struct Sidecar {
@@ -33,7 +34,8 @@ pub fn program() -> Command {
 }
 
 impl Sidecar {
-    /// Starts with `config.yaml` and whatever else lies in the folder.
+    /// Starts with `config.yaml` and whatever else lies in the folder. Where there is a folder
+    /// `cgroup`, the sidecar takes it for its container's.
     pub fn start(folder: Folder, admin: SocketAddr, open_files: Option<u64>) -> Self {
         let output = |name| File::create(folder.path(name)).expect("the folder is writable");
         let mut command = program();
@@ -46,6 +48,14 @@ impl Sidecar {
         // SAFETY: both calls are allowed between fork and exec, and touch nothing of ours.
         unsafe {
             command.pre_exec(move || prepare(open_files));
+        }
+        let cgroup = folder.path("cgroup");
+        if cgroup.is_dir() {
+            let seen = Mount::folder(&cgroup, "/sys/fs/cgroup");
+            // SAFETY: the call is allowed between fork and exec, and touches nothing of ours.
+            unsafe {
+                command.pre_exec(move || seen.alone());
+            }
         }
         let child = command.spawn().expect("the sidecar's binary starts");
         Self { admin, folder, child }

@@ -4,9 +4,10 @@
 //! counted is how often `d` is called for each request that came to `a`.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::alone;
 use super::traffic::{Told, Traffic};
 use crate::harness::{App, Backend, Broken, Callers, Message, Script, Services, Wire};
 
@@ -78,12 +79,9 @@ impl Chain {
     }
 }
 
-/// Chains are many processes: they run one after the other.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// The edge's requests are traced; nobody retried them.
 fn chain(failing: &str, policy: &str, passes: Passes, name: &str) -> f64 {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     Chain::start(failing, policy, passes).blow(name)
 }
 

@@ -5,16 +5,30 @@
 //! the one that fails was called.
 
 mod chain;
+mod chaos;
+mod descriptors;
 mod flood;
+mod full_disk;
 mod half_open;
+mod memory;
+mod neighbours;
+mod open_loop;
+mod overload;
+mod soak;
 mod traffic;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::harness::{Backend, Callers, Script, Services, refused_address};
 use traffic::{Told, Traffic};
+
+/// What measures rates and times wants the processors to itself, as far as the others leave them.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const WELL: usize = 4;
 /// How long each blows.

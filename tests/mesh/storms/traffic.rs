@@ -31,6 +31,15 @@ pub struct Told {
     /// By status, by the sidecar's reason where it answered itself, or by how the answer broke.
     pub ends: BTreeMap<String, usize>,
     tooks: Vec<Duration>,
+    all: Vec<Asked>,
+}
+
+/// One request.
+#[derive(Debug)]
+struct Asked {
+    at: Instant,
+    took: Duration,
+    end: String,
 }
 
 impl Traffic {
@@ -50,17 +59,18 @@ impl Traffic {
             .collect();
         let mut told = Told::default();
         for caller in callers {
-            for (end, took) in caller.join().expect("a caller runs to its end") {
+            for asked in caller.join().expect("a caller runs to its end") {
                 told.requests += 1;
-                *told.ends.entry(end).or_default() += 1;
-                told.tooks.push(took);
+                *told.ends.entry(asked.end.clone()).or_default() += 1;
+                told.tooks.push(asked.took);
+                told.all.push(asked);
             }
         }
         told.tooks.sort();
         told
     }
 
-    fn one(self, number: u32, until: Instant, left: &AtomicUsize) -> Vec<(String, Duration)> {
+    fn one(self, number: u32, until: Instant, left: &AtomicUsize) -> Vec<Asked> {
         let gap = Duration::from_secs(1) * CALLERS / self.per_second;
         let request = format!("GET /storm HTTP/1.1\r\nHost: {}\r\n{TRACED}\r\n", self.host);
         let mut wire = Wire::connect(self.to);
@@ -73,10 +83,10 @@ impl Traffic {
             if !is_asked || Instant::now() >= until {
                 return ends;
             }
-            let asked = Instant::now();
+            let at = Instant::now();
             let sent = wire.try_send(&request).map_err(Broken::from);
             let answer = sent.and_then(|()| wire.message(false));
-            ends.push((end_of(&answer), asked.elapsed()));
+            ends.push(Asked { at, took: at.elapsed(), end: end_of(&answer) });
             if answer.map_or(true, |answer| answer.closes()) {
                 wire = Wire::connect(self.to);
             }
@@ -95,6 +105,31 @@ fn end_of(answer: &Result<Message, Broken>) -> String {
 impl Told {
     pub fn count(&self, end: &str) -> usize {
         self.ends.get(end).copied().unwrap_or(0)
+    }
+
+    /// How many were not answered 200.
+    pub fn lost(&self) -> usize {
+        self.requests - self.count("200")
+    }
+
+    /// How many were answered 200 between two moments.
+    pub fn served_between(&self, from: Instant, to: Instant) -> usize {
+        let within =
+            |asked: &&Asked| asked.end == "200" && (from..to).contains(&(asked.at + asked.took));
+        self.all.iter().filter(within).count()
+    }
+
+    /// After some moment, how long it was until the last request ended that was lost, or took longer
+    /// than a caller would like.
+    pub fn recovered_after(&self, moment: Instant, limit: Duration) -> Duration {
+        let bad = self.all.iter().filter(|asked| asked.end != "200" || asked.took > limit);
+        let last = bad.map(|asked| asked.at + asked.took).max();
+        last.map_or(Duration::ZERO, |last| last.saturating_duration_since(moment))
+    }
+
+    /// The longest that any took.
+    pub fn slowest(&self) -> Duration {
+        self.tooks.last().copied().unwrap_or_default()
     }
 
     fn percent(&self) -> f64 {

@@ -4,22 +4,24 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use super::{Agent, Say, Talk};
 use crate::agent::session::Ended;
-use crate::agent::session::renewal::{Pending, due};
+use crate::agent::session::renewal::{Clocks, Pending, Schedule};
 use crate::runtime::clock::Rng;
 use crate::wire::v1;
 
 /// A renewal that was refused or not answered is tried again after this share of what is left.
 const AGAIN: f64 = 0.1;
+/// And then: there is nothing left to hurry for.
+const ENDED: Duration = Duration::from_secs(1);
 
 impl Talk {
     /// Asks for the next certificate. Until it comes, the one in use is.
     pub(super) fn renew(&mut self) -> Result<(), Ended> {
-        self.renew_at = Instant::now() + self.again();
+        let again = self.again();
+        self.renewal.not_within(again, Clocks::now());
         // One that was not answered yet is asked for again, or answers would miss their keys.
         let pending =
             match self.pending.take().map_or_else(|| Pending::new(&self.agent.identity), Ok) {
@@ -43,7 +45,7 @@ impl Talk {
                     Ok(svid) => {
                         info!(serial = svid.serial(), "certificate replaced");
                         self.agent.take_svid(svid);
-                        self.renew_at = next_renewal(&self.agent, &mut self.rng);
+                        self.renewal = next_renewal(&self.agent, &mut self.rng);
                     }
                     Err(error) => error!("the next certificate can't be used: {error}"),
                 }
@@ -61,16 +63,15 @@ impl Talk {
         let svid = self.agent.svid.borrow();
         let ends = svid.as_ref().map(|svid| svid.not_after());
         let left = ends.and_then(|ends| ends.duration_since(SystemTime::now()).ok());
-        left.unwrap_or_default().mul_f64(AGAIN).max(Duration::from_millis(100))
+        left.map_or(ENDED, |left| left.mul_f64(AGAIN).max(Duration::from_millis(100)))
     }
 }
 
 /// When the certificate in use is to be replaced.
-pub fn next_renewal(agent: &Agent, rng: &mut Rng) -> Instant {
-    let svid = agent.svid.borrow();
-    let Some(svid) = svid.as_ref() else { return Instant::now() };
-    let (came, now) = (agent.certified_at.get(), SystemTime::now());
-    let due_at = came + due(svid.not_after(), came, rng);
-    agent.status.renews(due_at);
-    Instant::now() + due_at.duration_since(now).unwrap_or_default()
+pub fn next_renewal(agent: &Agent, rng: &mut Rng) -> Schedule {
+    let (now, came) = (Clocks::now(), agent.certified_at.get());
+    let ends = agent.svid.borrow().as_ref().map_or(came, |svid| svid.not_after());
+    let schedule = Schedule::of(ends, came, rng, now);
+    agent.status.renews(schedule.due);
+    schedule
 }
