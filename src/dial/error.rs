@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::http::http2::{Broken, Code};
 use crate::http::respond::chain;
 use crate::http::{Body, BodyError};
 use crate::model::Reason;
@@ -24,8 +25,6 @@ pub enum DialError {
     Ended,
     #[error("the peer did not begin HTTP/1: {0}")]
     Http1(#[source] hyper::Error),
-    #[error("the peer did not begin HTTP/2: {0}")]
-    Http2(#[source] h2::Error),
     #[error("{0}")]
     Limit(Reason),
 }
@@ -34,10 +33,9 @@ impl DialError {
     /// The reason that the caller is told.
     pub fn reason(&self) -> Reason {
         match self {
-            DialError::Connect(_)
-            | DialError::Timeout(_)
-            | DialError::Http1(_)
-            | DialError::Http2(_) => Reason::ConnectFailure,
+            DialError::Connect(_) | DialError::Timeout(_) | DialError::Http1(_) => {
+                Reason::ConnectFailure
+            }
             DialError::Tls(error) if error.is_wrong_identity() => Reason::PeerIdentityRefused,
             DialError::Tls(_) | DialError::Ended => Reason::UpstreamTlsFailure,
             DialError::NoCredentials => Reason::NotReady,
@@ -63,17 +61,16 @@ impl SendError {
         unsent: Option<http::Request<Body>>,
         is_fresh: bool,
     ) -> SendError {
-        let of_stream = cause::<h2::Error>(error);
         let refused = cause::<io::Error>(error).and_then(refused_by_peer).filter(|_| is_fresh);
-        Self::new(error, refused, unsent, || match of_stream {
-            Some(error) => judge_stream(error),
-            None => judge(error),
-        })
+        Self::new(error, refused, unsent, || judge(error))
     }
 
-    pub(super) fn from_h2(error: h2::Error, unsent: Option<http::Request<Body>>) -> SendError {
-        let refused = error.get_io().and_then(refused_by_peer);
-        Self::new(&error, refused, unsent, || judge_stream(&error))
+    pub(super) fn from_http2(broken: &Broken, unsent: Option<http::Request<Body>>) -> SendError {
+        let refused = match broken {
+            Broken::Io(error) => refused_by_peer(error),
+            _ => None,
+        };
+        Self::new(broken, refused, unsent, || judge_stream(broken))
     }
 
     fn new(
@@ -100,19 +97,16 @@ fn refused_by_peer(error: &io::Error) -> Option<PeerError> {
     Some(tls::classify(error)).filter(|error| matches!(error, PeerError::Refused(_)))
 }
 
-fn judge_stream(error: &h2::Error) -> (Failed, Reason) {
-    match error.reason() {
-        Some(h2::Reason::REFUSED_STREAM) => (Failed::Refused, Reason::UpstreamReset),
-        Some(h2::Reason::NO_ERROR) if error.is_go_away() => {
+fn judge_stream(broken: &Broken) -> (Failed, Reason) {
+    match broken {
+        Broken::NotTaken | Broken::Reset(Code::REFUSED_STREAM) => {
             (Failed::Refused, Reason::UpstreamReset)
         }
-        Some(h2::Reason::PROTOCOL_ERROR | h2::Reason::FRAME_SIZE_ERROR) if !error.is_remote() => {
+        Broken::Malformed(_) | Broken::Protocol(..) => {
             (Failed::Other, Reason::UpstreamProtocolError)
         }
         // Our own doing: the caller's body broke.
-        Some(h2::Reason::CANCEL) if error.is_reset() && !error.is_remote() => {
-            (Failed::Other, Reason::ClientClosed)
-        }
+        Broken::Ended(_) => (Failed::Other, Reason::ClientClosed),
         _ => (Failed::Reset, Reason::UpstreamReset),
     }
 }

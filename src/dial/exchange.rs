@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 
 use super::{DialError, Dialer, Far, Pool, SendError, Stream, Via};
 use crate::http::Body;
@@ -35,11 +34,6 @@ impl Switched {
             Self::Refused(response) => response.status(),
         }
     }
-}
-
-/// The body of an answer over HTTP/1.
-fn read(incoming: Incoming) -> Body {
-    Body::incoming(incoming, Version::HTTP_11)
 }
 
 /// hyper takes a GET without a length for one without a body.
@@ -77,7 +71,7 @@ impl Dialer {
             return Box::pin(self.fresh_http1(pool, far, request, safe, bulkhead)).await;
         };
         let error = match idle.send(request, pool).await {
-            Ok((response, lease)) => return Ok((response.map(read), Via::H1(lease))),
+            Ok((response, lease)) => return Ok((response.map(Body::incoming), Via::H1(lease))),
             Err(error) => error,
         };
         let repeated = match error.unsent {
@@ -103,7 +97,7 @@ impl Dialer {
             let h1 = self.next_h1(pool, far, safe, bulkhead).await.map_err(Missed::Dial)?;
             let was_used = h1.served > 0;
             match h1.send(request, pool).await {
-                Ok((response, lease)) => return Ok((response.map(read), Via::H1(lease))),
+                Ok((response, lease)) => return Ok((response.map(Body::incoming), Via::H1(lease))),
                 // One that came back while this request waited was closed meanwhile.
                 Err(SendError { unsent: Some(unsent), .. }) if was_used => request = *unsent,
                 Err(error) => return Err(Missed::Send(SendError { unsent: None, ..error })),
@@ -152,7 +146,7 @@ impl Dialer {
         let h1 = self.fresh_h1(far, bulkhead).await.map_err(Missed::Dial)?;
         let mut response = h1.send_switching(request).await.map_err(Missed::Send)?;
         if !switch::is_granted(switch, &response) {
-            return Ok(Switched::Refused(response.map(read)));
+            return Ok(Switched::Refused(response.map(Body::incoming)));
         }
         let tunnel = hyper::upgrade::on(&mut response).await;
         let tunnel = tunnel.map_err(|e| Missed::Send(SendError::from_hyper(&e, None, true)))?;

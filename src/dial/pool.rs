@@ -222,7 +222,7 @@ impl Dialer {
         let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H2).await?;
         let mut rng = self.rng.borrow().clone();
         self.rng.borrow_mut().next_u64();
-        H2::start(stream, ticket, far.secured(), &mut rng).await
+        Ok(H2::start(stream, ticket, far.secured(), &mut rng))
     }
 
     /// Lets go of what has been idle for too long, of all that belongs to endpoints that are gone,

@@ -5,15 +5,16 @@
 //! ended exactly once, and a body that is dropped half-way tells it so.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::RecvStream;
-use http::{HeaderMap, Version};
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::guard::Violation;
+use super::http2::{Broken, Receiver};
+use super::pipe::Piped;
 use super::replay::Replayed;
 use super::tee::{Copied, Teed};
 use crate::model::Reason;
@@ -46,9 +47,9 @@ pub enum BodyError {
     #[error("the connection that the body came from broke")]
     Connection(#[source] hyper::Error),
     #[error("the stream that the body came on broke")]
-    Stream(#[source] h2::Error),
-    #[error("the stream was reset before the body's end")]
-    Reset,
+    Stream(#[source] Broken),
+    #[error("it was cut before its end")]
+    Cut,
     #[error("{}", .0.sentence())]
     Refused(Violation),
     #[error("no byte of the body came for {0:?}")]
@@ -64,7 +65,7 @@ impl BodyError {
             BodyError::Refused(_) => Reason::BadRequest,
             BodyError::Idle(_) => Reason::BodyTimeout,
             BodyError::Late(reason) => *reason,
-            BodyError::Connection(_) | BodyError::Stream(_) | BodyError::Reset => {
+            BodyError::Connection(_) | BodyError::Stream(_) | BodyError::Cut => {
                 Reason::ClientClosed
             }
         }
@@ -85,40 +86,11 @@ enum Source {
     Empty,
     Full(Bytes),
     Incoming(Incoming),
-    /// A stream as hyper's server reads it: hyper takes some resets for a clean end.
-    IncomingStream(Incoming),
-    Stream(Received),
+    Stream(Receiver),
+    Piped(Piped),
     Replay(Replayed),
     Teed(Box<Teed>),
     Copied(Copied),
-}
-
-/// A stream of HTTP/2 that is read here; room is given back as fast as its data is taken.
-struct Received {
-    stream: RecvStream,
-    /// Its data is through.
-    trailers: bool,
-}
-
-impl Received {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.trailers {
-            match ready!(self.stream.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    // Fails only for more than was received.
-                    let _ = self.stream.flow_control().release_capacity(data.len());
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Stream(error)))),
-                None => self.trailers = true,
-            }
-        }
-        let trailers = ready!(self.stream.poll_trailers(cx)).map_err(BodyError::Stream);
-        Poll::Ready(trailers.transpose().map(|trailers| trailers.map(Frame::trailers)))
-    }
 }
 
 impl Body {
@@ -130,24 +102,27 @@ impl Body {
         Self { source: Source::Full(bytes.into()), tail: None, turns: Turns::default() }
     }
 
-    /// A body as hyper read it, in a message of that version; an empty one loses its machinery.
-    pub fn incoming(incoming: Incoming, version: Version) -> Self {
-        let source = match version {
-            _ if incoming.is_end_stream() => Source::Empty,
-            Version::HTTP_2 => Source::IncomingStream(incoming),
-            _ => Source::Incoming(incoming),
+    /// A body as hyper reads it from HTTP/1; an empty one loses its machinery.
+    pub fn incoming(incoming: Incoming) -> Self {
+        let source = match incoming.is_end_stream() {
+            true => Source::Empty,
+            false => Source::Incoming(incoming),
         };
         Self { source, tail: None, turns: Turns::default() }
     }
 
-    /// The body of an answer over HTTP/2.
-    pub fn stream(stream: RecvStream) -> Self {
-        let source = if stream.is_end_stream() {
-            Source::Empty
-        } else {
-            Source::Stream(Received { stream, trailers: false })
+    /// A body that comes on a stream of HTTP/2.
+    pub fn stream(stream: Receiver) -> Self {
+        let source = match stream.is_end_stream() {
+            true => Source::Empty,
+            false => Source::Stream(stream),
         };
         Self { source, tail: None, turns: Turns::default() }
+    }
+
+    /// What a tunnel writes.
+    pub fn piped(piped: Piped) -> Self {
+        Self { source: Source::Piped(piped), ..Self::default() }
     }
 
     /// A body that is kept while it is sent, so that it can be sent again.
@@ -191,14 +166,8 @@ impl Body {
             Source::Incoming(incoming) => {
                 Pin::new(incoming).poll_frame(cx).map_err(BodyError::Connection)
             }
-            Source::IncomingStream(incoming) => {
-                let polled = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-                Poll::Ready(match polled {
-                    None if !incoming.is_end_stream() => Some(Err(BodyError::Reset)),
-                    polled => polled.map(|frame| frame.map_err(BodyError::Connection)),
-                })
-            }
-            Source::Stream(received) => received.poll_frame(cx),
+            Source::Stream(stream) => stream.poll_frame(cx).map_err(BodyError::Stream),
+            Source::Piped(piped) => piped.poll_frame(cx),
             Source::Replay(replayed) => replayed.poll_frame(cx),
             Source::Teed(teed) => teed.poll_frame(cx),
             Source::Copied(copied) => copied.poll_frame(cx),
@@ -263,10 +232,9 @@ impl HttpBody for Body {
         match &self.source {
             Source::Empty => true,
             Source::Full(bytes) => bytes.is_empty(),
-            Source::Incoming(incoming) | Source::IncomingStream(incoming) => {
-                incoming.is_end_stream()
-            }
-            Source::Stream(received) => received.stream.is_end_stream(),
+            Source::Incoming(incoming) => incoming.is_end_stream(),
+            Source::Stream(stream) => stream.is_end_stream(),
+            Source::Piped(piped) => piped.is_end_stream(),
             Source::Replay(replayed) => replayed.is_end_stream(),
             Source::Teed(teed) => teed.is_end_stream(),
             Source::Copied(copied) => copied.is_end_stream(),
@@ -277,8 +245,9 @@ impl HttpBody for Body {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Incoming(incoming) | Source::IncomingStream(incoming) => incoming.size_hint(),
-            Source::Stream(_) => SizeHint::default(),
+            Source::Incoming(incoming) => incoming.size_hint(),
+            Source::Stream(stream) => stream.size_hint(),
+            Source::Piped(_) => SizeHint::default(),
             Source::Replay(replayed) => replayed.size_hint(),
             Source::Teed(teed) => teed.size_hint(),
             Source::Copied(copied) => copied.size_hint(),

@@ -17,15 +17,6 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// What our requests carry that is another in each: its value is kept out of HPACK's tables.
-pub static EVER_NEW: [HeaderName; 5] = [
-    REQUEST_ID,
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("b3"),
-    HeaderName::from_static("x-b3-traceid"),
-    HeaderName::from_static("x-b3-spanid"),
-];
-
 /// Which of the names that matter are there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen(u32);

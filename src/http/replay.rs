@@ -110,7 +110,7 @@ impl Replayed {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let shared = &mut *self.shared.borrow_mut();
         if shared.attempt != self.attempt && !(shared.ended && shared.keeping) {
-            return Poll::Ready(Some(Err(BodyError::Reset)));
+            return Poll::Ready(Some(Err(BodyError::Cut)));
         }
         if let Some(bytes) = shared.kept.get(self.next) {
             let bytes = bytes.clone();

@@ -136,7 +136,7 @@ impl Copied {
         }
         match wire.end {
             Some(End::Whole) => Poll::Ready(None),
-            Some(End::Broken) => Poll::Ready(Some(Err(BodyError::Reset))),
+            Some(End::Broken) => Poll::Ready(Some(Err(BodyError::Cut))),
             None => {
                 wire.reader = Some(cx.waker().clone());
                 Poll::Pending
@@ -185,13 +185,13 @@ mod tests {
         let (original, copy) = tee(Body::full(large));
         let read = original.collect().await.expect("the original is not held up");
         assert_eq!(read.to_bytes().len(), ROOM + 1);
-        assert!(matches!(copy.collect().await, Err(BodyError::Reset)));
+        assert!(matches!(copy.collect().await, Err(BodyError::Cut)));
     }
 
     #[tokio::test]
     async fn an_original_that_is_given_up_breaks_its_copy() {
         let (original, copy) = tee(Body::full("some bytes"));
         drop(original);
-        assert!(matches!(copy.collect().await, Err(BodyError::Reset)));
+        assert!(matches!(copy.collect().await, Err(BodyError::Cut)));
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
-use hyper::service::service_fn;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -28,7 +27,6 @@ use crate::http::respond::{Failure, chain};
 use crate::intercept::Found;
 use crate::model::{Direction, Protocol, Reason};
 use crate::runtime::exempt::is_source;
-use crate::runtime::supervise::Begun;
 use crate::runtime::{Open, Prefixed, socket};
 use crate::serve::accept::Accepted;
 use crate::serve::hear::{self, Heard, QUIET, Race};
@@ -360,10 +358,10 @@ async fn http(
     active.inc();
     let (tunnels, gate) = (Tunnels::new(entry), Rc::default());
     let conn = Rc::new(Conn { caller, spoken, gate, tunnels, is_old: Cell::new(false) });
-    let service = service_fn({
+    let service = {
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
-        move |request| Begun::by(|| serve(&worker, &conn, request))
-    });
+        move |request| serve(&worker, &conn, request)
+    };
     let (tunnels, may_stay) = (&conn.tunnels, || conn.may_stay(worker));
     let served = match spoken {
         Spoken::Http2 => {
@@ -376,7 +374,7 @@ async fn http(
         }
     };
     if let Err(error) = served {
-        if serve_http::is_flood(&error) {
+        if error.is_flood() {
             let (what, why) = ("connection cut off", serve_http::FLOODED);
             stream::note_refused(worker, &conn.caller, what, Reason::Flood, why);
         }

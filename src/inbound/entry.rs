@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use http::Request;
 use http::request::Parts;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Conn;
@@ -16,9 +15,9 @@ use super::judge::{self, Kept};
 use super::serve::{Call, admit, check};
 use super::worker::Inbound;
 use crate::access::tokens::Wait;
-use crate::http::deadline;
 use crate::http::headers::{self, DEADLINE, Seen};
 use crate::http::respond::Failure;
+use crate::http::{Body, deadline};
 use crate::limit::rate::Quota;
 use crate::model::Reason;
 use crate::runtime::{Phase, clock};
@@ -34,7 +33,7 @@ pub(super) enum Entered {
 /// A request that has come, and is sound.
 pub(super) struct Come {
     pub parts: Parts,
-    pub incoming: Incoming,
+    pub body: Body,
     pub seen: Seen,
     /// What its caller has left, from its beginning on.
     pub deadline: Option<Duration>,
@@ -49,11 +48,11 @@ pub(super) fn enter(
     worker: &Inbound,
     conn: &Conn,
     exchange: &Rc<Exchange>,
-    request: Request<Incoming>,
+    request: Request<Body>,
     seen: Seen,
     quota: &mut Option<Quota>,
 ) -> Entered {
-    let (mut parts, incoming) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     if let Err(failure) = check(conn, &mut parts, seen) {
         return Entered::Judged(Err(failure));
     }
@@ -71,7 +70,7 @@ pub(super) fn enter(
     // What the app does not get lets nobody in.
     headers::strip_listed(&mut parts.headers, seen);
     let began = clock::wall_at(exchange.started_us);
-    let come = Come { parts, incoming, seen, deadline };
+    let come = Come { parts, body, seen, deadline };
     judge(worker, conn, exchange, come, (began, true), quota)
 }
 

@@ -12,7 +12,6 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
@@ -58,7 +57,7 @@ pub(super) struct Call {
 pub fn serve(
     worker: &Rc<Inbound>,
     conn: &Rc<Conn>,
-    request: Request<Incoming>,
+    request: Request<Body>,
 ) -> Pin<Box<impl Future<Output = Result<Response<Body>, Infallible>> + use<>>> {
     rehearsal::pass(At::InboundRequest);
     let seen = Seen::scan(request.headers());
@@ -113,7 +112,7 @@ pub(super) fn admit(
     worker: &Inbound,
     conn: &Conn,
     exchange: &Rc<Exchange>,
-    Come { mut parts, incoming, seen, deadline }: Come,
+    Come { mut parts, body, seen, deadline }: Come,
     admitted: Admitted,
     quota: &mut Option<Quota>,
 ) -> Result<Box<Call>, Failure> {
@@ -121,14 +120,15 @@ pub(super) fn admit(
     let upgrade = prepare(worker, conn, exchange, &mut parts, seen, &admitted);
     let Admitted { permit, credentials, cleared: _ } = admitted;
     let switch = switch::asked(&parts, upgrade);
-    if switch.is_some() && !incoming.is_end_stream() {
+    let is_stream = parts.version == Version::HTTP_2;
+    if switch.is_some() && !is_stream && !body.is_end_stream() {
         let sentence = "a request that asks to leave HTTP may not have a body";
         return Err(Failure::new(Reason::BadRequest, sentence).closing());
     }
     if switch.is_none() && seen.has(Seen::UPGRADE) {
         parts.extensions.remove::<OnUpgrade>();
     }
-    let body = request_body(conn, exchange, Body::incoming(incoming, parts.version));
+    let body = if switch.is_some() { body } else { request_body(conn, exchange, body) };
     let under_way = UnderWay::begin(&conn.tunnels.entry, exchange);
     Ok(Box::new(Call { permit, credentials, parts, seen, body, under_way, switch, deadline }))
 }
@@ -141,11 +141,12 @@ async fn forward(
     mut call: Box<Call>,
 ) -> Result<Response<Body>, Failure> {
     if let Some(switch) = call.switch {
-        let Call { permit, credentials, parts, under_way, .. } = *call;
+        let Call { permit, credentials, parts, body, under_way, .. } = *call;
         // Until the app has answered: a tunnel lasts as long as people talk.
         let _place = limits::place(worker, &conn.caller, &parts).await?;
         let shown = (permit, credentials);
-        let switching = stream::switching(worker, conn, exchange, shown, parts, &switch, under_way);
+        let asked = Request::from_parts(parts, body);
+        let switching = stream::switching(worker, conn, exchange, shown, asked, &switch, under_way);
         return Box::pin(switching).await;
     }
     let Some(left) = call.deadline else {

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Request, Response};
-use hyper::upgrade::OnUpgrade;
 use tokio::net::TcpStream;
 use tracing::debug;
 
@@ -211,12 +209,12 @@ pub async fn switching(
     conn: &Rc<Conn>,
     exchange: &Rc<Exchange>,
     (_permit, shown): (Permit, Credentials),
-    mut parts: Parts,
+    request: Request<Body>,
     switch: &Switch,
     under_way: UnderWay,
 ) -> Result<Response<Body>, Failure> {
-    let near = parts.extensions.remove::<OnUpgrade>().filter(|_| conn.spoken == Spoken::Http2);
-    let near = near.map(|stream| (stream, worker.doorway.enter()));
+    let (mut parts, body) = request.into_parts();
+    let near = (conn.spoken == Spoken::Http2).then(|| (body, worker.doorway.enter()));
     let key = {
         let mut rng = worker.rng.borrow_mut();
         (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
@@ -261,8 +259,7 @@ pub async fn switching(
         until: withdrawn(worker, &conn.caller.port, exchange, held),
         trust: trust(worker, &conn.caller, &conn.tunnels.entry),
     };
-    conn.tunnels.open(near, tunnel);
-    Ok(Response::from_parts(head, Body::empty()))
+    Ok(Response::from_parts(head, conn.tunnels.open(near, tunnel)))
 }
 
 /// When whoever holds a tunnel may no longer ask for it.

@@ -5,10 +5,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::Response;
 use http::request::Parts;
+use http::{Response, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
@@ -50,7 +49,7 @@ pub fn admit(
     conn: &Conn,
     exchange: &Rc<Exchange>,
     mut parts: Parts,
-    incoming: Incoming,
+    body: Body,
     seen: Seen,
     resolved: Rc<Resolved>,
 ) -> Result<Admitted, Failure> {
@@ -79,7 +78,8 @@ pub fn admit(
     let (taker, key) = choose_taker(worker, conn, &resolved, found.rule, &parts)?;
     let place = place(rule, taker, delay.is_some() || abort.is_some())?;
     let switch = switch::asked(&parts, upgrade);
-    if switch.is_some() && !incoming.is_end_stream() {
+    let is_stream = parts.version == Version::HTTP_2;
+    if switch.is_some() && !is_stream && !body.is_end_stream() {
         let sentence = "a request that asks to leave HTTP may not have a body";
         return Err(Failure::new(Reason::BadRequest, sentence).closing());
     }
@@ -104,7 +104,10 @@ pub fn admit(
         cookie: key.cookie,
         cors: rule.filters.cors(&parts),
     };
-    let body = Body::incoming(incoming, parts.version);
+    let (switch, body) = match switch {
+        Some(switch) => (Some((switch, body)), Body::empty()),
+        None => (None, body),
+    };
     let body = change(worker, rule, taker, found, &mut parts, body);
     let keeps = plan.max_retries > 0 || plan.hedges || rule.fallback.is_some();
     let limit_bytes = keeps.then_some(policy.body_limit_bytes);

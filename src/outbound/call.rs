@@ -38,7 +38,8 @@ pub struct Call {
     pub body: Source,
     pub place: Option<RequestTicket>,
     pub under_way: UnderWay,
-    pub switch: Option<Switch>,
+    /// It asks to leave HTTP; on a stream of HTTP/2 its body is what the tunnel is told.
+    pub switch: Option<(Switch, Body)>,
     pub sent: Cell<u32>,
     tried: Cell<Tried>,
     /// Attempts that ended without any answer.
@@ -97,7 +98,7 @@ impl Call {
         body: Source,
         place: Option<RequestTicket>,
         under_way: UnderWay,
-        switch: Option<Switch>,
+        switch: Option<(Switch, Body)>,
     ) -> Self {
         let has_fallback = resolved.target.rules[plan.rule].fallback.is_some();
         let may_follow = plan.max_retries > 0 || plan.safe || plan.hedges || has_fallback;

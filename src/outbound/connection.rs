@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use hyper::service::service_fn;
 use tracing::debug;
 
 use super::destination::unrouted;
@@ -21,7 +20,6 @@ use crate::intercept::Found;
 use crate::model::{Direction, Protocol, Reason, ServiceName, Timeouts};
 use crate::outbound::Unknown;
 use crate::runtime::Open;
-use crate::runtime::supervise::Begun;
 use crate::serve::accept::Accepted;
 use crate::serve::hear::{self, Heard, QUIET, Race};
 use crate::serve::ledger::{Entry, Speaks};
@@ -284,10 +282,10 @@ async fn http(
         tunnels: Tunnels::new(entry),
         resolved: RefCell::new(None),
     });
-    let service = service_fn({
+    let service = {
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
-        move |request| Begun::by(|| serve(&worker, &conn, request))
-    });
+        move |request| serve(&worker, &conn, request)
+    };
     // Who comes from the workload itself proves nothing.
     let (tunnels, may_stay) = (&conn.tunnels, || true);
     let served = match spoken {
@@ -303,7 +301,7 @@ async fn http(
         }
     };
     if let Err(error) = served {
-        if serve_http::is_flood(&error) {
+        if error.is_flood() {
             let (what, why) = ("connection cut off", serve_http::FLOODED);
             let meter = unrouted(worker, &conn.destination);
             stream::note_closed(worker, meter, what, Reason::Flood, client, why);

@@ -60,8 +60,4 @@ fn ensure_id(worker: &Outbound, exchange: &Exchange, parts: &mut Parts) {
     let rng = &mut worker.rng.borrow_mut();
     let now = clock::wall_at(exchange.started_us);
     exchange.identify(&mut parts.headers, now, &mut || rng.next_u64());
-    if let Some(id) = parts.headers.get_mut(headers::REQUEST_ID) {
-        // One that the caller made is no more worth a place in HPACK's tables than one of ours.
-        id.set_sensitive(true);
-    }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use tokio::time::{sleep, sleep_until};
 
 use super::admit::{Admitted, admit};
@@ -44,7 +43,7 @@ use crate::telemetry::traffic::Spoken;
 pub fn serve(
     worker: &Rc<Outbound>,
     conn: &Rc<Conn>,
-    request: Request<Incoming>,
+    request: Request<Body>,
 ) -> Pin<Box<impl Future<Output = Result<Response<Body>, Aborted>> + use<>>> {
     rehearsal::pass(At::OutboundRequest);
     let seen = Seen::scan(request.headers());
@@ -99,7 +98,7 @@ pub fn serve(
 enum Begun {
     Decided(Result<Admitted, Failure>),
     /// It goes to something that nobody has spoken of yet.
-    Unanswered(Box<(Want, Request<Incoming>)>),
+    Unanswered(Box<(Want, Request<Body>)>),
 }
 
 /// Looks at a request; nothing of it waits.
@@ -107,20 +106,18 @@ fn begin(
     worker: &Rc<Outbound>,
     conn: &Conn,
     exchange: &Rc<Exchange>,
-    request: Request<Incoming>,
+    request: Request<Body>,
     seen: Seen,
 ) -> Begun {
-    let (mut parts, incoming) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let resolved = check(conn, &mut parts, seen)
         .map_err(Miss::Refused)
         .and_then(|()| target(worker, conn, &parts));
     match resolved {
-        Ok(resolved) => {
-            Begun::Decided(admit(worker, conn, exchange, parts, incoming, seen, resolved))
-        }
+        Ok(resolved) => Begun::Decided(admit(worker, conn, exchange, parts, body, seen, resolved)),
         Err(Miss::Refused(failure)) => Begun::Decided(Err(failure)),
         Err(Miss::Unanswered(want)) => {
-            Begun::Unanswered(Box::new((want, Request::from_parts(parts, incoming))))
+            Begun::Unanswered(Box::new((want, Request::from_parts(parts, body))))
         }
     }
 }
@@ -130,12 +127,12 @@ fn admit_answered(
     worker: &Rc<Outbound>,
     conn: &Conn,
     exchange: &Rc<Exchange>,
-    request: Request<Incoming>,
+    request: Request<Body>,
     seen: Seen,
 ) -> Result<Admitted, Failure> {
-    let (parts, incoming) = request.into_parts();
+    let (parts, body) = request.into_parts();
     match target(worker, conn, &parts) {
-        Ok(resolved) => admit(worker, conn, exchange, parts, incoming, seen, resolved),
+        Ok(resolved) => admit(worker, conn, exchange, parts, body, seen, resolved),
         Err(Miss::Refused(failure)) => Err(failure),
         Err(Miss::Unanswered(_)) => Err(Failure::plain(Reason::NotReady)),
     }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Request, Response};
-use hyper::upgrade::OnUpgrade;
 use tokio::time::{sleep, timeout_at};
 
 use super::attempt::{self, Answered, choose};
@@ -43,7 +42,7 @@ pub async fn switching(
     exchange: &Rc<Exchange>,
     mut call: Call,
 ) -> Result<Response<Body>, Failure> {
-    let (Some(switch), Some(mut parts), Some(backend)) =
+    let (Some((switch, body)), Some(mut parts), Some(backend)) =
         (call.switch.take(), call.head.take(), call.backend().map(Arc::clone))
     else {
         return Err(Failure::plain(Reason::NoBackends));
@@ -52,8 +51,7 @@ pub async fn switching(
         Some(place) => place,
         None => backend.admit()?,
     };
-    let near = parts.extensions.remove::<OnUpgrade>().filter(|_| conn.spoken == Spoken::Http2);
-    let near = near.map(|stream| (stream, worker.doorway.enter()));
+    let near = (conn.spoken == Spoken::Http2).then(|| (body, worker.doorway.enter()));
     let key = {
         let mut rng = worker.rng.borrow_mut();
         (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
@@ -100,8 +98,7 @@ pub async fn switching(
         until: Box::pin(pending()),
         trust,
     };
-    conn.tunnels.open(near, tunnel);
-    Ok(Response::from_parts(head, Body::empty()))
+    Ok(Response::from_parts(head, conn.tunnels.open(near, tunnel)))
 }
 
 /// What an endpoint said.

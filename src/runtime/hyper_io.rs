@@ -91,43 +91,7 @@ thread_local! {
     static TOGETHER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(FEW_BYTES));
 }
 
-impl<T: Read + Unpin> AsyncRead for Tokio<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut inner = hyper::rt::ReadBuf::new(buf.initialize_unfilled());
-        std::task::ready!(Pin::new(&mut self.0).poll_read(cx, inner.unfilled()))?;
-        let filled = inner.filled().len();
-        buf.advance(filled);
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// A hyper stream (an upgraded connection) as tokio reads and writes it.
-#[derive(Debug)]
-pub struct Tokio<T>(pub T);
-
-impl<T: Write + Unpin> AsyncWrite for Tokio<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-/// Runs hyper's own tasks (HTTP/2 streams and body pipes) on this worker.
+/// Runs hyper's own tasks on this worker.
 #[derive(Clone, Copy, Debug)]
 pub struct OnWorker;
 

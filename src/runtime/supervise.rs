@@ -8,12 +8,11 @@
 //! of its own, a writer, a lease), so that whoever started us starts another, instead of something
 //! half dead. Every panic is counted and logged by the hook of `telemetry::panics`.
 
-use std::any::Any;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::OnceLock;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -43,29 +42,6 @@ pub async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
         Err(_) => Poll::Ready(Err(Panicked)),
     })
     .await
-}
-
-/// A future that a call gave, or the panic of that call, which is then its own: hyper calls for the
-/// answer to a stream in the task of the whole connection, and polls it in a task of the stream's.
-pub struct Begun<F>(Result<F, Option<Box<dyn Any + Send>>>);
-
-impl<F> Begun<F> {
-    pub fn by(call: impl FnOnce() -> F) -> Self {
-        // Whatever the call left half done is unwound, as it is when a future is polled.
-        Self(catch_unwind(AssertUnwindSafe(call)).map_err(Some))
-    }
-}
-
-impl<F: Future + Unpin> Future for Begun<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        match &mut self.0 {
-            Ok(future) => Pin::new(future).poll(cx),
-            // Goes on where it was caught: the hook has told of it.
-            Err(panic) => resume_unwind(panic.take().unwrap_or_else(|| Box::new(Panicked))),
-        }
-    }
 }
 
 /// Runs a task to its end, and begins it again after each panic: soon, then less and less often.

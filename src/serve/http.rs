@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::future::{Future, pending, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,47 +11,45 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::{HttpService, Service};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
 use super::Near;
 use super::rest::Rest;
 use super::tunnel::Tunnels;
+use crate::http::http2::{Broken, Connection};
 use crate::http::{Body, Gate, Guarded};
 use crate::model::Reason;
-use crate::runtime::hyper_io::{HyperIo, WorkerTimer};
 use crate::runtime::{Open, Phase, Prefixed, allocator, socket};
 use crate::tls::OverSocket;
 
-/// Streams of one HTTP/2 connection at a time; clients wait with more.
-const STREAMS: u32 = 256;
-const STREAM_WINDOW: u32 = 64 * 1024;
-/// Room for every stream to be stalled at once without stalling another.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
-const SEND_BUFFER: usize = 64 * 1024;
 /// Above the guard's own bound of 64 KiB, which comes first.
 const MAX_HEADERS: usize = 72 * 1024;
-const HEADER_LIST: u32 = 64 * 1024;
 /// Of an HTTP/1 connection whose client does not read, at most.
 const BUFFER: usize = 128 * 1024;
 /// What every client of HTTP/2 sends at once: the preface, and the head of the SETTINGS frame that
 /// belongs to it. It has a head's time.
 const PREFACE: usize = 24 + 9;
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between sidecars a dead peer is noticed within 15 s.
-const PING: Duration = Duration::from_secs(10);
-const PONG: Duration = Duration::from_secs(5);
-
 /// What is said of a connection that was cut off as a flood.
 pub const FLOODED: &str = "it sent more resets, continuations or empty frames than any use has for \
     them";
 
-/// Whether we ended it ourselves to be left in peace, as RFC 9113 calls it: to enhance its calm.
-pub fn is_flood(error: &hyper::Error) -> bool {
-    let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    h2.is_some_and(|h2| h2.is_library() && h2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
+/// What broke a connection.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum Fault {
+    Http1(#[from] hyper::Error),
+    Http2(#[from] Broken),
+}
+
+impl Fault {
+    /// Whether we ended it ourselves to be left in peace, as RFC 9113 calls it: to enhance its calm.
+    pub fn is_flood(&self) -> bool {
+        matches!(self, Fault::Http2(broken) if broken.is_flood())
+    }
 }
 
 /// What came of a connection for now.
@@ -71,7 +69,7 @@ enum Came {
 ///
 /// # Errors
 /// What broke the connection.
-pub async fn http1<S>(
+pub async fn http1<S, F, E>(
     io: Near,
     gate: Rc<Gate>,
     service: S,
@@ -79,11 +77,13 @@ pub async fn http1<S>(
     open: &Open,
     keeps_case: bool,
     may_stay: impl Fn() -> bool,
-) -> Result<(), hyper::Error>
+) -> Result<(), Fault>
 where
-    S: Service<Request<Incoming>, Response = Response<Body>>,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S: Fn(Request<Body>) -> F,
+    F: Future<Output = Result<Response<Body>, E>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
 {
+    let service = service_fn(|request: Request<Incoming>| service(request.map(Body::incoming)));
     let (heard, io) = io.into_parts();
     let mut io = Guarded::new(heard, io, Rc::clone(&gate));
     let mut builder = http1::Builder::new();
@@ -136,7 +136,7 @@ where
                 if gate.is_aborted() {
                     socket::reset_on_close(parts.io.io().socket());
                 }
-                return Err(error);
+                return Err(error.into());
             }
             Came::Cut => {
                 // An idle connection ends as any idle one does.
@@ -170,34 +170,20 @@ where
 ///
 /// # Errors
 /// What broke the connection.
-pub async fn http2<S>(
+pub async fn http2<S, F, E>(
     io: Near,
     service: S,
     tunnels: &Tunnels,
     open: &Open,
     lifetime: Option<Duration>,
     may_stay: impl Fn() -> bool,
-) -> Result<(), hyper::Error>
+) -> Result<(), Fault>
 where
-    S: HttpService<Incoming, ResBody = Body>,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    S::Future: 'static,
+    S: Fn(Request<Body>) -> F,
+    F: Future<Output = Result<Response<Body>, E>> + Unpin,
 {
     let Some(io) = begun(io, open).await else { return Ok(()) };
-    let mut builder = http2::Builder::new(tunnels.executor());
-    builder
-        .timer(WorkerTimer)
-        .max_concurrent_streams(STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(HEADER_LIST)
-        .auto_date_header(false)
-        .enable_connect_protocol();
-    if lifetime.is_some() {
-        builder.keep_alive_interval(PING).keep_alive_timeout(PONG);
-    }
-    let mut connection = pin!(builder.serve_connection(HyperIo(io), service));
+    let mut connection = Connection::new(io, service, lifetime.is_some());
     let end = async {
         match lifetime {
             Some(lifetime) => sleep(lifetime).await,
@@ -209,7 +195,7 @@ where
     tokio::select! {
         biased;
         () = open.renewed(&news), if lifetime.is_some() => {}
-        served = connection.as_mut() => return told(served, tunnels),
+        served = &mut connection => return told(served, tunnels),
         () = open.reached(Phase::Draining) => {}
         () = end => {}
     }
@@ -217,7 +203,7 @@ where
         tunnels.entry.cut(Reason::Revoked);
         return Ok(());
     }
-    connection.as_mut().graceful_shutdown();
+    connection.leave();
     loop {
         tokio::select! {
             biased;
@@ -226,7 +212,7 @@ where
                 return Ok(());
             }
             () = open.renewed(&news) => {}
-            served = connection.as_mut() => return told(served, tunnels),
+            served = &mut connection => return told(served, tunnels),
         }
         if !may_stay() {
             tunnels.entry.cut(Reason::Revoked);
@@ -236,11 +222,11 @@ where
 }
 
 /// What a flood takes with it was ended by us, not by its caller.
-fn told(served: Result<(), hyper::Error>, tunnels: &Tunnels) -> Result<(), hyper::Error> {
-    if served.as_ref().is_err_and(is_flood) {
+fn told(served: Result<(), Broken>, tunnels: &Tunnels) -> Result<(), Fault> {
+    if served.as_ref().is_err_and(Broken::is_flood) {
         tunnels.entry.cut(Reason::Flood);
     }
-    served
+    Ok(served?)
 }
 
 /// A connection whose client has begun to speak HTTP/2; `None` when it breaks off or takes too long, or

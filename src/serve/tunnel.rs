@@ -5,24 +5,22 @@
 //! the tunnel is through, and what is cut short is a reset on both sides, never an end.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use hyper::rt::Executor;
-use hyper::upgrade::OnUpgrade;
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use tokio_rustls::client::TlsStream;
 
 use super::ledger::Speaks;
 use super::trust::Trust;
 use super::{Entry, Near};
+use crate::http::Body;
+use crate::http::pipe::{self, Duplex};
 use crate::model::Reason;
-use crate::runtime::hyper_io::Tokio;
 use crate::runtime::{Open, Phase, Prefixed, socket};
 use crate::tcp::{self, Counters};
 use crate::telemetry::exchange::Exchange;
@@ -34,8 +32,6 @@ pub struct Tunnels {
     pub entry: Rc<Entry>,
     /// The far side of an HTTP/1 connection that was granted its switch.
     granted: RefCell<Option<Tunnel>>,
-    /// The stream of HTTP/2 whose grant hyper is about to take in.
-    awaited: Rc<Cell<Option<Sender>>>,
 }
 
 /// How long a tunnel may last, and why no longer.
@@ -43,9 +39,6 @@ pub type Until = Pin<Box<dyn Future<Output = Reason>>>;
 
 /// The connection that a tunnel goes on with.
 pub type Far = Prefixed<Stream<TlsStream<TcpStream>>>;
-
-/// hyper's task that sends what a stream's tunnel writes, once there is one.
-type Sender = Rc<Cell<Option<AbortHandle>>>;
 
 /// The far side, and what is held for as long as the tunnel lives.
 pub struct Tunnel {
@@ -60,32 +53,22 @@ pub struct Tunnel {
 
 impl Tunnels {
     pub fn new(entry: Entry) -> Self {
-        Self { entry: Rc::new(entry), granted: RefCell::default(), awaited: Rc::default() }
+        Self { entry: Rc::new(entry), granted: RefCell::default() }
     }
 
-    /// Opens a tunnel. `stream` is the near side's, where the near side is a stream of HTTP/2, and
-    /// the answer that grants it is returned to hyper next; else the connection follows when its
-    /// answer is written. A stream has an [`Open`] of its own, since a task of its own waits for it;
-    /// to be taken before the far side is asked, so that no news of the far side is missed.
-    pub fn open(&self, stream: Option<(OnUpgrade, Open)>, tunnel: Tunnel) {
-        let Some((stream, open)) = stream else {
+    /// Opens a tunnel, and gives the body of the answer that grants it. `stream` is the body of the
+    /// request, where the near side is a stream of HTTP/2; else the connection follows when its answer
+    /// is written. A stream has an [`Open`] of its own, since a task of its own waits for it; to be
+    /// taken before the far side is asked, so that no news of the far side is missed.
+    pub fn open(&self, stream: Option<(Body, Open)>, tunnel: Tunnel) -> Body {
+        let Some((said, open)) = stream else {
             *self.granted.borrow_mut() = Some(tunnel);
-            return;
+            return Body::empty();
         };
-        let sender = Sender::default();
-        self.awaited.set(Some(Rc::clone(&sender)));
+        let (near, told) = pipe::duplex(said);
         let entry = Rc::clone(&self.entry);
-        tokio::task::spawn_local(async move {
-            // A near side that went away before the answer was written needs no tunnel.
-            if let Ok(near) = stream.await {
-                tunnel.relay_stream(Tokio(near), &entry, &sender, &open).await;
-            }
-        });
-    }
-
-    /// Runs hyper's tasks for this connection.
-    pub(super) fn executor(&self) -> OnConnection {
-        OnConnection(Rc::clone(&self.awaited))
+        tokio::task::spawn_local(async move { tunnel.relay_stream(near, &entry, &open).await });
+        told
     }
 
     /// True when this connection is to become a tunnel.
@@ -120,10 +103,7 @@ impl Tunnel {
         drop(held);
     }
 
-    async fn relay_stream<N>(self, mut near: N, entry: &Entry, sender: &Sender, open: &Open)
-    where
-        N: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
+    async fn relay_stream(self, mut near: Duplex, entry: &Entry, open: &Open) {
         let Tunnel { mut far, idle, exchange, held, until, trust } = self;
         // Those of the connection are of all its streams.
         let pipe = entry.stream();
@@ -140,10 +120,7 @@ impl Tunnel {
         };
         if is_cut {
             socket::reset_on_close(far.socket());
-            // Before `near` is dropped, which would have it send an end.
-            if let Some(sender) = sender.take() {
-                sender.abort();
-            }
+            near.cut();
         }
         let (sent, received) = bytes.read();
         exchange.end_stream(sent, received, reason);
@@ -157,24 +134,5 @@ async fn is_over(until: Until, trust: &Trust, open: &Open, moved: &Counters) -> 
         reason = until => reason,
         reason = trust.is_over(open, moved) => reason,
         () = open.reached(Phase::Closing) => Reason::DrainDeadline,
-    }
-}
-
-/// Runs hyper's tasks on this worker, and knows the one that sends for a tunnel: hyper starts it
-/// while it takes the grant in. Dropped before its end, it resets its stream, which hyper has no
-/// other way to ask for.
-#[derive(Clone)]
-pub struct OnConnection(Rc<Cell<Option<Sender>>>);
-
-impl<F> Executor<F> for OnConnection
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        let task = tokio::task::spawn_local(future);
-        if let Some(sender) = self.0.take() {
-            sender.set(Some(task.abort_handle()));
-        }
     }
 }

@@ -33,6 +33,11 @@ fn http1() {
 }
 
 #[test]
+fn http2() {
+    over_the_corpus("http2");
+}
+
+#[test]
 fn path() {
     over_the_corpus("path");
 }

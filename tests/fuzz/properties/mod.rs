@@ -6,6 +6,7 @@
 mod certificates;
 mod detection;
 mod http1;
+mod http2;
 mod path;
 mod resources;
 mod tokens;
@@ -16,10 +17,11 @@ pub struct Property {
     pub holds: fn(&[u8]),
 }
 
-pub const ALL: [Property; 6] = [
+pub const ALL: [Property; 7] = [
     Property { name: "certificates", holds: certificates::hold },
     Property { name: "detection", holds: detection::hold },
     Property { name: "http1", holds: http1::hold },
+    Property { name: "http2", holds: http2::hold },
     Property { name: "path", holds: path::hold },
     Property { name: "resources", holds: resources::hold },
     Property { name: "tokens", holds: tokens::hold },

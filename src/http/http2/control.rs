@@ -1,0 +1,194 @@
+//! Frames that say something of a stream or of the connection, and carry nothing.
+
+use super::core::Core;
+use super::error::Broken;
+use super::frame::{self, Code, Head, MAX_FRAME, MAX_WINDOW, flag, setting};
+use super::reader::{Reader, calm, flow, size};
+
+/// Requests that are taken back before anybody could begin them, more than those that are answered.
+const TAKEN_BACK: u32 = 256;
+
+impl Reader {
+    pub(super) fn priority(
+        &mut self,
+        core: &mut Core,
+        head: Head,
+        payload: &[u8],
+    ) -> Result<(), Broken> {
+        if head.stream == 0 {
+            return Err(Broken::protocol("a priority names no stream"));
+        }
+        if payload.len() != 5 {
+            core.tell_reset(head.stream, Code::FRAME_SIZE_ERROR);
+            return self.count_use(false);
+        }
+        if frame::number(payload, 0) & 0x7fff_ffff == head.stream {
+            core.tell_reset(head.stream, Code::PROTOCOL_ERROR);
+            return self.count_use(false);
+        }
+        Ok(())
+    }
+
+    pub(super) fn rst_stream(
+        &mut self,
+        core: &mut Core,
+        head: Head,
+        payload: &[u8],
+    ) -> Result<(), Broken> {
+        if payload.len() != 4 {
+            return Err(size("RST_STREAM has a code and nothing else"));
+        }
+        let Some(stream) = core.streams.remove(&head.stream) else {
+            return self.unknown(core, head);
+        };
+        stream.state.borrow_mut().fail(Broken::Reset(Code(frame::number(payload, 0))));
+        if let Some(at) = core.come.iter().position(|(come, _)| come.id == head.stream) {
+            core.come.remove(at);
+            core.taken_back += 1;
+            calm(core.taken_back <= TAKEN_BACK, "requests that are taken back at once")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn settings(
+        &mut self,
+        core: &mut Core,
+        head: Head,
+        payload: &[u8],
+    ) -> Result<(), Broken> {
+        if head.stream != 0 {
+            return Err(Broken::protocol("SETTINGS are for the connection"));
+        }
+        if head.has(flag::ACK) {
+            return match payload.len() {
+                0 => Ok(()),
+                _ => Err(size("an acknowledgement of SETTINGS says nothing else")),
+            };
+        }
+        if !payload.len().is_multiple_of(6) {
+            return Err(size("SETTINGS are six bytes each"));
+        }
+        self.is_settled = true;
+        for one in payload.chunks_exact(6) {
+            let (id, value) = (u16::from_be_bytes([one[0], one[1]]), frame::number(one, 2));
+            match id {
+                setting::HEADER_TABLE_SIZE => core.encoder.set_limit(value as usize),
+                setting::ENABLE_PUSH if value > 1 || value == 1 && !core.is_server => {
+                    return Err(Broken::protocol("ENABLE_PUSH is 0 or 1, and a server's is 0"));
+                }
+                setting::ENABLE_CONNECT_PROTOCOL if value > 1 => {
+                    return Err(Broken::protocol("ENABLE_CONNECT_PROTOCOL is 0 or 1"));
+                }
+                setting::MAX_CONCURRENT_STREAMS => core.peer.streams = value,
+                setting::INITIAL_WINDOW_SIZE => {
+                    let window = i64::from(value);
+                    if window > MAX_WINDOW {
+                        return Err(flow("INITIAL_WINDOW_SIZE is too large"));
+                    }
+                    let more = window - std::mem::replace(&mut core.peer.window, window);
+                    for stream in core.streams.values() {
+                        let mut state = stream.state.borrow_mut();
+                        state.credit += more;
+                        if state.credit > MAX_WINDOW {
+                            return Err(flow("a window is too large"));
+                        }
+                        state.wake_writer();
+                    }
+                }
+                setting::MAX_FRAME_SIZE => {
+                    let size = value as usize;
+                    if !(MAX_FRAME..1 << 24).contains(&size) {
+                        return Err(Broken::protocol("MAX_FRAME_SIZE is too small or too large"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        frame::settings_ack(core.out());
+        Ok(())
+    }
+
+    pub(super) fn ping(
+        &mut self,
+        core: &mut Core,
+        head: Head,
+        payload: &[u8],
+    ) -> Result<(), Broken> {
+        if head.stream != 0 {
+            return Err(Broken::protocol("a PING is for the connection"));
+        }
+        let opaque = payload.try_into().map_err(|_| size("a PING is eight bytes"))?;
+        if !head.has(flag::ACK) {
+            frame::ping(core.out(), flag::ACK, opaque);
+        } else if self.pongs.len() < 2 {
+            self.pongs.push_back(opaque);
+        }
+        Ok(())
+    }
+
+    pub(super) fn go_away(
+        &mut self,
+        core: &mut Core,
+        head: Head,
+        payload: &[u8],
+    ) -> Result<(), Broken> {
+        if head.stream != 0 {
+            return Err(Broken::protocol("a GOAWAY is for the connection"));
+        }
+        if payload.len() < 8 {
+            return Err(size("a GOAWAY is eight bytes at least"));
+        }
+        let (last, code) =
+            (frame::number(payload, 0) & 0x7fff_ffff, Code(frame::number(payload, 4)));
+        if core.is_server {
+            // It takes no pushes of ours, and there are none.
+            return Ok(());
+        }
+        core.leaves = true;
+        let not_taken: Vec<u32> = core.streams.keys().copied().filter(|id| *id > last).collect();
+        for stream in not_taken.iter().filter_map(|id| core.streams.remove(id)) {
+            stream.state.borrow_mut().fail(Broken::NotTaken);
+        }
+        if code != Code::NO_ERROR {
+            // What it has taken it may answer still, before it goes.
+            core.farewell = Some(code);
+        }
+        Ok(())
+    }
+
+    pub(super) fn window_update(
+        &mut self,
+        core: &mut Core,
+        head: Head,
+        payload: &[u8],
+    ) -> Result<(), Broken> {
+        if payload.len() != 4 {
+            return Err(size("WINDOW_UPDATE has a number and nothing else"));
+        }
+        let more = i64::from(frame::number(payload, 0) & 0x7fff_ffff);
+        if head.stream == 0 {
+            core.credit += more;
+            return match more {
+                0 => Err(Broken::protocol("a window grows by nothing")),
+                _ if core.credit > MAX_WINDOW => Err(flow("the connection's window is too large")),
+                _ => Ok(()),
+            };
+        }
+        let Some(stream) = core.streams.get(&head.stream).cloned() else {
+            return self.unknown(core, head);
+        };
+        let mut state = stream.state.borrow_mut();
+        state.credit += more;
+        let credit = state.credit;
+        state.wake_writer();
+        drop(state);
+        if more == 0 {
+            let why = Broken::Malformed("a window grows by nothing");
+            core.reset(&stream, Code::PROTOCOL_ERROR, why);
+        } else if credit > MAX_WINDOW {
+            let why = Broken::Malformed("its window is too large");
+            core.reset(&stream, Code::FLOW_CONTROL_ERROR, why);
+        }
+        Ok(())
+    }
+}

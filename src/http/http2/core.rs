@@ -1,0 +1,347 @@
+//! What the streams of a connection share: windows, the compression of headers, what is to be written.
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+use std::task::Waker;
+
+use http::Request;
+
+use super::error::Broken;
+use super::frame::{self, Code, MAX_FRAME, flag, kind};
+use super::hpack::Encoder;
+use super::stream::{State, Stream};
+use super::{CONNECTION_WINDOW, UNWRITTEN, WINDOW};
+
+/// Streams that we have reset: what was under way on them is no offence. As many as may be under way.
+const REMEMBERED: usize = super::STREAMS as usize;
+/// Of what is written out, a connection keeps no more than this for the next.
+const KEPT: usize = 2 * UNWRITTEN;
+/// Until the peer says otherwise.
+const UNTOLD: u32 = 100;
+
+pub struct Core {
+    pub is_server: bool,
+    /// To be written, from `written` on.
+    pub out: Vec<u8>,
+    pub written: usize,
+    pub encoder: Encoder,
+    pub streams: HashMap<u32, Rc<Stream>, BuildHasherDefault<IdHasher>>,
+    /// We may send so much more.
+    pub credit: i64,
+    /// The peer may send so much more.
+    pub window: i64,
+    /// Taken, and not yet given back to the window.
+    pub taken: u32,
+    pub peer: Peer,
+    /// Those that wait for room: who had none the last time comes first.
+    hungry: VecDeque<Rc<Stream>>,
+    fed: VecDeque<Rc<Stream>>,
+    /// The connection's task, when it sleeps.
+    pub driver: Option<Waker>,
+    /// Of our next request.
+    pub next: u32,
+    /// The newest of the peer's requests that was taken.
+    pub last: u32,
+    /// Requests that have come and nobody has begun.
+    pub come: VecDeque<(Rc<Stream>, Request<()>)>,
+    /// Nothing new begins; the connection ends with its last stream.
+    pub leaves: bool,
+    pub broken: Option<Broken>,
+    /// With what the peer has said that it goes, if with an error.
+    pub farewell: Option<Code>,
+    /// Requests that were taken back before they began, but for those that were answered.
+    pub taken_back: u32,
+    reset: VecDeque<u32>,
+}
+
+/// What the peer allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub max_frame: usize,
+    pub window: i64,
+    pub streams: u32,
+}
+
+/// Ids are counted by whoever we have under contract for so many at a time.
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+thread_local! {
+    /// What some connection of this worker has written out, for the next that writes.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Core {
+    pub fn new(is_server: bool) -> Self {
+        Self {
+            is_server,
+            out: Vec::new(),
+            written: 0,
+            encoder: Encoder::default(),
+            streams: HashMap::default(),
+            credit: i64::from(frame::WINDOW),
+            window: i64::from(CONNECTION_WINDOW),
+            taken: 0,
+            peer: Peer { max_frame: MAX_FRAME, window: i64::from(frame::WINDOW), streams: UNTOLD },
+            hungry: VecDeque::new(),
+            fed: VecDeque::new(),
+            driver: None,
+            next: 1,
+            last: 0,
+            come: VecDeque::new(),
+            leaves: false,
+            broken: None,
+            farewell: None,
+            taken_back: 0,
+            reset: VecDeque::new(),
+        }
+    }
+
+    /// Has the connection's task write what there is.
+    pub fn wake(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// Where to write to.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        if self.out.capacity() == 0 {
+            self.out = SPARE.take();
+        }
+        &mut self.out
+    }
+
+    pub fn unwritten(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// All is written.
+    pub fn clear_out(&mut self) {
+        self.written = 0;
+        self.out.clear();
+        let out = std::mem::take(&mut self.out);
+        if out.capacity() <= KEPT {
+            SPARE.set(out);
+        }
+    }
+
+    /// A stream of ours, or that a peer has begun.
+    pub fn open(&mut self, id: u32) -> Rc<Stream> {
+        let stream = Stream::new(id, self.peer.window, i64::from(WINDOW));
+        self.streams.insert(id, Rc::clone(&stream));
+        stream
+    }
+
+    /// Writes a block of fields; `write` encodes them.
+    pub fn send_fields(
+        &mut self,
+        stream: &Stream,
+        end: bool,
+        write: impl FnOnce(&mut Encoder, &mut Vec<u8>),
+    ) {
+        self.out();
+        let out = &mut self.out;
+        let begin = out.len();
+        frame::head(out, 0, kind::HEADERS, 0, stream.id);
+        self.encoder.begin(out);
+        write(&mut self.encoder, out);
+        let length = out.len() - begin - frame::HEAD;
+        let end_flag = if end { flag::END_STREAM } else { 0 };
+        if length <= self.peer.max_frame {
+            out[begin..begin + 3].copy_from_slice(&(length as u32).to_be_bytes()[1..]);
+            out[begin + 4] = flag::END_HEADERS | end_flag;
+        } else {
+            let block = out.split_off(begin + frame::HEAD);
+            out.truncate(begin);
+            let mut pieces = block.chunks(self.peer.max_frame).peekable();
+            let (mut kind, mut flags) = (kind::HEADERS, end_flag);
+            while let Some(piece) = pieces.next() {
+                if pieces.peek().is_none() {
+                    flags |= flag::END_HEADERS;
+                }
+                frame::head(out, piece.len(), kind, flags, stream.id);
+                out.extend_from_slice(piece);
+                (kind, flags) = (kind::CONTINUATION, 0);
+            }
+        }
+        if end {
+            self.finish(stream);
+        }
+        self.wake();
+    }
+
+    /// How much of a stream's data could be sent now.
+    pub fn room(&self, state: &State) -> usize {
+        if self.unwritten() >= UNWRITTEN {
+            return 0;
+        }
+        let credit = self.credit.min(state.credit).max(0) as usize;
+        credit.min(self.peer.max_frame)
+    }
+
+    /// Sends data that there is room for.
+    pub fn send_data(&mut self, stream: &Stream, data: &[u8], end: bool) {
+        let flags = if end { flag::END_STREAM } else { 0 };
+        let out = self.out();
+        frame::head(out, data.len(), kind::DATA, flags, stream.id);
+        out.extend_from_slice(data);
+        self.credit -= data.len() as i64;
+        let mut state = stream.state.borrow_mut();
+        state.credit -= data.len() as i64;
+        state.fed = true;
+        drop(state);
+        if end {
+            self.finish(stream);
+        }
+        self.wake();
+    }
+
+    /// A stream has more to send than there is room for.
+    pub fn wait(&mut self, stream: &Rc<Stream>, state: &mut State) {
+        if std::mem::replace(&mut state.waits, true) {
+            return;
+        }
+        if self.hungry.len() + self.fed.len() > 2 * REMEMBERED {
+            // Those that were reset meanwhile would never come to an end of it.
+            let waits = |waiting: &Rc<Stream>| waiting.state.borrow().broken.is_none();
+            self.hungry.retain(waits);
+            self.fed.retain(waits);
+        }
+        let queue = if std::mem::take(&mut state.fed) { &mut self.fed } else { &mut self.hungry };
+        queue.push_back(Rc::clone(stream));
+    }
+
+    /// There is room: those that wait for it may send. Whether any did.
+    pub fn feed(&mut self) -> bool {
+        if self.credit <= 0 || self.hungry.is_empty() && self.fed.is_empty() {
+            return false;
+        }
+        let mut any = false;
+        for stream in self.hungry.drain(..).chain(self.fed.drain(..)) {
+            let mut state = stream.state.borrow_mut();
+            state.waits = false;
+            any |= state.writer.is_some();
+            state.wake_writer();
+        }
+        any
+    }
+
+    /// All of our message is sent.
+    pub fn finish(&mut self, stream: &Stream) {
+        let mut state = stream.state.borrow_mut();
+        state.finished = true;
+        self.taken_back = self.taken_back.saturating_sub(1);
+        if state.ended {
+            drop(state);
+            self.streams.remove(&stream.id);
+        }
+    }
+
+    /// All of the peer's message has come.
+    pub fn end(&mut self, stream: &Stream) {
+        let mut state = stream.state.borrow_mut();
+        state.ended = true;
+        state.wake_reader();
+        if state.finished {
+            drop(state);
+            self.streams.remove(&stream.id);
+        }
+    }
+
+    /// Ends a stream at once, and tells the peer.
+    pub fn reset(&mut self, stream: &Stream, code: Code, why: Broken) {
+        if self.streams.remove(&stream.id).is_none() {
+            return;
+        }
+        stream.state.borrow_mut().fail(why);
+        self.throw_away(stream);
+        self.tell_reset(stream.id, code);
+    }
+
+    pub fn tell_reset(&mut self, id: u32, code: Code) {
+        if self.broken.is_some() {
+            return;
+        }
+        frame::reset(self.out(), id, code);
+        if self.reset.len() == REMEMBERED {
+            self.reset.pop_front();
+        }
+        self.reset.push_back(id);
+        self.wake();
+    }
+
+    /// Whether we have reset it lately.
+    pub fn was_reset(&self, id: u32) -> bool {
+        self.reset.contains(&id)
+    }
+
+    /// What nobody will read of a stream makes room for others.
+    pub fn throw_away(&mut self, stream: &Stream) {
+        let mut state = stream.state.borrow_mut();
+        state.unread = true;
+        let mut bytes = 0;
+        while let Some(data) = state.data.pop() {
+            bytes += data.len() as u32;
+        }
+        drop(state);
+        self.give_back(bytes);
+    }
+
+    /// So much of a stream's data was read.
+    pub fn take(&mut self, stream: &Stream, bytes: u32) {
+        let mut state = stream.state.borrow_mut();
+        state.taken += bytes;
+        if state.taken >= WINDOW / 2 && !state.ended && state.broken.is_none() {
+            let more = std::mem::take(&mut state.taken);
+            state.window += i64::from(more);
+            frame::window_update(self.out(), stream.id, more);
+            self.wake();
+        }
+        drop(state);
+        self.give_back(bytes);
+    }
+
+    /// So much of the connection's window is free again.
+    pub fn give_back(&mut self, bytes: u32) {
+        self.taken += bytes;
+        if self.taken >= CONNECTION_WINDOW / 2 {
+            let more = std::mem::take(&mut self.taken);
+            self.window += i64::from(more);
+            frame::window_update(self.out(), 0, more);
+            self.wake();
+        }
+    }
+
+    /// The connection is over, and so is all that is under way on it.
+    pub fn fail(&mut self, broken: Broken) {
+        self.leaves = true;
+        let broken = match (broken, self.farewell) {
+            (Broken::Closed, Some(code)) => Broken::GoneAway(code),
+            (broken, _) => broken,
+        };
+        for (_, stream) in self.streams.drain() {
+            stream.state.borrow_mut().fail(broken.clone());
+        }
+        self.come.clear();
+        self.hungry.clear();
+        self.fed.clear();
+        self.broken.get_or_insert(broken);
+    }
+}
