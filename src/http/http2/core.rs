@@ -64,7 +64,7 @@ pub struct Peer {
     pub streams: u32,
 }
 
-/// Ids are counted by whoever we have under contract for so many at a time.
+/// Of ids: they are counted up, few live at a time, and what SipHash guards against is bounded here.
 #[derive(Default)]
 pub struct IdHasher(u64);
 

@@ -86,6 +86,15 @@ impl Heard {
         }
     }
 
+    /// Whether it has a pseudo-header that only requests have.
+    fn says_of_a_request(&self) -> bool {
+        self.method.is_some()
+            || self.scheme.is_some()
+            || self.authority.is_some()
+            || self.path.is_some()
+            || self.protocol.is_some()
+    }
+
     fn is_too_large(&self) -> bool {
         self.size > HEADER_LIST || self.headers.len() > HEADERS + self.crumbs
     }
@@ -141,11 +150,7 @@ impl Heard {
     /// It is none.
     pub fn response(self) -> Result<Response<()>, Unheard> {
         self.sound()?;
-        let is_request = self.method.is_some()
-            || self.scheme.is_some()
-            || self.authority.is_some()
-            || self.path.is_some()
-            || self.protocol.is_some();
+        let is_request = self.says_of_a_request();
         let Some(status) = self.status.filter(|_| !is_request) else {
             return Err(Unheard::Malformed("an answer has one :status and nothing of a request"));
         };
@@ -160,13 +165,7 @@ impl Heard {
     /// They are none.
     pub fn trailers(self) -> Result<HeaderMap, Unheard> {
         self.sound()?;
-        let has_pseudo = self.method.is_some()
-            || self.scheme.is_some()
-            || self.authority.is_some()
-            || self.path.is_some()
-            || self.protocol.is_some()
-            || self.status.is_some();
-        match has_pseudo {
+        match self.says_of_a_request() || self.status.is_some() {
             true => Err(Unheard::Malformed("trailers have a pseudo-header")),
             false => Ok(self.headers),
         }

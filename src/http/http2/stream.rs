@@ -145,7 +145,7 @@ impl Drop for Handle {
             return;
         }
         // An answer that is through needs no more of its request.
-        let is_answered = state.finished && self.stream.id % 2 == 1;
+        let is_answered = state.finished;
         drop(state);
         let mut core = self.core.borrow_mut();
         let code = if is_answered && core.is_server { Code::NO_ERROR } else { Code::CANCEL };
