@@ -2,33 +2,21 @@
 
 use std::cell::Cell;
 use std::io::{Error, ErrorKind, Result};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::app;
 use super::load::alone;
 
 const HEAD_BYTES: usize = 16 * 1024;
 
 /// Answers `GET /<bytes>` with so many.
 pub fn app() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("it is bound");
-    thread::spawn(move || {
-        alone(async {
-            listener.set_nonblocking(true).expect("a socket can be");
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");
-            loop {
-                let (stream, _) = listener.accept().await.expect("a connection");
-                tokio::task::spawn_local(answer(stream));
-            }
-        });
-    });
-    address
+    app::start(answer)
 }
 
 async fn answer(mut stream: TcpStream) {

@@ -1,9 +1,8 @@
 //! gRPC-like calls: a message of 100 bytes each way and trailers, over plaintext HTTP/2.
 
 use std::cell::Cell;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use h2::{RecvStream, server};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::net::TcpStream;
 
+use super::app;
 use super::load::alone;
 
 const CONNECTIONS: usize = 8;
@@ -25,19 +25,7 @@ const MESSAGE: [u8; 100] = {
 
 /// Answers every call.
 pub fn app() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("it is bound");
-    thread::spawn(move || {
-        alone(async {
-            listener.set_nonblocking(true).expect("a socket can be");
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");
-            loop {
-                let (stream, _) = listener.accept().await.expect("a connection");
-                tokio::task::spawn_local(serve(stream));
-            }
-        });
-    });
-    address
+    app::start(serve)
 }
 
 async fn serve(stream: TcpStream) {

@@ -8,6 +8,7 @@
 //! Words after `--`: a number of repetitions in place of 3, another build of the sidecar to measure
 //! in place of this one, and `--write`, which writes table and chart into the README's places.
 
+mod app;
 mod bodies;
 mod certificates;
 mod chart;
