@@ -144,7 +144,7 @@ impl Link {
         for address in addresses.map_err(Missed::Connect)? {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    let _ = socket::tune(&stream);
+                    let _ = socket::tune((&stream).into());
                     return self.open(stream).await;
                 }
                 Err(error) => last = error,

@@ -83,6 +83,8 @@ fn take(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
+    // Linux gives an accepted socket what its listener has: six system calls fewer a connection.
+    tune((&socket).into())?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -101,7 +103,7 @@ pub async fn connect(address: SocketAddr, exempt: Exempt) -> io::Result<TcpStrea
             Err(error) if is_taken(&error) && ports.peek().is_some() => {}
             Err(error) => return Err(error),
             Ok(stream) => {
-                tune(&stream)?;
+                tune((&stream).into())?;
                 return Ok(stream);
             }
         }
@@ -115,13 +117,13 @@ async fn connect_from(port: u16, address: SocketAddr, exempt: Exempt) -> io::Res
     socket.connect(address).await
 }
 
-/// Sets what every connection of the data path has.
+/// Sets what every connection has: those that are dialled, and, on their listener, those that are
+/// accepted.
 ///
 /// # Errors
 /// The system's; the peer may be gone already.
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
+pub fn tune(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
             .with_time(KEEPALIVE)
@@ -141,4 +143,29 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 pub fn reset_on_close(stream: &TcpStream) {
     // A socket that refuses this is gone already, and so is whoever would have seen the reset.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_ends_are_tuned() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = match listen(any.parse().expect("an address")) {
+                Err(_) if lacks_ipv6() => continue,
+                listener => listener.expect("a free port"),
+            };
+            let address = listener.local_addr().expect("an address");
+            let dialled = connect(address, Exempt::default()).await.expect("a connection");
+            let (accepted, _) = listener.accept().await.expect("a connection");
+            for end in [&dialled, &accepted] {
+                let end = SockRef::from(end);
+                assert!(end.tcp_nodelay().expect("an option"));
+                assert!(end.keepalive().expect("an option"));
+                assert_eq!(end.tcp_keepalive_time().expect("an option"), KEEPALIVE);
+                assert_eq!(end.tcp_user_timeout().expect("an option"), Some(USER_TIMEOUT));
+            }
+        }
+    }
 }

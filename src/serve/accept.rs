@@ -125,8 +125,6 @@ async fn hand_over<S: 'static>(
     here: &Rc<S>,
     serve: &(impl Fn(&Rc<S>, Accepted) + Clone + Send + 'static),
 ) {
-    // A peer that is gone already needs no tuning; the first read will say so.
-    let _ = socket::tune(&stream);
     let (index, load) = workers.least_loaded();
     if index == 0 {
         serve(here, Accepted { stream, client, load });

@@ -90,7 +90,7 @@ async fn connect(
     for found in lookup_host(address).await.map_err(failed)? {
         match TcpStream::connect(found).await {
             Ok(stream) => {
-                let _ = socket::tune(&stream);
+                let _ = socket::tune((&stream).into());
                 let stream = client.connect(stream).await.map_err(|source| match source {
                     PeerError::Closed => failed(io::ErrorKind::UnexpectedEof.into()),
                     PeerError::Io(kind) => failed(kind.into()),

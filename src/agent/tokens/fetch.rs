@@ -89,7 +89,7 @@ impl Client {
         for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    let _ = socket::tune(&stream);
+                    let _ = socket::tune((&stream).into());
                     return Ok(stream);
                 }
                 Err(error) => last = format!("{address} is not reachable: {error}"),

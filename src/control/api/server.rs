@@ -23,7 +23,6 @@ use super::turns::Turns;
 use crate::control::door::{Door, Guest, Room};
 use crate::http::respond::chain;
 use crate::runtime::hyper_io::{HyperIo, OnRuntime, WorkerTimer};
-use crate::runtime::socket;
 use crate::tls::{ControlServer, Peer, PeerError, hello};
 
 /// Connections before the end of their handshake: some 10 KiB each, and 64 where somebody makes the
@@ -106,8 +105,6 @@ async fn shake(
     guest: &Guest,
     turns: &Turns,
 ) -> Result<(Tls, Option<Peer>), PeerError> {
-    // The peer may be gone already; then the handshake says so.
-    let _ = socket::tune(&stream);
     let hello = hello(stream).await?;
     guest.spoke();
     let _turn = turns.take(guest.place()).await;

@@ -143,7 +143,7 @@ pub async fn connect(address: SocketAddr, own: &Own) -> Result<Made, String> {
     let client = ControlClient::new(trust_domain, &authority.roots(), Some(&svid));
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     // One that is gone already says so when it is used.
-    let _ = socket::tune(&stream);
+    let _ = socket::tune((&stream).into());
     let stream = client.connect(stream).await.map_err(|error| chain(&error))?;
     let named: Result<Address, _> = address.to_string().parse();
     let named = named.map_err(|error| error.to_string())?;
