@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::SendError;
 use super::connect::{Secured, Stream};
 use crate::http::Body;
-use crate::http::http2::{self, Broken, Client, Code, Pump, Receiver, STREAMS};
+use crate::http::http2::{self, Broken, Client, Code, Pump, Receiver};
 use crate::limit::{Bulkhead, ConnectionTicket};
 use crate::runtime::clock::{self, Rng};
 use crate::runtime::rehearsal::{self, At};
@@ -50,7 +50,8 @@ impl H2 {
         secured: Secured,
         rng: &mut Rng,
     ) -> Rc<Self> {
-        let (client, connection) = http2::start(stream);
+        // Servers that are no sidecars take pings for an offence.
+        let (client, connection) = http2::start(stream, secured == Secured::Mesh);
         let ticket = ticket.map(Rc::new);
         tokio::task::spawn_local(run(connection, ticket.clone()));
         let jitter_us = (RENEW_US as f64 * 0.2 * (rng.unit() - 0.5)) as i64;
@@ -68,9 +69,7 @@ impl H2 {
 
     /// True when it takes another stream now.
     pub(super) fn has_room(&self, secured: Secured, max_requests: u32, now_us: u64) -> bool {
-        self.secured == secured
-            && self.streams.get() < self.client.streams().clamp(1, STREAMS)
-            && self.may_stay(max_requests, now_us)
+        self.secured == secured && self.client.has_room() && self.may_stay(max_requests, now_us)
     }
 
     pub(super) fn may_stay(&self, max_requests: u32, now_us: u64) -> bool {

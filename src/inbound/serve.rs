@@ -34,6 +34,7 @@ use crate::http::{Body, Tail, carriage, classify, deadline};
 use crate::limit::load::Ticket;
 use crate::limit::rate::Quota;
 use crate::model::{Direction, Reason};
+use crate::retry::Failed;
 use crate::runtime::rehearsal::{self, At};
 use crate::runtime::{Phase, clock};
 use crate::serve::ledger::UnderWay;
@@ -304,6 +305,11 @@ pub fn explain(conn: &Conn, missed: Missed) -> Failure {
         Missed::Dial(error) => Failure::new(
             error.reason(),
             format!("the app of {} could not be reached: {error}", port.label),
+        ),
+        // The caller's sidecar may ask another for what this one surely has not begun.
+        Missed::Send(error) if error.failed == Failed::Refused => Failure::new(
+            Reason::ConnectFailure,
+            format!("the app of {} did not take the request: {}", port.label, error.sentence),
         ),
         Missed::Send(error) => Failure::new(
             error.reason,

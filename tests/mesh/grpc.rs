@@ -144,6 +144,29 @@ async fn errors_of_the_app_keep_their_shape() {
 }
 
 #[tokio::test]
+async fn a_call_that_an_app_did_not_take_goes_to_another() {
+    let refuses =
+        H2App::start(
+            |_, mut respond| async move { respond.send_reset(h2::Reason::REFUSED_STREAM) },
+        );
+    let app = server();
+    let pairs = [
+        Pair::bare(refuses.address).and_bare(app.address),
+        Pair::at(refuses.address).and(app.address),
+    ];
+    for pair in pairs {
+        let mesh = pair.declared("grpc").inbound_declared("grpc").start();
+        let client = H2Client::connect(mesh.service).await;
+        for _ in 0..12 {
+            // A method of which nobody said that it may be called twice.
+            let answer = client.call(method("Join"), &[b"x"]).await;
+            assert_eq!(answer.grpc_status(), Some("0"), "{answer:?}");
+        }
+        assert!(!refuses.requests().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn errors_of_the_proxy_are_trailers_only_answers_with_a_sentence() {
     // (where to, reason, gRPC code)
     let cases = [

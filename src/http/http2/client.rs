@@ -8,6 +8,7 @@ use http::Method;
 use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::STREAMS;
 use super::core::Core;
 use super::driver::Driver;
 use super::error::Broken;
@@ -23,12 +24,12 @@ pub struct Client {
     core: Rc<RefCell<Core>>,
 }
 
-/// Begins a connection; the future moves it, to its end.
-pub fn start<IO>(io: IO) -> (Client, impl Future<Output = Result<(), Broken>>)
+/// Begins a connection; the future moves it, to its end. `is_pinged`: the peer is to be known to live.
+pub fn start<IO>(io: IO, is_pinged: bool) -> (Client, impl Future<Output = Result<(), Broken>>)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut driver = Driver::new(io, false, Some(Pulse::default()));
+    let mut driver = Driver::new(io, false, is_pinged.then(Pulse::default));
     let client = Client { core: Rc::clone(&driver.core) };
     (client, async move { poll_fn(|cx| driver.poll(cx, |_| {})).await })
 }
@@ -40,9 +41,10 @@ impl Client {
         !core.leaves && core.next < LAST
     }
 
-    /// How many streams the peer allows at a time.
-    pub fn streams(&self) -> u32 {
-        self.core.borrow().peer.streams
+    /// Whether another stream may begin now; a request whose answer is through may still be under way.
+    pub fn has_room(&self) -> bool {
+        let core = self.core.borrow();
+        core.streams.len() < core.peer.streams.clamp(1, STREAMS) as usize
     }
 
     /// Sends a request's head; its body follows, unless it `end`s.
@@ -70,6 +72,12 @@ impl Client {
     /// Whether no stream is under way.
     pub(super) fn core_is_idle(&self) -> bool {
         self.core.borrow().streams.is_empty()
+    }
+
+    /// Of the window that the peer sends into, what is free or will be said to be.
+    pub(super) fn free(&self) -> i64 {
+        let core = self.core.borrow();
+        core.window + i64::from(core.taken)
     }
 }
 

@@ -3,10 +3,7 @@
 use super::core::Core;
 use super::error::Broken;
 use super::frame::{self, Code, Head, MAX_FRAME, MAX_WINDOW, flag, setting};
-use super::reader::{Reader, calm, flow, size};
-
-/// Requests that are taken back before anybody could begin them, more than those that are answered.
-const TAKEN_BACK: u32 = 256;
+use super::reader::{Reader, flow, size};
 
 impl Reader {
     pub(super) fn priority(
@@ -18,15 +15,20 @@ impl Reader {
         if head.stream == 0 {
             return Err(Broken::protocol("a priority names no stream"));
         }
-        if payload.len() != 5 {
-            core.tell_reset(head.stream, Code::FRAME_SIZE_ERROR);
-            return self.count_use(false);
+        let wrong = if payload.len() != 5 {
+            (Code::FRAME_SIZE_ERROR, "a priority is five bytes")
+        } else if frame::number(payload, 0) & 0x7fff_ffff == head.stream {
+            (Code::PROTOCOL_ERROR, "a stream depends on itself")
+        } else {
+            return Ok(());
+        };
+        // It is the stream's affair, where there is one.
+        let (code, why) = wrong;
+        match core.streams.get(&head.stream).cloned() {
+            Some(stream) => core.reset(&stream, code, Broken::Malformed(why)),
+            None => return Err(Broken::Protocol(code, why)),
         }
-        if frame::number(payload, 0) & 0x7fff_ffff == head.stream {
-            core.tell_reset(head.stream, Code::PROTOCOL_ERROR);
-            return self.count_use(false);
-        }
-        Ok(())
+        self.count_use(false)
     }
 
     pub(super) fn rst_stream(
@@ -38,15 +40,10 @@ impl Reader {
         if payload.len() != 4 {
             return Err(size("RST_STREAM has a code and nothing else"));
         }
-        let Some(stream) = core.streams.remove(&head.stream) else {
+        let Some(stream) = core.streams.get(&head.stream).cloned() else {
             return self.unknown(core, head);
         };
-        stream.state.borrow_mut().fail(Broken::Reset(Code(frame::number(payload, 0))));
-        if let Some(at) = core.come.iter().position(|(come, _)| come.id == head.stream) {
-            core.come.remove(at);
-            core.taken_back += 1;
-            calm(core.taken_back <= TAKEN_BACK, "requests that are taken back at once")?;
-        }
+        core.take_back(&stream, Code(frame::number(payload, 0)));
         Ok(())
     }
 

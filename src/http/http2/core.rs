@@ -1,6 +1,5 @@
 //! What the streams of a connection share: windows, the compression of headers, what is to be written.
 
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -8,24 +7,25 @@ use std::task::Waker;
 
 use http::Request;
 
+use super::calm::Offences;
 use super::error::Broken;
 use super::frame::{self, Code, MAX_FRAME, flag, kind};
 use super::hpack::Encoder;
+use super::out::Out;
 use super::stream::{State, Stream};
 use super::{CONNECTION_WINDOW, UNWRITTEN, WINDOW};
+use crate::runtime::clock;
 
 /// Streams that we have reset: what was under way on them is no offence. As many as may be under way.
 const REMEMBERED: usize = super::STREAMS as usize;
-/// Of what is written out, a connection keeps no more than this for the next.
-const KEPT: usize = 2 * UNWRITTEN;
+/// As bad as so many requests that were taken back when they had begun: nobody waits for those.
+const UNBEGUN: u32 = 4;
 /// Until the peer says otherwise.
 const UNTOLD: u32 = 100;
 
 pub struct Core {
     pub is_server: bool,
-    /// To be written, from `written` on.
-    pub out: Vec<u8>,
-    pub written: usize,
+    pub out: Out,
     pub encoder: Encoder,
     pub streams: HashMap<u32, Rc<Stream>, BuildHasherDefault<IdHasher>>,
     /// We may send so much more.
@@ -51,8 +51,8 @@ pub struct Core {
     pub broken: Option<Broken>,
     /// With what the peer has said that it goes, if with an error.
     pub farewell: Option<Code>,
-    /// Requests that were taken back before they began, but for those that were answered.
-    pub taken_back: u32,
+    /// Requests that the peer took back or spoilt before they were answered, but for those that were.
+    pub spoilt: Offences,
     reset: VecDeque<u32>,
 }
 
@@ -82,17 +82,11 @@ impl Hasher for IdHasher {
     }
 }
 
-thread_local! {
-    /// What some connection of this worker has written out, for the next that writes.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
 impl Core {
     pub fn new(is_server: bool) -> Self {
         Self {
             is_server,
-            out: Vec::new(),
-            written: 0,
+            out: Out::default(),
             encoder: Encoder::default(),
             streams: HashMap::default(),
             credit: i64::from(frame::WINDOW),
@@ -108,7 +102,7 @@ impl Core {
             leaves: false,
             broken: None,
             farewell: None,
-            taken_back: 0,
+            spoilt: Offences::default(),
             reset: VecDeque::new(),
         }
     }
@@ -122,29 +116,16 @@ impl Core {
 
     /// Where to write to.
     pub fn out(&mut self) -> &mut Vec<u8> {
-        if self.out.capacity() == 0 {
-            self.out = SPARE.take();
-        }
-        &mut self.out
+        self.out.bytes()
     }
 
     pub fn unwritten(&self) -> usize {
-        self.out.len() - self.written
-    }
-
-    /// All is written.
-    pub fn clear_out(&mut self) {
-        self.written = 0;
-        self.out.clear();
-        let out = std::mem::take(&mut self.out);
-        if out.capacity() <= KEPT {
-            SPARE.set(out);
-        }
+        self.out.unwritten().len()
     }
 
     /// A stream of ours, or that a peer has begun.
     pub fn open(&mut self, id: u32) -> Rc<Stream> {
-        let stream = Stream::new(id, self.peer.window, i64::from(WINDOW));
+        let stream = Stream::new(id, self.peer.window, i64::from(WINDOW), self.out.position());
         self.streams.insert(id, Rc::clone(&stream));
         stream
     }
@@ -156,8 +137,7 @@ impl Core {
         end: bool,
         write: impl FnOnce(&mut Encoder, &mut Vec<u8>),
     ) {
-        self.out();
-        let out = &mut self.out;
+        let out = self.out.bytes();
         let begin = out.len();
         frame::head(out, 0, kind::HEADERS, 0, stream.id);
         self.encoder.begin(out);
@@ -247,7 +227,7 @@ impl Core {
     pub fn finish(&mut self, stream: &Stream) {
         let mut state = stream.state.borrow_mut();
         state.finished = true;
-        self.taken_back = self.taken_back.saturating_sub(1);
+        self.spoilt.forgive(1);
         if state.ended {
             drop(state);
             self.streams.remove(&stream.id);
@@ -257,6 +237,9 @@ impl Core {
     /// All of the peer's message has come.
     pub fn end(&mut self, stream: &Stream) {
         let mut state = stream.state.borrow_mut();
+        if state.broken.is_some() {
+            return;
+        }
         state.ended = true;
         state.wake_reader();
         if state.finished {
@@ -270,9 +253,28 @@ impl Core {
         if self.streams.remove(&stream.id).is_none() {
             return;
         }
+        if self.is_server && matches!(why, Broken::Malformed(_)) {
+            self.spoilt.add(1, clock::now_us());
+        }
         stream.state.borrow_mut().fail(why);
         self.throw_away(stream);
         self.tell_reset(stream.id, code);
+    }
+
+    /// The peer has ended a stream at once.
+    pub fn take_back(&mut self, stream: &Stream, code: Code) {
+        self.streams.remove(&stream.id);
+        let mut state = stream.state.borrow_mut();
+        state.fail(Broken::Reset(code));
+        let is_early = self.is_server && !state.has_head;
+        drop(state);
+        let come = self.come.iter().position(|(come, _)| come.id == stream.id);
+        if let Some((stream, _)) = come.and_then(|at| self.come.remove(at)) {
+            self.throw_away(&stream);
+            self.spoilt.add(UNBEGUN, clock::now_us());
+        } else if is_early {
+            self.spoilt.add(1, clock::now_us());
+        }
     }
 
     pub fn tell_reset(&mut self, id: u32, code: Code) {
@@ -297,6 +299,11 @@ impl Core {
         let mut state = stream.state.borrow_mut();
         state.unread = true;
         let mut bytes = 0;
+        let is_cut = state.trailers.take().is_some() || !state.data.is_empty();
+        if is_cut && state.broken.is_some() {
+            // What is left of the message must not look like all of it.
+            state.ended = false;
+        }
         while let Some(data) = state.data.pop() {
             bytes += data.len() as u32;
         }
@@ -336,8 +343,11 @@ impl Core {
             (Broken::Closed, Some(code)) => Broken::GoneAway(code),
             (broken, _) => broken,
         };
+        let written = self.out.written();
         for (_, stream) in self.streams.drain() {
-            stream.state.borrow_mut().fail(broken.clone());
+            let mut state = stream.state.borrow_mut();
+            let is_unsent = !self.is_server && state.begins_at >= written;
+            state.fail(if is_unsent { Broken::NotTaken } else { broken.clone() });
         }
         self.come.clear();
         self.hungry.clear();

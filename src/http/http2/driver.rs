@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use super::core::Core;
 use super::error::Broken;
 use super::frame::{self, Code, PREFACE, setting};
+use super::parting::{Farewell, Parting};
 use super::pulse::{Beat, Pulse};
 use super::reader::Reader;
 use super::{CONNECTION_WINDOW, HEADER_LIST, STREAMS, UNWRITTEN, WINDOW};
@@ -24,6 +25,10 @@ const TURNS: u32 = 32;
 /// What our first GOAWAY is asked to be answered by: whatever the peer began before it knew is here.
 const LEAVING: [u8; 8] = *b"leaving?";
 const ALIVE: [u8; 8] = *b"alive???";
+/// What our last word is asked to be answered by: all that we sent before was read.
+pub(super) const DONE: [u8; 8] = *b"all read";
+/// Reads at most of what came before writing failed.
+const LEFT: u32 = 1024;
 
 thread_local! {
     /// What some connection of this worker has read empty, for the next that reads.
@@ -38,7 +43,8 @@ pub struct Driver<IO> {
     pulse: Option<Pulse>,
     /// Leave was taken; whether the peer has said that it knows.
     leave: Option<bool>,
-    is_closing: bool,
+    parting: Option<Parting>,
+    farewell: Option<Farewell>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
@@ -69,7 +75,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         frame::window_update(out, 0, CONNECTION_WINDOW - frame::WINDOW);
         let reader = Reader::new(is_server);
         let core = Rc::new(RefCell::new(core));
-        Self { io, core, reader, pulse, leave: None, is_closing: false }
+        Self { io, core, reader, pulse, leave: None, parting: None, farewell: None }
     }
 
     /// Moves all there is to move; `answer` is called whenever frames were taken, or may be sent.
@@ -78,6 +84,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         cx: &mut Context<'_>,
         mut answer: impl FnMut(&mut Context<'_>),
     ) -> Poll<Result<(), Broken>> {
+        if let Some(farewell) = &mut self.farewell {
+            return farewell.poll(cx, &mut self.io).map(Err);
+        }
         // In this turn we write what there is without being woken for it.
         self.core.borrow_mut().driver = None;
         match ready!(self.poll_turns(cx, &mut answer)) {
@@ -85,9 +94,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             // Nothing is lost by a peer that goes while nothing is under way.
             Err(Broken::Closed | Broken::Io(_)) if self.is_idle() => Poll::Ready(Ok(())),
             Err(broken) => {
-                self.say_why(cx, &broken);
-                self.core.borrow_mut().fail(broken.clone());
-                Poll::Ready(Err(broken))
+                let mut core = self.core.borrow_mut();
+                core.fail(broken.clone());
+                let Broken::Protocol(code, _) = broken else { return Poll::Ready(Err(broken)) };
+                let last = core.last;
+                frame::go_away(core.out(), last, code);
+                let farewell = Farewell::new(broken, core.out.take());
+                drop(core);
+                // Nothing of what was under way is kept for a peer like this.
+                answer(cx);
+                self.farewell.insert(farewell).poll(cx, &mut self.io).map(Err)
             }
         }
     }
@@ -98,10 +114,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         answer: &mut impl FnMut(&mut Context<'_>),
     ) -> Poll<Result<(), Broken>> {
         for _ in 0..TURNS {
-            let mut is_busy = self.poll_read(cx)?.is_ready();
+            let mut is_busy = !self.is_full() && self.poll_read(cx)?.is_ready();
             answer(cx);
-            let was_full = self.core.borrow().unwritten() >= 2 * UNWRITTEN;
-            if self.poll_write(cx)?.is_ready() {
+            let was_full = self.is_full();
+            let wrote = match self.poll_write(cx) {
+                Ok(wrote) => wrote,
+                Err(broken) => {
+                    self.hear_rest(cx, answer);
+                    return Poll::Ready(Err(broken));
+                }
+            };
+            if wrote.is_ready() {
                 let is_fed = self.core.borrow_mut().feed();
                 if is_fed {
                     answer(cx);
@@ -126,12 +149,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         Poll::Pending
     }
 
+    /// A peer that does not read what it is told is not heard either.
+    fn is_full(&self) -> bool {
+        self.core.borrow().unwritten() >= 2 * UNWRITTEN
+    }
+
+    /// Takes what came before the peer was gone: whole answers may be among it.
+    fn hear_rest(&mut self, cx: &mut Context<'_>, answer: &mut impl FnMut(&mut Context<'_>)) {
+        for _ in 0..LEFT {
+            if !matches!(self.poll_read(cx), Ok(Poll::Ready(()))) {
+                return;
+            }
+            answer(cx);
+        }
+    }
+
     /// Reads once, and takes what came.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
-        // A peer that does not read what it is told is not heard either.
-        if self.is_closing || self.core.borrow().unwritten() >= 2 * UNWRITTEN {
-            return Ok(Poll::Pending);
-        }
         let buf = &mut self.reader.buf;
         if buf.capacity() - buf.len() < LEAST {
             match SPARE.take() {
@@ -155,10 +189,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         if let Some(pulse) = &mut self.pulse {
             pulse.hear();
         }
+        if let Some(parting) = &mut self.parting {
+            parting.hears = true;
+        }
         self.reader.take(&mut self.core.borrow_mut())?;
         while let Some(pong) = self.reader.pongs.pop_front() {
-            if pong == LEAVING && self.leave == Some(false) {
-                self.leave = Some(true);
+            match (pong, self.leave, &mut self.parting) {
+                (LEAVING, Some(false), _) => self.leave = Some(true),
+                (DONE, _, Some(parting)) => parting.is_done = true,
+                _ => {}
             }
         }
         self.put_back();
@@ -183,17 +222,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             return Ok(Poll::Ready(()));
         }
         while core.unwritten() > 0 {
-            let written = Pin::new(&mut self.io).poll_write(cx, &core.out[core.written..])?;
+            let written = Pin::new(&mut self.io).poll_write(cx, core.out.unwritten())?;
             match written {
-                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Pending => {
+                    core.out.forget_written();
+                    return Ok(Poll::Pending);
+                }
                 Poll::Ready(0) => return Err(Broken::Closed),
-                Poll::Ready(written) => core.written += written,
+                Poll::Ready(written) => core.out.wrote(written),
             }
         }
         if Pin::new(&mut self.io).poll_flush(cx)?.is_pending() {
             return Ok(Poll::Pending);
         }
-        core.clear_out();
+        core.out.clear();
         Ok(Poll::Ready(()))
     }
 
@@ -210,7 +252,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 
     /// Closes a connection that has nothing to do any more; ready once it is closed.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
-        if self.is_closing {
+        if let Some(parting) = &mut self.parting {
+            if parting.poll(cx).is_pending() {
+                return Ok(Poll::Pending);
+            }
             let _ = Pin::new(&mut self.io).poll_shutdown(cx).is_pending();
             return Ok(Poll::Ready(()));
         }
@@ -225,27 +270,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         if !core.leaves || !core.streams.is_empty() || !core.come.is_empty() {
             return Ok(Poll::Pending);
         }
-        self.is_closing = true;
-        if !core.is_server {
-            frame::go_away(core.out(), 0, Code::NO_ERROR);
+        // Nothing is lost that a client has sent: all of it was answered.
+        let is_done = !core.is_server;
+        match is_done {
+            true => frame::go_away(core.out(), 0, Code::NO_ERROR),
+            false => frame::ping(core.out(), 0, DONE),
         }
         drop(core);
+        self.parting = Some(Parting::new(is_done));
         cx.waker().wake_by_ref();
         Ok(Poll::Pending)
-    }
-
-    /// Tells the peer why its connection ends, if it is its doing, as far as it takes that at once.
-    fn say_why(&mut self, cx: &mut Context<'_>, broken: &Broken) {
-        let mut core = self.core.borrow_mut();
-        if let Broken::Protocol(code, _) = broken {
-            let last = core.last;
-            frame::go_away(core.out(), last, *code);
-            drop(core);
-            let is_written = matches!(self.poll_write(cx), Ok(Poll::Ready(())));
-            if is_written {
-                let _ = Pin::new(&mut self.io).poll_shutdown(cx).is_pending();
-            }
-        }
     }
 
     /// Nothing is under way.

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use http::StatusCode;
 
+use super::calm::calm;
 use super::core::Core;
 use super::error::Broken;
 use super::frame::{self, Code, Head, flag, kind};
 use super::head::{self, Heard, Unheard};
-use super::reader::{Reader, calm, size};
+use super::reader::{Reader, size};
 use super::stream::Stream;
 use super::{HEADER_LIST, STREAMS};
 
@@ -121,14 +122,14 @@ impl Reader {
             }
             Err(Unheard::Malformed(why)) => {
                 core.reset(&stream, Code::PROTOCOL_ERROR, Broken::Malformed(why));
-                return self.count_use(false);
+                return Ok(());
             }
         };
         match head::length(request.headers()) {
             Ok(length) => stream.state.borrow_mut().set_length(length),
             Err(why) => {
                 core.reset(&stream, Code::PROTOCOL_ERROR, Broken::Malformed(why));
-                return self.count_use(false);
+                return Ok(());
             }
         }
         if end {

@@ -180,7 +180,7 @@ pub fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let length = first.to_str().ok().filter(|_| is_number).and_then(|digits| digits.parse().ok());
     match length {
-        Some(length) if lengths.all(|other| other == first) => Ok(Some(length)),
+        Some(length) if lengths.next().is_none() => Ok(Some(length)),
         _ => Err("its content-length is none, or more than one"),
     }
 }

@@ -6,6 +6,7 @@
 //! read or written is kept in memory. One may follow a frame from `reader` over `core` and `stream`
 //! into `receive` and `send`.
 
+mod calm;
 mod client;
 mod control;
 mod core;
@@ -15,6 +16,8 @@ mod fields;
 mod frame;
 mod head;
 pub mod hpack;
+mod out;
+mod parting;
 mod pulse;
 mod queue;
 mod reader;

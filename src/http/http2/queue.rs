@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Pieces of less are put together: each would cost more than it holds.
+/// Pieces of less are copied: each would cost more than it holds.
 const LITTLE: usize = 1024;
+/// As are those of less that wait behind others, which keep their whole buffers as long as that takes.
+const WAITING: usize = 8 * 1024;
 
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -22,7 +24,7 @@ impl Queue {
         if length == 0 {
             return;
         }
-        if length >= LITTLE {
+        if length >= if self.is_empty() { LITTLE } else { WAITING } {
             let data = buf.split_to(length).freeze();
             if !self.little.is_empty() {
                 let little = std::mem::take(&mut self.little).freeze();
@@ -62,7 +64,7 @@ mod tests {
     #[test]
     fn the_order_is_kept_and_little_pieces_become_one() {
         let mut queue = Queue::default();
-        let lengths = [3, 5, 7, 2000, 1, 1, 3000, 9, 1024];
+        let lengths = [3, 5, 7, 9000, 1, 1, 10_000, 9, 1024, 8192];
         let mut all = Vec::new();
         for (nth, length) in lengths.into_iter().enumerate() {
             let data = vec![nth as u8; length];
@@ -75,7 +77,7 @@ mod tests {
         }
         assert_eq!(pieces.concat(), all);
         let lengths: Vec<usize> = pieces.iter().map(Bytes::len).collect();
-        assert_eq!(lengths, [3, 12, 2000, 2, 3000, 9, 1024]);
+        assert_eq!(lengths, [3, 12, 9000, 2, 10_000, 9 + 1024, 8192]);
         assert!(queue.is_empty());
     }
 }

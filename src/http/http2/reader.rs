@@ -8,15 +8,15 @@ use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
 
+use super::calm::Offences;
 use super::core::Core;
 use super::error::Broken;
 use super::fields::Block;
 use super::frame::{Code, HEAD, Head, MAX_FRAME, PREFACE, flag, kind};
 use super::hpack::Decoder;
 use super::stream::Stream;
+use crate::runtime::clock;
 
-/// Frames without any use that a peer may send more than those that have one.
-const USELESS: u32 = 1000;
 /// So many may come with every message: updates of windows that cross its end, and the like.
 const A_MESSAGE: u32 = 8;
 
@@ -29,7 +29,8 @@ pub struct Reader {
     pub(super) is_settled: bool,
     data: Option<Data>,
     pub(super) block: Option<Block>,
-    useless: u32,
+    /// Frames without any use, but for those that had one.
+    useless: Offences,
     /// Headers of the message before: the next will have as many.
     pub(super) headers: usize,
     /// Answers to our pings.
@@ -53,7 +54,7 @@ impl Reader {
             is_settled: false,
             data: None,
             block: None,
-            useless: 0,
+            useless: Offences::default(),
             headers: 8,
             pongs: VecDeque::new(),
         }
@@ -73,6 +74,7 @@ impl Reader {
             self.preface = &self.preface[length..];
         }
         loop {
+            core.spoilt.bear("requests that are taken back or spoilt")?;
             if self.data.is_some() {
                 if !self.take_data(core)? {
                     return Ok(());
@@ -221,7 +223,7 @@ impl Reader {
             core.reset(stream, Code::PROTOCOL_ERROR, Broken::Malformed(why));
             return;
         }
-        self.useless = self.useless.saturating_sub(A_MESSAGE);
+        self.useless.forgive(A_MESSAGE);
         core.end(stream);
     }
 
@@ -235,26 +237,28 @@ impl Reader {
         if !was_there {
             return Err(Broken::protocol("a frame names a stream that nobody has begun"));
         }
-        self.count_use(false)?;
-        if matches!(head.kind, kind::DATA | kind::HEADERS) && !core.was_reset(head.stream) {
-            if head.kind == kind::HEADERS {
-                return Err(Broken::Protocol(
-                    Code::STREAM_CLOSED,
-                    "fields for a stream that is over",
-                ));
-            }
-            core.tell_reset(head.stream, Code::STREAM_CLOSED);
+        let is_data = head.kind == kind::DATA;
+        // What crosses a stream's end is no offence, however late it comes; no data at all is.
+        if !is_data && head.kind != kind::HEADERS || !is_peers || core.was_reset(head.stream) {
+            return match is_data && head.length == 0 {
+                true => self.count_use(false),
+                false => Ok(()),
+            };
         }
-        Ok(())
+        if !is_data {
+            return Err(Broken::Protocol(Code::STREAM_CLOSED, "fields for a stream that is over"));
+        }
+        core.tell_reset(head.stream, Code::STREAM_CLOSED);
+        self.count_use(false)
     }
 
     pub(super) fn count_use(&mut self, has_use: bool) -> Result<(), Broken> {
         if has_use {
-            self.useless = self.useless.saturating_sub(1);
+            self.useless.forgive(1);
             return Ok(());
         }
-        self.useless += 1;
-        calm(self.useless <= USELESS, "frames without any use")
+        self.useless.add(1, clock::now_us());
+        self.useless.bear("frames without any use")
     }
 
     fn take_frame(&mut self, core: &mut Core, head: Head, payload: &[u8]) -> Result<(), Broken> {
@@ -280,11 +284,4 @@ pub(super) fn size(why: &'static str) -> Broken {
 
 pub(super) fn flow(why: &'static str) -> Broken {
     Broken::Protocol(Code::FLOW_CONTROL_ERROR, why)
-}
-
-pub(super) fn calm(is_calm: bool, why: &'static str) -> Result<(), Broken> {
-    match is_calm {
-        true => Ok(()),
-        false => Err(Broken::Protocol(Code::ENHANCE_YOUR_CALM, why)),
-    }
 }

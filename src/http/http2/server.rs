@@ -155,7 +155,9 @@ where
         }
         let Handle { core, stream } = &*self.handle;
         let mut core = core.borrow_mut();
-        stream.state.borrow_mut().expects_word = false;
+        let mut state = stream.state.borrow_mut();
+        (state.expects_word, state.has_head) = (false, true);
+        drop(state);
         core.send_fields(stream, end, |encoder, out| head::write_response(&parts, encoder, out));
         drop(core);
         (!end).then(|| Pump::new(Rc::clone(&self.handle), body, Code::INTERNAL_ERROR))

@@ -22,7 +22,7 @@ pub struct Stream {
 pub struct State {
     /// Of the answer, until somebody takes it.
     pub head: Option<Response<()>>,
-    /// The answer's has come.
+    /// The answer's has come, or gone.
     pub has_head: bool,
     pub data: Queue,
     pub trailers: Option<HeaderMap>,
@@ -40,6 +40,8 @@ pub struct State {
     /// Read, and not yet given back to the window.
     pub taken: u32,
     pub reader: Option<Waker>,
+    /// Where our message begins among all that the connection sends.
+    pub begins_at: u64,
     /// We may send so much more.
     pub credit: i64,
     /// All of our message is sent.
@@ -55,8 +57,8 @@ pub struct State {
 }
 
 impl Stream {
-    pub fn new(id: u32, credit: i64, window: i64) -> Rc<Self> {
-        let state = State { credit, window, ..State::default() };
+    pub fn new(id: u32, credit: i64, window: i64, begins_at: u64) -> Rc<Self> {
+        let state = State { credit, window, begins_at, ..State::default() };
         Rc::new(Self { id, state: RefCell::new(state) })
     }
 }
@@ -141,13 +143,18 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let state = self.stream.state.borrow();
-        if state.is_over() {
+        let (is_over, has_rest) = (state.is_over(), !state.data.is_empty());
+        if is_over && !has_rest {
             return;
         }
         // An answer that is through needs no more of its request.
         let is_answered = state.finished;
         drop(state);
         let mut core = self.core.borrow_mut();
+        if is_over {
+            core.throw_away(&self.stream);
+            return;
+        }
         let code = if is_answered && core.is_server { Code::NO_ERROR } else { Code::CANCEL };
         core.reset(&self.stream, code, Broken::Ended(code));
     }

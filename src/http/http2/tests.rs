@@ -1,5 +1,6 @@
 //! Both ends over a pipe: with each other, and with another implementation.
 
+mod late;
 mod raw;
 
 use std::cell::Cell;
@@ -49,7 +50,7 @@ fn echo(request: Request<Body>) -> Answer {
 }
 
 fn ask(io: DuplexStream) -> Client {
-    let (client, connection) = start(io);
+    let (client, connection) = start(io, true);
     spawn_local(connection);
     client
 }

@@ -12,6 +12,8 @@ use super::{TABLE, huffman};
 #[error("a header block can't be unpacked: {0}")]
 pub struct Undecodable(&'static str);
 
+const NOWHERE: Undecodable = Undecodable("it names a field that is in no table");
+
 /// The table of what the peer sends.
 pub struct Decoder {
     fixed: &'static [Static],
@@ -26,6 +28,8 @@ pub struct Decoder {
 
 struct Kept {
     field: Field,
+    /// Of the name alone.
+    name: usize,
     size: usize,
 }
 
@@ -101,7 +105,7 @@ impl Decoder {
                 }
                 take(&field, size);
                 if is_kept {
-                    self.keep(field, size);
+                    self.keep(Kept { field, name: name_size, size });
                 }
             }
             is_begin = false;
@@ -110,13 +114,16 @@ impl Decoder {
     }
 
     fn get(&self, index: usize) -> Result<(&Field, usize), Undecodable> {
-        let nowhere = Undecodable("it names a field that is in no table");
-        let index = index.checked_sub(1).ok_or(nowhere)?;
+        let index = index.checked_sub(1).ok_or(NOWHERE)?;
         if let Some(fixed) = self.fixed.get(index) {
             return Ok((&fixed.field, fixed.size()));
         }
-        let kept = self.table.get(index - self.fixed.len()).ok_or(nowhere)?;
+        let kept = self.kept(index)?;
         Ok((&kept.field, kept.size))
+    }
+
+    fn kept(&self, index: usize) -> Result<&Kept, Undecodable> {
+        self.table.get(index - self.fixed.len()).ok_or(NOWHERE)
     }
 
     /// The name of a field that is there, and its size.
@@ -124,13 +131,8 @@ impl Decoder {
         if let Some(fixed) = self.fixed.get(index - 1) {
             return Ok((fixed.only.clone(), fixed.name.len()));
         }
-        let (field, _) = self.get(index)?;
-        let size = match field {
-            Field::Header(name, _) => name.as_str().len(),
-            // Some length that is near enough: it bounds memory.
-            _ => ":authority".len(),
-        };
-        Ok((field.name(), size))
+        let kept = self.kept(index - 1)?;
+        Ok((kept.field.name(), kept.name))
     }
 
     fn new_name(&mut self, rest: &mut &[u8]) -> Result<(Name, usize), Undecodable> {
@@ -149,11 +151,11 @@ impl Decoder {
             .ok_or(Undecodable("a text is not coded as HPACK has it"))
     }
 
-    fn keep(&mut self, field: Field, size: usize) {
-        self.evict(self.limit.saturating_sub(size));
-        if size <= self.limit {
-            self.size += size;
-            self.table.push_front(Kept { field, size });
+    fn keep(&mut self, kept: Kept) {
+        self.evict(self.limit.saturating_sub(kept.size));
+        if kept.size <= self.limit {
+            self.size += kept.size;
+            self.table.push_front(kept);
         }
     }
 

@@ -234,3 +234,19 @@ proptest! {
         }
     }
 }
+
+/// Both ends must drop a field of the table at the same moment.
+#[test]
+fn a_field_is_as_large_as_its_own_name_whatever_that_is() {
+    let mut decoder = Decoder::default();
+    for name in [":protocol", "Bad Name", "", "x-some-longer-header-name"] {
+        let mut block = vec![0x40, name.len() as u8];
+        block.extend(name.bytes());
+        block.extend(*b"\x01a");
+        // The same name again, by its index in the table.
+        block.extend(*b"\x7e\x02bc");
+        let mut sizes = Vec::new();
+        decoder.decode(&block, |_, size| sizes.push(size)).expect("sound");
+        assert_eq!(sizes, [name.len() + 33, name.len() + 34], "{name}");
+    }
+}
