@@ -5,12 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
 
 use super::DialError;
 use crate::model::SpiffeId;
 use crate::runtime::{Exempt, socket};
-use crate::tls::{self, Alpn, Credentials, Origination};
+use crate::tls::{self, Alpn, ClientSession, Credentials, Origination};
 
 /// Where a connection goes, and who must be there.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +61,7 @@ impl<'a> Far<'a> {
 }
 
 /// A connection to the other side.
-pub type Stream = tls::Stream<TlsStream<TcpStream>>;
+pub type Stream = tls::Stream<ClientSession<TcpStream>>;
 
 /// Connects, and shakes hands where the endpoint is meshed, in one time limit.
 pub(super) async fn connect(
@@ -76,7 +75,7 @@ pub(super) async fn connect(
                 socket::connect(far.address, far.exempt).await.map_err(DialError::Connect)?;
             let Some(origination) = far.origination else { return Ok(Stream::Plain(stream)) };
             let stream = origination.connect(stream, alpn, far.host).await;
-            return stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(DialError::Tls);
+            return stream.map(Stream::Tls).map_err(DialError::Tls);
         };
         let credentials = credentials.ok_or(DialError::NoCredentials)?;
         if credentials.svid().not_after() <= SystemTime::now() {
@@ -85,7 +84,7 @@ pub(super) async fn connect(
         let stream = socket::connect(far.address, far.exempt).await.map_err(DialError::Connect)?;
         let (stream, _peer) =
             tls::connect(stream, credentials, alpn, identity).await.map_err(DialError::Tls)?;
-        Ok(Stream::Tls(Box::new(stream)))
+        Ok(Stream::Tls(stream))
     };
     timeout(far.connect_timeout, all).await.unwrap_or(Err(DialError::Timeout(far.connect_timeout)))
 }

@@ -1,9 +1,9 @@
 //! A connection from elsewhere: who it is, what it speaks, and who serves it.
 //!
-//! Each of these is a future of its own on the heap, gone when it is through: an idle connection holds
-//! none of what a handshake or a race with the app took.
+//! Each of these is a [stage] of its own.
 
 use std::cell::Cell;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use crate::runtime::{Open, Prefixed, socket};
 use crate::serve::accept::Accepted;
 use crate::serve::hear::{self, Heard, QUIET, Race};
 use crate::serve::ledger::{Entry, Speaks};
+use crate::serve::stage::{self, Next};
 use crate::serve::tunnel::Tunnels;
 use crate::serve::{Near, http as serve_http, near};
 use crate::telemetry::traffic::Spoken;
@@ -93,7 +94,8 @@ pub fn accept(worker: &Rc<Inbound>, entrance: Entrance, accepted: Accepted) {
             return;
         };
         let entry = worker.shared.ledger.open(Direction::Inbound, client, listener);
-        if let Err(error) = Box::pin(run(&worker, stream, client, port, entry, open)).await {
+        let first = stage::then(hear(&worker, stream, client, port, entry, open));
+        if let Err(error) = stage::run(first).await {
             debug!(%client, %error, "inbound connection broke");
         }
         drop(load);
@@ -122,14 +124,15 @@ fn handed_over(mode: Mode, stream: &TcpStream, listener: SocketAddr) -> Option<S
     (local.port() != listener.port()).then(|| socket::canonical(local))
 }
 
-async fn run(
+/// What comes first says who may be there.
+async fn hear(
     worker: &Rc<Inbound>,
     mut stream: TcpStream,
     client: SocketAddr,
     port: Arc<AppPort>,
     entry: Entry,
     open: Open,
-) -> std::io::Result<()> {
+) -> Next<'_> {
     let mut heard = BytesMut::new();
     let meter = worker.meter(&port);
     let caller = Caller { client, peer: None, proof: None, peer_header: None, port, meter };
@@ -138,30 +141,30 @@ async fn run(
         && !caller.port.protocol.is_http()
         && !hear::spoke_soon(&mut stream, &mut heard, QUIET).await?
     {
-        return Box::pin(silent(worker, caller, stream, entry, open)).await;
+        return stage::then(silent(worker, caller, stream, entry, open));
     }
     let what = timeout(HANDSHAKE, hear::what(&mut stream, &mut heard));
     match what.await.unwrap_or(Ok(Heard::Unfinished))? {
         Heard::Unfinished => {
             stream::note_late(worker, &caller);
-            Ok(())
+            Ok(None)
         }
         // A port that was looked at, and not spoken to.
-        Heard::Nothing if caller.port.protocol.is_http() => Ok(()),
-        Heard::Nothing if !worker.admits_stream(&caller) => Ok(()),
+        Heard::Nothing if caller.port.protocol.is_http() => Ok(None),
+        Heard::Nothing if !worker.admits_stream(&caller) => Ok(None),
         Heard::Nothing => {
             worker.note_plaintext(&caller);
             let near = near::plain(Bytes::new(), stream);
-            Box::pin(stream::opaque(worker, caller, near, None, entry, open)).await
+            stage::last(stream::opaque(worker, caller, near, None, entry, open))
         }
         Heard::MeshTls => {
             let stream = Prefixed::new(heard.freeze(), stream);
-            Box::pin(mesh(worker, caller, stream, entry, open)).await
+            stage::then(mesh(worker, caller, stream, entry, open))
         }
         _ => {
             worker.note_plaintext(&caller);
             let near = near::plain(heard.freeze(), stream);
-            Box::pin(converse(worker, caller, near, None, entry, open)).await
+            stage::then(converse(worker, caller, near, None, entry, open))
         }
     }
 }
@@ -175,7 +178,7 @@ async fn silent(
     mut stream: TcpStream,
     entry: Entry,
     open: Open,
-) -> std::io::Result<()> {
+) -> Next<'_> {
     let mut heard = BytesMut::new();
     let dial = stream::dial(worker, &caller);
     let race = hear::race(&mut stream, &mut heard, dial);
@@ -185,7 +188,7 @@ async fn silent(
             Ok(race) => race?,
             Err(reason) => {
                 stream::give_up(worker, &caller, reason, &stream);
-                return Ok(());
+                return Ok(None);
             }
         },
         reason = worker.shared.access.withdrawn(&held) => {
@@ -201,7 +204,7 @@ async fn silent(
         Race::NotDialled(failure) => {
             let near = near::plain(heard.freeze(), stream);
             stream::refuse(worker, &caller, &failure, &near);
-            return Ok(());
+            return Ok(None);
         }
     };
     let what = match app_spoke && heard.is_empty() {
@@ -212,22 +215,22 @@ async fn silent(
     match what {
         Heard::Unfinished => {
             stream::note_late(worker, &caller);
-            Ok(())
+            Ok(None)
         }
         Heard::MeshTls => {
             drop(far);
             let stream = Prefixed::new(heard.freeze(), stream);
-            Box::pin(mesh(worker, caller, stream, entry, open)).await
+            stage::then(mesh(worker, caller, stream, entry, open))
         }
         _ if app_spoke || what == Heard::Nothing => {
             worker.note_plaintext(&caller);
             let near = near(heard, stream);
-            Box::pin(stream::opaque(worker, caller, near, far, entry, open)).await
+            stage::last(stream::opaque(worker, caller, near, far, entry, open))
         }
         _ => {
             worker.note_plaintext(&caller);
             let dialled = far.map(|(far, _)| far);
-            Box::pin(converse(worker, caller, near(heard, stream), dialled, entry, open)).await
+            stage::then(converse(worker, caller, near(heard, stream), dialled, entry, open))
         }
     }
 }
@@ -239,9 +242,9 @@ async fn mesh(
     stream: Prefixed<TcpStream>,
     entry: Entry,
     open: Open,
-) -> std::io::Result<()> {
+) -> Next<'_> {
     let shaken = Box::pin(shake_hands(worker, &caller, stream)).await;
-    let Some((session, peer, alpn)) = shaken else { return Ok(()) };
+    let Some((session, peer, alpn)) = shaken else { return Ok(None) };
     entry.set_peer(peer.id.clone());
     caller.peer_header = HeaderValue::from_str(peer.id.as_str()).ok();
     caller.peer = Some(peer);
@@ -250,15 +253,9 @@ async fn mesh(
     drop(ours);
     let near = near::tls(Bytes::new(), session);
     match alpn {
-        Alpn::H2 => {
-            Box::pin(http(worker, caller, near, Spoken::Http2, entry, &open)).await;
-            Ok(())
-        }
-        Alpn::H1 => {
-            Box::pin(http(worker, caller, near, Spoken::Http1, entry, &open)).await;
-            Ok(())
-        }
-        Alpn::Tcp => Box::pin(converse(worker, caller, near, None, entry, open)).await,
+        Alpn::H2 => stage::last(http(worker, caller, near, Spoken::Http2, entry, open)),
+        Alpn::H1 => stage::last(http(worker, caller, near, Spoken::Http1, entry, open)),
+        Alpn::Tcp => stage::then(converse(worker, caller, near, None, entry, open)),
     }
 }
 
@@ -271,14 +268,14 @@ async fn converse(
     mut dialled: Option<crate::dial::Stream>,
     entry: Entry,
     open: Open,
-) -> std::io::Result<()> {
+) -> Next<'_> {
     let (heard, mut io) = near.into_parts();
     let mut heard = BytesMut::from(heard);
     let opaque = |heard: BytesMut, io| Prefixed::new(heard.freeze(), io);
     if caller.port.protocol == Protocol::Tcp {
         let far = dialled.map(|far| (far, Ok(Bytes::new())));
         let near = opaque(heard, io);
-        return Box::pin(stream::opaque(worker, caller, near, far, entry, open)).await;
+        return stage::last(stream::opaque(worker, caller, near, far, entry, open));
     }
     let may_come = worker.admits_stream(&caller);
     if heard.is_empty() && caller.port.protocol == Protocol::Auto && may_come {
@@ -290,18 +287,18 @@ async fn converse(
             Ok(race) => race?,
             Err(reason) => {
                 stream::give_up(worker, &caller, reason, io.socket());
-                return Ok(());
+                return Ok(None);
             }
         };
         match race {
             Race::Client(far) => dialled = far,
             Race::Far(far, first) => {
                 let (near, far) = (opaque(heard, io), Some((far, first)));
-                return Box::pin(stream::opaque(worker, caller, near, far, entry, open)).await;
+                return stage::last(stream::opaque(worker, caller, near, far, entry, open));
             }
             Race::NotDialled(failure) => {
                 stream::refuse(worker, &caller, &failure, &opaque(heard, io));
-                return Ok(());
+                return Ok(None);
             }
         }
     }
@@ -310,14 +307,14 @@ async fn converse(
         Ok(what) => what?,
         Err(reason) => {
             stream::give_up(worker, &caller, reason, io.socket());
-            return Ok(());
+            return Ok(None);
         }
     };
     let spoken = match what {
-        Heard::Nothing if caller.port.protocol.is_http() => return Ok(()),
+        Heard::Nothing if caller.port.protocol.is_http() => return Ok(None),
         Heard::Unfinished => {
             stream::note_late(worker, &caller);
-            return Ok(());
+            return Ok(None);
         }
         Heard::Http1 => Spoken::Http1,
         Heard::Http2 => Spoken::Http2,
@@ -325,17 +322,16 @@ async fn converse(
             let why = "it does not speak HTTP, which its port declares";
             let failure = Failure::new(Reason::BadRequest, why);
             stream::refuse(worker, &caller, &failure, &opaque(heard, io));
-            return Ok(());
+            return Ok(None);
         }
         Heard::Nothing | Heard::MeshTls | Heard::AppTls | Heard::Opaque => {
             let far = dialled.map(|far| (far, Ok(Bytes::new())));
             let near = opaque(heard, io);
-            return Box::pin(stream::opaque(worker, caller, near, far, entry, open)).await;
+            return stage::last(stream::opaque(worker, caller, near, far, entry, open));
         }
     };
     drop(dialled);
-    Box::pin(http(worker, caller, opaque(heard, io), spoken, entry, &open)).await;
-    Ok(())
+    stage::last(http(worker, caller, opaque(heard, io), spoken, entry, open))
 }
 
 async fn http(
@@ -344,8 +340,8 @@ async fn http(
     near: Near,
     spoken: Spoken,
     entry: Entry,
-    open: &Open,
-) {
+    open: Open,
+) -> io::Result<()> {
     let (speaks, label) = match spoken {
         Spoken::Http2 => (Speaks::Http2, "http2"),
         _ => (Speaks::Http1, "http1"),
@@ -366,11 +362,11 @@ async fn http(
     let served = match spoken {
         Spoken::Http2 => {
             let lifetime = conn.caller.proof.as_ref().map(|proof| proof.left());
-            Box::pin(serve_http::http2(near, service, tunnels, open, lifetime, may_stay)).await
+            Box::pin(serve_http::http2(near, service, tunnels, &open, lifetime, may_stay)).await
         }
         _ => {
             let gate = Rc::clone(&conn.gate);
-            Box::pin(serve_http::http1(near, gate, service, tunnels, open, true, may_stay)).await
+            Box::pin(serve_http::http1(near, gate, service, tunnels, &open, true, may_stay)).await
         }
     };
     if let Err(error) = served {
@@ -381,4 +377,5 @@ async fn http(
         debug!(%client, error = %chain(&error), "HTTP connection ended with an error");
     }
     active.dec();
+    Ok(())
 }

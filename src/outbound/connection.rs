@@ -1,12 +1,14 @@
 //! A connection of the workload: where it goes, what it speaks, and who serves it.
 //!
-//! Each of these is a future of its own on the heap, gone when it is through, as in `inbound`.
+//! Each of these is a [stage] of its own.
 
 use std::cell::RefCell;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::destination::unrouted;
@@ -23,6 +25,7 @@ use crate::runtime::Open;
 use crate::serve::accept::Accepted;
 use crate::serve::hear::{self, Heard, QUIET, Race};
 use crate::serve::ledger::{Entry, Speaks};
+use crate::serve::stage::{self, Next};
 use crate::serve::tunnel::Tunnels;
 use crate::serve::{Near, http as serve_http, near};
 use crate::telemetry::traffic::Spoken;
@@ -82,11 +85,11 @@ pub fn accept(worker: &Rc<Outbound>, entrance: Entrance, accepted: Accepted) {
                 },
             },
         };
-        let Some(destination) = destination else {
-            Box::pin(pass_unknown(&worker, stream, entry, open)).await;
-            return;
+        let first = match destination {
+            Some(to) => stage::then(hear(&worker, to, stream, client, entry, open)),
+            None => stage::last(pass_unknown(&worker, stream, entry, open)),
         };
-        if let Err(error) = Box::pin(run(&worker, destination, stream, client, entry, open)).await {
+        if let Err(error) = stage::run(first).await {
             debug!(%client, %error, "outbound connection broke");
         }
         drop(load);
@@ -134,24 +137,26 @@ fn refused_way(reason: Reason, address: SocketAddr) -> String {
 /// A destination that the mesh does not know: untouched bytes to where the workload wanted them.
 async fn pass_unknown(
     worker: &Rc<Outbound>,
-    stream: tokio::net::TcpStream,
+    stream: TcpStream,
     entry: Entry,
     open: Open,
-) {
+) -> io::Result<()> {
     if let Found::Original(address) = worker.shared.original_dst.of(&stream) {
         entry.set_speaks(Speaks::Tcp);
         stream::pass(worker, near::plain(bytes::Bytes::new(), stream), address, &entry, open).await;
     }
+    Ok(())
 }
 
-async fn run(
+/// What comes first says what is spoken.
+async fn hear(
     worker: &Rc<Outbound>,
     destination: Destination,
-    mut stream: tokio::net::TcpStream,
+    mut stream: TcpStream,
     client: SocketAddr,
     entry: Entry,
     open: Open,
-) -> std::io::Result<()> {
+) -> Next<'_> {
     if find(worker, &destination).is_none()
         && let Some(want) = unanswered(worker, &destination)
     {
@@ -164,7 +169,7 @@ async fn run(
     let mut dialled = None;
     if protocol == Protocol::Tcp {
         let opaque = Opaque::new(near::plain(heard.freeze(), stream), resolved);
-        return Box::pin(stream::opaque(worker, opaque, &entry, open)).await;
+        return stage::last(stream::opaque(worker, opaque, entry, open));
     }
     let idle = resolved.as_ref().map(|r| r.target.backend.policy().timeouts.idle);
     let idle = idle.unwrap_or(Timeouts::default().idle);
@@ -180,7 +185,7 @@ async fn run(
                 Ok(race) => race?,
                 Err(reason) => {
                     stream::give_up(worker, Some(resolved), reason, &stream);
-                    return Ok(());
+                    return Ok(None);
                 }
             };
             match race {
@@ -189,11 +194,11 @@ async fn run(
                     let near = near::plain(heard.freeze(), stream);
                     let opaque =
                         Opaque { near, resolved: Some(Rc::clone(resolved)), far: Some(far), first };
-                    return Box::pin(stream::opaque(worker, opaque, &entry, open)).await;
+                    return stage::last(stream::opaque(worker, opaque, entry, open));
                 }
                 Race::NotDialled(unreached) => {
                     stream::refuse(worker, resolved, &unreached, client, &stream);
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }
@@ -203,17 +208,17 @@ async fn run(
         Ok(what) => what?,
         Err(reason) => {
             stream::give_up(worker, resolved.as_ref(), reason, &stream);
-            return Ok(());
+            return Ok(None);
         }
     };
     let spoken = match what {
-        Heard::Nothing if !may_race => return Ok(()),
+        Heard::Nothing if !may_race => return Ok(None),
         Heard::Unfinished => {
             let why = "nothing that could be understood began within 10 s";
             let meter = unrouted(worker, &destination);
             let (what, reason) = ("connection closed", Reason::HeaderTimeout);
             stream::note_closed(worker, meter, what, reason, client, why);
-            return Ok(());
+            return Ok(None);
         }
         Heard::Http1 => Spoken::Http1,
         Heard::Http2 => Spoken::Http2,
@@ -228,24 +233,22 @@ async fn run(
                 let why = "it does not speak HTTP, which its listener or service declares";
                 let (meter, failure) = (unrouted(worker, &destination), Failure::new(reason, why));
                 stream::refuse_stray(worker, meter, &failure, client, near.socket());
-                return Ok(());
+                return Ok(None);
             }
             let opaque = Opaque { far: dialled, ..Opaque::new(near, resolved) };
-            return Box::pin(stream::opaque(worker, opaque, &entry, open)).await;
+            return stage::last(stream::opaque(worker, opaque, entry, open));
         }
     };
     drop(dialled);
     let near = near::plain(heard.freeze(), stream);
-    Box::pin(http(worker, destination, near, client, spoken, entry, open)).await;
-    Ok(())
+    let served = http(worker, destination, resolved, near, client, spoken, entry, open);
+    stage::last(served)
 }
 
 /// Whether an endpoint could be reached over HTTP/1, where the letter case of header names is kept.
-fn may_keep_case(worker: &Outbound, destination: &Destination) -> bool {
-    find(worker, destination).is_none_or(|resolved| {
-        let takers = resolved.target.rules.iter().flat_map(|rule| &rule.takers);
-        takers.filter_map(|taker| taker.backend.as_ref()).any(|backend| backend.may_keep_case())
-    })
+fn may_keep_case(resolved: &Resolved) -> bool {
+    let takers = resolved.target.rules.iter().flat_map(|rule| &rule.takers);
+    takers.filter_map(|taker| taker.backend.as_ref()).any(|backend| backend.may_keep_case())
 }
 
 /// The target of a destination that does not depend on the request.
@@ -260,12 +263,14 @@ pub fn find(worker: &Outbound, destination: &Destination) -> Option<Rc<Resolved>
 async fn http(
     worker: &Rc<Outbound>,
     destination: Destination,
+    resolved: Option<Rc<Resolved>>,
     near: Near,
     client: SocketAddr,
     spoken: Spoken,
     entry: Entry,
     open: Open,
-) {
+) -> io::Result<()> {
+    let keeps_case = resolved.as_deref().is_none_or(may_keep_case);
     let (speaks, label) = match spoken {
         Spoken::Http2 => (Speaks::Http2, "http2"),
         _ => (Speaks::Http1, "http1"),
@@ -280,7 +285,7 @@ async fn http(
         client,
         gate: Rc::default(),
         tunnels: Tunnels::new(entry),
-        resolved: RefCell::new(None),
+        resolved: RefCell::new(resolved),
     });
     let service = {
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
@@ -294,7 +299,6 @@ async fn http(
         }
         _ => {
             let gate = Rc::clone(&conn.gate);
-            let keeps_case = may_keep_case(worker, &conn.destination);
             let served =
                 serve_http::http1(near, gate, service, tunnels, &open, keeps_case, may_stay);
             Box::pin(served).await
@@ -309,4 +313,5 @@ async fn http(
         debug!(%client, error = %crate::http::respond::chain(&error), "HTTP connection ended with an error");
     }
     active.dec();
+    Ok(())
 }

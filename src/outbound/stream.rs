@@ -250,12 +250,7 @@ fn record(worker: &Outbound, resolved: Option<&Resolved>) -> Rc<Exchange> {
 ///
 /// # Errors
 /// None that the client has not been shown; the type is the caller's.
-pub async fn opaque(
-    worker: &Outbound,
-    opaque: Opaque,
-    entry: &Entry,
-    open: Open,
-) -> io::Result<()> {
+pub async fn opaque(worker: &Outbound, opaque: Opaque, entry: Entry, open: Open) -> io::Result<()> {
     let Opaque { near, resolved, far, first } = opaque;
     entry.set_speaks(Speaks::Tcp);
     rehearsal::pass(At::OutboundStream);
@@ -282,7 +277,7 @@ pub async fn opaque(
     let exchange = record_of(worker, &resolved, &far.dials);
     let _seat = Seat::lasting(&exchange, entry.whole());
     let idle = Some(resolved.target.backend.policy().timeouts.idle);
-    let trust = trust(worker, far.stream.chain(), entry);
+    let trust = trust(worker, far.stream.chain(), &entry);
     let until = async {
         tokio::select! {
             reason = trust.is_over(&open, &entry.bytes) => reason,
@@ -307,7 +302,7 @@ pub async fn opaque(
     let counts = refused && resolved.target.backend.policy().circuit.on.reset;
     let verdict = if counts { Verdict::Failure } else { Verdict::Success };
     far.trial.settle(worker, verdict, None, clock::now_us());
-    note_end(&exchange, entry, &end);
+    note_end(&exchange, &entry, &end);
     active.dec();
     Ok(())
 }

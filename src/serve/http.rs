@@ -107,22 +107,24 @@ where
         true
     };
     let parts = loop {
-        let mut connection = builder.serve_connection(io, &service);
-        let mut rest = Rest::default();
-        let came = poll_fn(|cx| {
-            if is_cut(cx) {
-                return Poll::Ready(Came::Cut);
-            }
-            if let Poll::Ready(served) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(Came::Over(served));
-            }
-            let is_at_rest = || gate.is_at_rest() && !tunnels.is_busy();
-            let rests = rest.has_lasted(cx, gate.served(), is_at_rest);
-            if rests { Poll::Ready(Came::Rests) } else { Poll::Pending }
+        // On the heap: a connection at rest has none.
+        let (came, is_busy, parts) = Box::pin(async {
+            let mut connection = builder.serve_connection(io, &service);
+            let mut rest = Rest::default();
+            let came = poll_fn(|cx| {
+                if is_cut(cx) {
+                    return Poll::Ready(Came::Cut);
+                }
+                if let Poll::Ready(served) = Pin::new(&mut connection).poll(cx) {
+                    return Poll::Ready(Came::Over(served));
+                }
+                let is_at_rest = || gate.is_at_rest() && !tunnels.is_busy();
+                let rests = rest.has_lasted(cx, gate.served(), is_at_rest);
+                if rests { Poll::Ready(Came::Rests) } else { Poll::Pending }
+            });
+            (came.await, tunnels.is_busy(), connection.into_parts())
         })
         .await;
-        let is_busy = tunnels.is_busy();
-        let parts = connection.into_parts();
         match came {
             // What nobody read of the last request's body is no other request.
             Came::Rests if !parts.read_buf.is_empty() => return Ok(()),

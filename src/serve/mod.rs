@@ -10,6 +10,7 @@ pub mod http;
 pub mod ledger;
 pub mod near;
 mod rest;
+pub mod stage;
 pub mod trust;
 pub mod tunnel;
 

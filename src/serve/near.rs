@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use crate::runtime::Prefixed;
-use crate::tls::Stream;
+use crate::tls::{ServerSession, Stream};
 
 /// The TLS session of an accepted connection.
-pub type Session = TlsStream<Prefixed<TcpStream>>;
+pub type Session = ServerSession<Prefixed<TcpStream>>;
 
 /// A connection as the wings read and write it.
 pub type Near = Prefixed<Stream<Session>>;
@@ -20,5 +19,5 @@ pub fn plain(heard: Bytes, stream: TcpStream) -> Near {
 
 /// Inside TLS; `heard` was read from within the session.
 pub fn tls(heard: Bytes, session: Session) -> Near {
-    Prefixed::new(heard, Stream::Tls(Box::new(session)))
+    Prefixed::new(heard, Stream::Tls(session))
 }

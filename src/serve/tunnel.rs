@@ -13,7 +13,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
 use super::ledger::Speaks;
 use super::trust::Trust;
@@ -25,7 +24,7 @@ use crate::runtime::{Open, Phase, Prefixed, socket};
 use crate::tcp::{self, Counters};
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::exchange::roster::Seat;
-use crate::tls::{OverSocket, Stream, relay_until};
+use crate::tls::{ClientSession, OverSocket, Stream, relay_until};
 
 /// A connection's way out of HTTP.
 pub struct Tunnels {
@@ -38,7 +37,7 @@ pub struct Tunnels {
 pub type Until = Pin<Box<dyn Future<Output = Reason>>>;
 
 /// The connection that a tunnel goes on with.
-pub type Far = Prefixed<Stream<TlsStream<TcpStream>>>;
+pub type Far = Prefixed<Stream<ClientSession<TcpStream>>>;
 
 /// The far side, and what is held for as long as the tunnel lives.
 pub struct Tunnel {

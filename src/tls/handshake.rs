@@ -1,6 +1,6 @@
 //! The two handshakes, each ending in a named peer or a reason.
 //!
-//! Thin glue over tokio-rustls: configurations come ready from [`Credentials`], the verdict from
+//! Thin glue over [`super::session`]: configurations come ready from [`Credentials`], the verdict from
 //! [`super::peer`]. Time limits are the caller's. Dropping either future closes the connection.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,9 +9,10 @@ use std::time::SystemTime;
 use rustls::CommonState;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use super::{Alpn, Credentials, Expectation, Peer, PeerError, classify, peer};
+use super::{
+    Alpn, ClientSession, Credentials, Expectation, Peer, PeerError, ServerSession, classify, peer,
+};
 use crate::model::SpiffeId;
 
 /// Answers a client's hello.
@@ -21,12 +22,11 @@ use crate::model::SpiffeId;
 pub async fn accept<IO>(
     io: IO,
     credentials: &Credentials,
-) -> Result<(server::TlsStream<IO>, Peer, Alpn), PeerError>
+) -> Result<(ServerSession<IO>, Peer, Alpn), PeerError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let acceptor = TlsAcceptor::from(credentials.server().clone());
-    let stream = acceptor.accept(io).await.map_err(|e| classify(&e))?;
+    let stream = ServerSession::accept(io, credentials.server()).await.map_err(|e| classify(&e))?;
     let session = stream.get_ref().1;
     // A hello without any protocol name is let through by rustls.
     let alpn = negotiated(session).ok_or(PeerError::Alpn)?;
@@ -44,12 +44,11 @@ pub async fn connect<IO>(
     credentials: &Credentials,
     alpn: Alpn,
     expected: &SpiffeId,
-) -> Result<(client::TlsStream<IO>, Peer), PeerError>
+) -> Result<(ClientSession<IO>, Peer), PeerError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let connector = TlsConnector::from(credentials.client(alpn).clone());
-    let stream = connector.connect(no_name(), io).await;
+    let stream = ClientSession::connect(io, credentials.client(alpn), no_name()).await;
     let stream = stream.map_err(|e| classify(&e))?;
     let session = stream.get_ref().1;
     if negotiated(session) != Some(alpn) {

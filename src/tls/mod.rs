@@ -17,6 +17,8 @@ mod named;
 mod originate;
 mod proof;
 mod relay;
+mod scratch;
+mod session;
 mod settings;
 mod stream;
 #[cfg(test)]
@@ -35,6 +37,7 @@ pub use named::named_server;
 pub use originate::Origination;
 pub use proof::Proof;
 pub use relay::{OverSocket, relay_until};
+pub use session::{ClientSession, ServerSession};
 pub use settings::Settings;
 pub use stream::Stream;
 pub use verify::{Expectation, Peer, peer};

@@ -14,10 +14,9 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsConnector, client};
 
 use super::files::{Stamp, stamp};
-use super::{Alpn, PeerError, classify};
+use super::{Alpn, ClientSession, PeerError, classify};
 use crate::model::Originate;
 
 /// How servers of one service are verified.
@@ -74,15 +73,15 @@ impl Origination {
         io: IO,
         alpn: Alpn,
         host: Option<&str>,
-    ) -> Result<client::TlsStream<IO>, PeerError>
+    ) -> Result<ClientSession<IO>, PeerError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let configs = self.configs.as_ref().map_err(|why| PeerError::NoRoots(why.to_string()))?;
         let name = self.policy.sni.as_deref().or(host).ok_or(PeerError::NoServerName)?;
         let name = ServerName::try_from(name.to_owned()).map_err(|_| PeerError::NoServerName)?;
-        let connector = TlsConnector::from(Arc::clone(&configs[alpn as usize]));
-        let stream = connector.connect(name, io).await.map_err(|e| classify(&e))?;
+        let stream = ClientSession::connect(io, &configs[alpn as usize], name).await;
+        let stream = stream.map_err(|e| classify(&e))?;
         let spoken = stream.get_ref().1.alpn_protocol();
         if alpn == Alpn::H2 && spoken != Some(b"h2") {
             return Err(PeerError::NoHttp2);

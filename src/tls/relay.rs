@@ -11,9 +11,8 @@ use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::{client, server};
 
-use super::Stream;
+use super::{ClientSession, ServerSession, Stream};
 use crate::model::Reason;
 use crate::runtime::{Prefixed, socket};
 use crate::tcp::{self, Counters, End, Fault};
@@ -46,7 +45,7 @@ impl<S: OverSocket> OverSocket for Prefixed<S> {
     }
 }
 
-impl<S: OverSocket> OverSocket for client::TlsStream<S> {
+impl<S: OverSocket> OverSocket for ClientSession<S> {
     fn socket(&self) -> &TcpStream {
         self.get_ref().0.socket()
     }
@@ -56,7 +55,7 @@ impl<S: OverSocket> OverSocket for client::TlsStream<S> {
     }
 }
 
-impl<S: OverSocket> OverSocket for server::TlsStream<S> {
+impl<S: OverSocket> OverSocket for ServerSession<S> {
     fn socket(&self) -> &TcpStream {
         self.get_ref().0.socket()
     }
@@ -159,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    type Plain = Stream<client::TlsStream<TcpStream>>;
+    type Plain = Stream<ClientSession<TcpStream>>;
 
     async fn pair() -> (Plain, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");

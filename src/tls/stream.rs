@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// `T` is a TLS stream of either end; it is large, so it has a box of its own.
+/// `T` is a TLS session of either end.
 #[derive(Debug)]
 pub enum Stream<T> {
     Plain(TcpStream),
-    Tls(Box<T>),
+    Tls(T),
 }
 
 macro_rules! delegate {
@@ -22,7 +22,7 @@ macro_rules! delegate {
                 $call
             }
             Stream::Tls(inner) => {
-                let $stream = Pin::new(inner.as_mut());
+                let $stream = Pin::new(inner);
                 $call
             }
         }

@@ -1,6 +1,7 @@
 //! Whole handshakes in memory: who gets in, who doesn't, and that both ends say why.
 
 mod outsiders;
+mod session;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
