@@ -16,7 +16,7 @@ use crate::outbound::{self, Outbound};
 use crate::runtime::rehearsal::{self, At};
 use crate::runtime::supervise::kept;
 use crate::runtime::workers::Workers;
-use crate::runtime::{Doorway, Drain, Exempt, allocator, clock};
+use crate::runtime::{Doorway, Drain, Exempt, allocator, clock, program};
 use crate::serve::accept;
 use crate::telemetry::access_log::{AccessLog, Feed};
 use crate::telemetry::exchange::Sinks;
@@ -31,6 +31,8 @@ use crate::tls::Credentials;
 const TICK: Duration = Duration::from_millis(250);
 /// Every so many ticks idle connections, and what is under way, are looked through.
 const SWEEP: u32 = 4;
+/// By this tick a start is over, as a rule.
+const STARTED: u32 = 3;
 
 /// A worker's state: both wings.
 pub struct Plane {
@@ -105,6 +107,9 @@ impl Plane {
                     outbound.sweep();
                 }
                 allocator::give_back();
+                if count == STARTED {
+                    program::forget_start();
+                }
             }
         }));
     }

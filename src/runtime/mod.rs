@@ -13,6 +13,7 @@ pub mod memory;
 mod prefixed;
 pub mod processes;
 pub mod profiler;
+pub mod program;
 mod readiness;
 pub mod rehearsal;
 mod settings;

@@ -20,6 +20,7 @@ const MAY: &[(&str, &str)] = &[
     ("runtime/exempt.rs", CALL),
     ("runtime/hyper_io.rs", "reads straight into hyper's buffer, whose type has no safe way in"),
     ("runtime/profiler/sampler.rs", "timers and a handler of signals, which copies a stack"),
+    ("runtime/program.rs", CALL),
     ("tcp/splice.rs", CALL),
 ];
 

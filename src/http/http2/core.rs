@@ -20,6 +20,8 @@ use crate::runtime::clock;
 const REMEMBERED: usize = super::STREAMS as usize;
 /// As bad as so many requests that were taken back when they had begun: nobody waits for those.
 const UNBEGUN: u32 = 4;
+/// Requests that came together and need no room of their own.
+const FEW: usize = 4;
 /// Until the peer says otherwise.
 const UNTOLD: u32 = 100;
 
@@ -128,6 +130,24 @@ impl Core {
         let stream = Stream::new(id, self.peer.window, i64::from(WINDOW), self.out.position());
         self.streams.insert(id, Rc::clone(&stream));
         stream
+    }
+
+    /// A request that somebody may begin.
+    pub fn queue(&mut self, stream: Rc<Stream>, request: Request<()>) {
+        if self.come.capacity() == 0 {
+            // As a rule it is alone.
+            self.come.reserve_exact(1);
+        }
+        self.come.push_back((stream, request));
+    }
+
+    /// The oldest of those; no room is kept for as many as came at once.
+    pub fn next_come(&mut self) -> Option<(Rc<Stream>, Request<()>)> {
+        let come = self.come.pop_front();
+        if self.come.is_empty() && self.come.capacity() > FEW {
+            self.come = VecDeque::new();
+        }
+        come
     }
 
     /// Writes a block of fields; `write` encodes them.

@@ -140,7 +140,7 @@ impl Reader {
                 expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         }
         if stream.state.borrow().broken.is_none() {
-            core.come.push_back((stream, request));
+            core.queue(stream, request);
         }
         Ok(())
     }

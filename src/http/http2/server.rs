@@ -75,7 +75,7 @@ where
         let core = Rc::clone(&driver.core);
         driver.poll(cx, |cx| {
             loop {
-                let come = core.borrow_mut().come.pop_front();
+                let come = core.borrow_mut().next_come();
                 let Some((stream, request)) = come else { break };
                 let handle = Handle::new(&core, stream);
                 let body = Body::stream(Receiver::new(Rc::clone(&handle)));

@@ -36,10 +36,12 @@ pub const OVERLOADED: Advice = Advice {
 };
 
 pub const CONNECT_FAILURE: Advice = Advice {
-    happened: "No connection to the endpoint could be made, and the app saw nothing of the request. \
+    happened: "No connection to the endpoint could be made, or the app said over HTTP/2 that it did \
+               not take the request: it saw nothing of it, or did nothing about it. \
                It was tried elsewhere as often as the policy allows.",
     look: "The sentence names the address and what the system said: refused means that nobody \
-           listens there, a timeout that the network swallows it. `outrigger proxy endpoints` shows \
+           listens there, a timeout that the network swallows it, REFUSED_STREAM or GOAWAY that \
+           the app is full or about to stop. `outrigger proxy endpoints` shows \
            whether one endpoint or all are so.",
     change: "Start the app, correct its port, or open the network to the sidecar's port. Where \
              connections are slow to make, allow longer than `timeouts.connect`, 1 s.",
