@@ -6,6 +6,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::guard;
+use super::http2::TooLarge;
 
 /// Names of our own.
 pub const PEER: HeaderName = HeaderName::from_static("x-outrigger-peer");
@@ -225,7 +226,11 @@ pub const ADDED: usize = 48;
 ///
 /// # Errors
 /// A sentence, when there are more.
-pub fn bound_http2(headers: &mut HeaderMap, added: usize) -> Result<(), &'static str> {
+pub fn bound_http2(parts: &mut http::request::Parts, added: usize) -> Result<(), &'static str> {
+    if parts.extensions.get::<TooLarge>().is_some() {
+        return Err(guard::Rule::SectionTooLarge.sentence());
+    }
+    let headers = &mut parts.headers;
     let most = usize::from(guard::MAX_FIELDS) + added;
     if headers.len() <= most {
         return Ok(());

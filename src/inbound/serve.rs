@@ -195,8 +195,7 @@ pub(super) fn check(conn: &Conn, parts: &mut Parts, seen: Seen) -> Result<(), Fa
         return conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure()));
     }
     let added = if conn.caller.peer.is_some() { headers::ADDED } else { 0 };
-    headers::bound_http2(&mut parts.headers, added)
-        .map_err(|why| Failure::new(Reason::HeadersTooLarge, why))?;
+    headers::bound_http2(parts, added).map_err(|why| Failure::new(Reason::HeadersTooLarge, why))?;
     headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why))
 }
 

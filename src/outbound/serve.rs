@@ -143,8 +143,7 @@ fn check(conn: &Conn, parts: &mut Parts, seen: Seen) -> Result<(), Failure> {
     if conn.spoken == Spoken::Http1 {
         return conn.gate.next_request().map_or(Ok(()), |refusal| Err(refusal.failure()));
     }
-    headers::bound_http2(&mut parts.headers, 0)
-        .map_err(|why| Failure::new(Reason::HeadersTooLarge, why))?;
+    headers::bound_http2(parts, 0).map_err(|why| Failure::new(Reason::HeadersTooLarge, why))?;
     headers::check_http2(parts, seen).map_err(|why| Failure::new(Reason::BadRequest, why))
 }
 

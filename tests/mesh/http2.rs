@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderName, HeaderValue, Request};
+use serde_json::json;
 
 use crate::harness::grpc::{H2Client, drain, head, reply, send_all, soon};
 use crate::harness::h2_app::H2App;
@@ -85,6 +86,33 @@ async fn cookies_in_crumbs_are_one_header_for_an_http_1_app() {
     crumbs.headers_mut().append("cookie", "b=2".parse().expect("a value"));
     client.ask(crumbs, b"").await;
     assert_eq!(app.only_request().all("cookie"), ["a=1; b=2"]);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_with_a_reason() {
+    let app = App::ok();
+    let mesh = Pair::of(&app).declared("http").start();
+    let client = H2Client::connect(mesh.service).await;
+    for (path, lines, length) in [("/long", 7, 10_000), ("/many", 101, 1), ("/more", 1_000, 1)] {
+        let mut large = request("GET", path);
+        for nth in 0..lines {
+            let name = HeaderName::try_from(format!("x-{nth}")).expect("a name");
+            let value = HeaderValue::try_from("v".repeat(length)).expect("a value");
+            large.headers_mut().append(name, value);
+        }
+        let answer = client.ask(large, b"").await;
+        assert_eq!(
+            (answer.status, answer.header("x-outrigger-reason")),
+            (431, Some("headers-too-large"))
+        );
+        let entry = mesh.outbound.await_entry(path);
+        assert_eq!(
+            (&entry["reason"], &entry["status"]),
+            (&json!("headers-too-large"), &json!(431))
+        );
+    }
+    assert_eq!(client.ask(request("GET", "/"), b"").await.status, 200, "the others go on");
+    assert_eq!(app.requests().len(), 1);
 }
 
 #[tokio::test]

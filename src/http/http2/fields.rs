@@ -109,18 +109,7 @@ impl Reader {
         let stream = core.open(id);
         let request = match heard.request() {
             Ok(request) => request,
-            Err(Unheard::TooLarge) => {
-                if end {
-                    core.end(&stream);
-                }
-                // As h2 and others say it; the rest of the request is of no interest.
-                core.send_fields(&stream, true, |encoder, out| {
-                    encoder.field(out, ":status", b"431", false);
-                });
-                core.reset(&stream, Code::NO_ERROR, Broken::Ended(Code::NO_ERROR));
-                return Ok(());
-            }
-            Err(Unheard::Malformed(why)) => {
+            Err(why) => {
                 core.reset(&stream, Code::PROTOCOL_ERROR, Broken::Malformed(why));
                 return Ok(());
             }

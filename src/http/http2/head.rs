@@ -27,6 +27,10 @@ pub struct Heard {
     malformed: Option<&'static str>,
 }
 
+/// Of a request whose head is larger than anybody may send, and not all there.
+#[derive(Clone, Copy, Debug)]
+pub struct TooLarge;
+
 /// Why a head is none.
 pub enum Unheard {
     Malformed(&'static str),
@@ -109,11 +113,21 @@ impl Heard {
         self.headers.len()
     }
 
+    /// One that is too large is only good for being refused: it has what came before it was.
+    ///
     /// # Errors
     /// It is none.
-    pub fn request(self) -> Result<Request<()>, Unheard> {
-        self.sound()?;
-        let malformed = |why| Err(Unheard::Malformed(why));
+    pub fn request(mut self) -> Result<Request<()>, &'static str> {
+        let malformed = Err;
+        let is_too_large = self.is_too_large();
+        if let Some(why) = self.malformed {
+            return malformed(why);
+        }
+        if is_too_large {
+            self.method.get_or_insert(Method::GET);
+            self.scheme.get_or_insert(Scheme::HTTP);
+            self.path.get_or_insert(PathAndQuery::from_static("/"));
+        }
         let Some(method) = self.method else { return malformed("a request has no :method") };
         let is_tunnel = method == Method::CONNECT && self.protocol.is_none();
         if self.status.is_some() {
@@ -142,6 +156,9 @@ impl Heard {
         if let Some(protocol) = self.protocol {
             let Ok(protocol) = protocol.to_str() else { return malformed(":protocol is none") };
             request.extensions_mut().insert(Protocol::from(protocol));
+        }
+        if is_too_large {
+            request.extensions_mut().insert(TooLarge);
         }
         Ok(request)
     }

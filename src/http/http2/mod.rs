@@ -31,6 +31,7 @@ mod tests;
 pub use client::{Client, start};
 pub use error::Broken;
 pub use frame::Code;
+pub use head::TooLarge;
 pub use receive::Receiver;
 pub use send::Pump;
 pub use server::Connection;
