@@ -8,7 +8,7 @@ use crate::http::respond::chain;
 use crate::http::{Body, BodyError};
 use crate::model::Reason;
 use crate::retry::Failed;
-use crate::tls::{self, PeerError};
+use crate::tls::{self, PeerError, Refusal};
 
 /// No connection.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +93,12 @@ impl SendError {
     }
 }
 
+/// Other alerts may come when the request is with the app already.
 fn refused_by_peer(error: &io::Error) -> Option<PeerError> {
-    Some(tls::classify(error)).filter(|error| matches!(error, PeerError::Refused(_)))
+    Some(tls::classify(error)).filter(|error| match error {
+        PeerError::Refused(refusal) => !matches!(refusal, Refusal::Alert(_)),
+        _ => false,
+    })
 }
 
 fn judge_stream(broken: &Broken) -> (Failed, Reason) {
@@ -133,4 +137,27 @@ fn cause<'a, E: std::error::Error + 'static>(
         next = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, Error};
+
+    use super::*;
+
+    #[test]
+    fn only_a_verdict_on_our_certificate_means_that_nothing_was_sent() {
+        let said = |alert| io::Error::new(io::ErrorKind::InvalidData, Error::AlertReceived(alert));
+        for (alert, failed) in [
+            (AlertDescription::UnknownCA, Failed::Connect),
+            (AlertDescription::CertificateExpired, Failed::Connect),
+            (AlertDescription::AccessDenied, Failed::Connect),
+            (AlertDescription::BadRecordMac, Failed::Reset),
+            (AlertDescription::InternalError, Failed::Reset),
+            (AlertDescription::HandshakeFailure, Failed::Reset),
+        ] {
+            let error = SendError::from_http2(&Broken::from(said(alert)), None);
+            assert_eq!(error.failed, failed, "{alert:?}");
+        }
+    }
 }

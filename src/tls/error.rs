@@ -1,6 +1,6 @@
 //! Why a handshake failed, in words that name the side at fault.
 //!
-//! tokio-rustls reports everything as an `io::Error`: our own verdicts, the peer's alerts, and the
+//! A session reports everything as an `io::Error`: our own verdicts, the peer's alerts, and the
 //! transport. [`classify`] takes them apart. A client of TLS 1.3 has finished its handshake before
 //! the server judges its certificate, so that a [`PeerError::Refused`] often comes with the first
 //! read: whoever reads should classify that error too.

@@ -56,7 +56,19 @@ pub struct Session<IO, E> {
     is_over: bool,
     /// We have.
     is_shut: bool,
+    /// Something of the peer's was opened.
+    has_heard: bool,
+    /// What the peer sent is nothing that can be opened.
+    failed: Option<Box<rustls::Error>>,
+    /// The stream takes nothing more.
+    is_cut: Option<ErrorKind>,
 }
+
+/// What broke a session after the peer has sent something in it: no verdict on our certificate, which
+/// comes before.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Late(rustls::Error);
 
 pub type ClientSession<IO> = Session<IO, UnbufferedClientConnection>;
 pub type ServerSession<IO> = Session<IO, UnbufferedServerConnection>;
@@ -89,6 +101,12 @@ impl<IO, E> Session<IO, E> {
         (&self.io, &self.end)
     }
 
+    /// The stream below, to be said things that no session says.
+    #[cfg(test)]
+    pub(super) fn io(&mut self) -> &mut IO {
+        &mut self.io
+    }
+
     /// The memory of its buffers, in bytes.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
@@ -106,6 +124,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
             unsent: BytesMut::new(),
             is_over: false,
             is_shut: false,
+            has_heard: false,
+            failed: None,
+            is_cut: None,
         };
         poll_fn(|cx| session.poll_handshake(cx)).await?;
         Ok(session)
@@ -128,6 +149,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
     /// Opens records until something of them is in `taken` or in `plain`, or there is something to
     /// send in a handshake, or it is over.
     fn poll_hear(&mut self, cx: &mut Context<'_>, taken: &mut ReadBuf<'_>) -> Poll<Result<Come>> {
+        self.sound()?;
         if self.is_over {
             return Poll::Ready(Ok(Come::Over));
         }
@@ -135,7 +157,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
         heard.room(READ);
         heard.extend(&std::mem::take(&mut self.heard));
         let come = self.poll_open(cx, &mut heard, taken);
-        self.heard.extend_from_slice(heard.filled());
+        // Behind the end there is nothing.
+        if !self.is_over && self.failed.is_none() {
+            self.heard.extend_from_slice(heard.filled());
+        }
         come
     }
 
@@ -156,9 +181,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
             let unsent = &mut self.unsent;
             let (used, come) = turn(&mut *self.end, heard.filled(), unsent, take, |_| Ok(()));
             heard.discard(used);
-            let come = come.map_err(|error| self.broken(cx, error))?;
-            self.is_over |= come == Come::Over;
             let has_news = taken.filled().len() > before || !self.plain.is_empty();
+            self.has_heard |= has_news;
+            let come = match come {
+                Ok(come) => come,
+                Err(error) => {
+                    self.fail(cx, error);
+                    // What came before it comes first.
+                    return Poll::Ready(if has_news { Ok(Come::Open) } else { self.sound() });
+                }
+            };
+            self.is_over |= come == Come::Over;
             let has_answer = was_handshaking && !self.unsent.is_empty();
             let has_shaken = was_handshaking && !self.end.is_handshaking();
             if self.is_over || has_news || has_answer || has_shaken {
@@ -167,7 +200,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
             if heard.filled().len() > HEARD {
                 return Poll::Ready(Err(invalid(rustls::Error::PeerSentOversizedRecord)));
             }
-            let mut buf = ReadBuf::new(heard.room(RECORD));
+            let room = heard.room(RECORD);
+            let most = room.len().min(READ);
+            let mut buf = ReadBuf::new(&mut room[..most]);
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
             match buf.filled().len() {
                 0 => {
@@ -180,18 +215,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
         }
     }
 
-    /// Has the peer told what was wrong with what it sent, where that can be told at once.
-    fn broken(&mut self, cx: &mut Context<'_>, error: rustls::Error) -> Error {
+    /// Nothing more is opened; the peer is told why, where that can be told at once.
+    fn fail(&mut self, cx: &mut Context<'_>, error: rustls::Error) {
+        self.heard = BytesMut::new();
+        self.failed = Some(Box::new(error));
         let _ = self.poll_send(cx);
-        invalid(error)
+    }
+
+    /// # Errors
+    /// What the session failed with.
+    fn sound(&self) -> Result<Come> {
+        match &self.failed {
+            None => Ok(Come::Open),
+            Some(error) if self.has_heard => {
+                Err(Error::new(ErrorKind::InvalidData, Late(rustls::Error::clone(error))))
+            }
+            Some(error) => Err(invalid(rustls::Error::clone(error))),
+        }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         while !self.unsent.is_empty() {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.unsent))? {
-                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                sent => self.unsent.advance(sent),
-            }
+            let sent = ready!(poll_write(&mut self.io, &mut self.is_cut, cx, &self.unsent))?;
+            self.unsent.advance(sent);
         }
         self.unsent = BytesMut::new();
         Poll::Ready(Ok(()))
@@ -208,20 +254,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
             sealed.fill(size);
             Ok(())
         })?;
+        let sealed = sealed.filled();
         let mut sent = 0;
-        if self.unsent.is_empty() {
-            let sealed = sealed.filled();
-            while sent < sealed.len() {
-                match Pin::new(&mut self.io).poll_write(cx, &sealed[sent..])? {
-                    Poll::Pending => break,
-                    Poll::Ready(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                    Poll::Ready(count) => sent += count,
-                }
-            }
+        while self.unsent.is_empty()
+            && sent < sealed.len()
+            && let Poll::Ready(Ok(count)) =
+                poll_write(&mut self.io, &mut self.is_cut, cx, &sealed[sent..])
+        {
+            sent += count;
         }
-        self.unsent.extend_from_slice(&sealed.filled()[sent..]);
-        // It comes with the next bytes or the next flush, where the stream has no room for it now.
-        let _ = self.poll_send(cx)?;
+        self.unsent.extend_from_slice(&sealed[sent..]);
+        // Where the stream has no room for it now, or never will, it comes with the next bytes or the
+        // next flush; what is sealed counts as written, as some of it may be with the peer.
+        let _ = self.poll_send(cx);
         Poll::Ready(Ok(plain.len()))
     }
 
@@ -231,21 +276,47 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
         cx: &mut Context<'_>,
         mut write: impl FnMut(&mut WriteTraffic<'_, E::Data>) -> std::result::Result<(), rustls::Error>,
     ) -> Result<()> {
+        self.sound()?;
         loop {
             let plain = &mut self.plain;
             let take = |bytes: &[u8]| plain.extend_from_slice(bytes);
             let (used, come) =
                 turn(&mut *self.end, &mut self.heard, &mut self.unsent, take, &mut write);
             self.heard.advance(used);
-            match come.map_err(|error| self.broken(cx, error))? {
-                Come::Open => return Ok(()),
+            self.has_heard |= !self.plain.is_empty();
+            match come {
+                Ok(Come::Open) => return Ok(()),
                 // What only the peer has ended can still be written to.
-                Come::Over if !std::mem::replace(&mut self.is_over, true) => {}
-                Come::Over => return Err(ErrorKind::BrokenPipe.into()),
-                Come::Waits => return Err(ErrorKind::NotConnected.into()),
+                Ok(Come::Over) if !std::mem::replace(&mut self.is_over, true) => {
+                    self.heard = BytesMut::new();
+                }
+                Ok(Come::Over) => return Err(ErrorKind::BrokenPipe.into()),
+                Ok(Come::Waits) => return Err(ErrorKind::NotConnected.into()),
+                Err(error) => {
+                    self.fail(cx, error);
+                    return self.sound().map(drop);
+                }
             }
         }
     }
+}
+
+/// Writes what there is room for; a stream that failed once is not tried again.
+fn poll_write(
+    io: &mut (impl AsyncWrite + Unpin),
+    is_cut: &mut Option<ErrorKind>,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<Result<usize>> {
+    if let Some(kind) = *is_cut {
+        return Poll::Ready(Err(kind.into()));
+    }
+    let written = match ready!(Pin::new(io).poll_write(cx, bytes)) {
+        Ok(0) => Err(ErrorKind::WriteZero.into()),
+        written => written,
+    };
+    *is_cut = written.as_ref().err().map(Error::kind);
+    Poll::Ready(written)
 }
 
 /// As [`super::classify`] expects it.

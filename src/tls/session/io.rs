@@ -29,7 +29,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> AsyncRead for Session<IO, E> {
                 return Poll::Ready(Ok(()));
             }
             let come = ready!(session.poll_hear(cx, buf))?;
-            let _ = session.poll_send(cx)?;
             if come == Come::Over && session.plain.is_empty() {
                 return Poll::Ready(Ok(()));
             }

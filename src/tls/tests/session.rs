@@ -1,11 +1,15 @@
 //! Sessions byte by byte: between two of ours, and with tokio-rustls at either end.
 
 use std::io::ErrorKind;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -216,6 +220,13 @@ async fn a_changed_byte_is_refused_and_told() {
         assert!(matches!(classify(&error), PeerError::Handshake(_)), "{error:?}");
         let told = dialled.read_u8().await.expect_err("an alert");
         assert!(told.to_string().contains("BadRecordMac"), "{told}");
+        // Whatever is tried after that, it stays so; and nothing more is told.
+        for end in [&mut served as &mut dyn Io, &mut dialled] {
+            assert_eq!(end.read_u8().await.expect_err("still").kind(), ErrorKind::InvalidData);
+            assert_eq!(end.write(b"x").await.expect_err("still").kind(), ErrorKind::InvalidData);
+            end.shutdown().await.expect("the pipe is whole");
+        }
+        assert_eq!((served.kept(), dialled.kept()), (0, 0));
     };
     tokio::select! {
         () = talk => {}
@@ -358,4 +369,83 @@ async fn a_client_may_end_its_side_with_the_last_word_of_the_handshake() {
         let (asked, answer) = tokio::join!(serve, ask);
         assert_eq!((&asked[..], &answer[..]), (word, &b"half past nine"[..]));
     }
+}
+
+/// Takes so many bytes more, and then fails; what was sent to it can be read all the same.
+struct Cut<IO>(IO, std::cell::Cell<usize>);
+
+impl<IO: Io> AsyncRead for Cut<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<IO: Io> AsyncWrite for Cut<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let left = self.1.get();
+        if left == 0 {
+            return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
+        }
+        let taken = Pin::new(&mut self.0).poll_write(cx, &buf[..buf.len().min(left)]);
+        if let Poll::Ready(Ok(count)) = taken {
+            self.1.set(left - count);
+        }
+        taken
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_read_although_nothing_more_can_be_sent() {
+    let root = authority();
+    let (server, client) = (credentials(&root, API), credentials(&root, WEB));
+    let (near, far) = duplex(WIDE);
+    let near = Cut(near, usize::MAX.into());
+    let (served, dialled) = tokio::join!(
+        ServerSession::accept(far, server.server()),
+        ClientSession::connect(near, client.client(Alpn::H1), no_name()),
+    );
+    let (mut served, mut dialled) = (served.unwrap(), dialled.unwrap());
+    say(&mut served, &noise(20_000)).await;
+    dialled.get_ref().0.1.set(1_000);
+    // Some of it may be with the peer: it counts as written, and the next says what happened.
+    assert_eq!(dialled.write(&[7; 30_000]).await.unwrap(), 30_000);
+    for _ in 0..2 {
+        let error = dialled.write(b"more").await.expect_err("it is cut");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        let error = dialled.flush().await.expect_err("it is cut");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    assert!(hear(&mut dialled).await == noise(20_000));
+}
+
+#[tokio::test]
+async fn what_came_before_garbage_comes_first() {
+    let (mut served, mut dialled) = two().await;
+    let answer = noise(20_000);
+    served.write_all(&answer).await.unwrap();
+    // A record that nobody sealed.
+    served.io().write_all(&[&[23, 3, 3, 0, 30][..], &[7; 30]].concat()).await.unwrap();
+    let mut heard = vec![0; answer.len()];
+    dialled.read_exact(&mut heard).await.expect("all that was sealed");
+    assert!(heard == answer);
+    let error = dialled.read_u8().await.expect_err("garbage");
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    // The peer was heard: this is no verdict on who we are.
+    assert!(matches!(classify(&error), PeerError::Io(ErrorKind::InvalidData)), "{error:?}");
 }
