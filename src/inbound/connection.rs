@@ -361,8 +361,8 @@ async fn http(
     let (tunnels, may_stay) = (&conn.tunnels, || conn.may_stay(worker));
     let served = match spoken {
         Spoken::Http2 => {
-            let lifetime = conn.caller.proof.as_ref().map(|proof| proof.left());
-            Box::pin(serve_http::http2(near, service, tunnels, &open, lifetime, may_stay)).await
+            let proof = conn.caller.proof.as_deref();
+            Box::pin(serve_http::http2(near, service, tunnels, &open, proof, may_stay)).await
         }
         _ => {
             let gate = Rc::clone(&conn.gate);

@@ -241,6 +241,9 @@ async fn hear(
     };
     drop(dialled);
     let near = near::plain(heard.freeze(), stream);
+    // It may have been silent for long.
+    let resolved = resolved.filter(|resolved| resolved.revision == worker.revision());
+    let resolved = resolved.or_else(|| find(worker, &destination));
     let served = http(worker, destination, resolved, near, client, spoken, entry, open);
     stage::last(served)
 }

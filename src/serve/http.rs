@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::future::{Future, pending, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::http::http2::{Broken, Connection};
 use crate::http::{Body, Gate, Guarded};
 use crate::model::Reason;
 use crate::runtime::{Open, Phase, Prefixed, allocator, socket};
-use crate::tls::OverSocket;
+use crate::tls::{OverSocket, Proof};
 
 /// Above the guard's own bound of 64 KiB, which comes first.
 const MAX_HEADERS: usize = 72 * 1024;
@@ -167,8 +167,9 @@ where
     Ok(())
 }
 
-/// Serves HTTP/2. Connections of the mesh, which have a `lifetime`, are pinged, and drained at its
-/// end or when what peers were proven by has changed; who `may_stay` no longer is cut off.
+/// Serves HTTP/2. Connections of the mesh, which have a `proof`, are pinged, and drained at its end or
+/// when what peers were proven by has changed; who `may_stay` no longer is cut off, as is what is still
+/// under way when the lifetime of what has ended has gone by once more.
 ///
 /// # Errors
 /// What broke the connection.
@@ -177,7 +178,7 @@ pub async fn http2<S, F, E>(
     service: S,
     tunnels: &Tunnels,
     open: &Open,
-    lifetime: Option<Duration>,
+    proof: Option<&Proof>,
     may_stay: impl Fn() -> bool,
 ) -> Result<(), Fault>
 where
@@ -185,27 +186,26 @@ where
     F: Future<Output = Result<Response<Body>, E>> + Unpin,
 {
     let Some(io) = begun(io, open).await else { return Ok(()) };
-    let mut connection = Connection::new(io, service, lifetime.is_some());
-    let end = async {
-        match lifetime {
-            Some(lifetime) => sleep(lifetime).await,
-            None => pending().await,
-        }
+    let mut connection = Connection::new(io, service, proof.is_some());
+    let after = async |lifetime: Option<Duration>| match lifetime {
+        Some(lifetime) => sleep(lifetime).await,
+        None => pending().await,
     };
     let news = Cell::new(0);
     // News first: not a byte is taken of who may not stay.
     tokio::select! {
         biased;
-        () = open.renewed(&news), if lifetime.is_some() => {}
+        () = open.renewed(&news), if proof.is_some() => {}
         served = &mut connection => return told(served, tunnels),
         () = open.reached(Phase::Draining) => {}
-        () = end => {}
+        () = after(proof.map(Proof::left)) => {}
     }
     if !may_stay() {
         tunnels.entry.cut(Reason::Revoked);
         return Ok(());
     }
     connection.leave();
+    let mut last = pin!(after(proof.map(|proof| proof.lifetime)));
     loop {
         tokio::select! {
             biased;
@@ -214,6 +214,10 @@ where
                 return Ok(());
             }
             () = open.renewed(&news) => {}
+            () = &mut last => {
+                tunnels.entry.cut(Reason::PermissionWithdrawn);
+                return Ok(());
+            }
             served = &mut connection => return told(served, tunnels),
         }
         if !may_stay() {

@@ -3,24 +3,26 @@
 use super::error::Broken;
 use super::frame::Code;
 
-/// So many at once, more than what the peer does of use.
-const AT_ONCE: u32 = 1_000;
-/// Forgiven with time: a peer that is merely unlucky, however long, is not cut off.
-const A_SECOND: u64 = 1_000;
-
-/// Rises with each offence, and sinks with time and with what is of use.
-#[derive(Debug, Default)]
+/// Rises with each offence, and sinks with what is of use and with time: a peer that is merely unlucky,
+/// however long, is not cut off.
+#[derive(Debug)]
 pub struct Offences {
     level: u32,
+    /// Borne at once, and forgiven each second.
+    most: u32,
     /// Until when the time that went by is taken into account.
     at_us: u64,
 }
 
 impl Offences {
+    pub fn of(most: u32) -> Self {
+        Self { level: 0, most, at_us: 0 }
+    }
+
     pub fn add(&mut self, count: u32, now_us: u64) {
         let passed = now_us.saturating_sub(self.at_us);
-        let forgiven = (passed as u128 * u128::from(A_SECOND) / 1_000_000) as u64;
-        self.at_us += forgiven * 1_000_000 / A_SECOND;
+        let forgiven = (u128::from(passed) * u128::from(self.most) / 1_000_000) as u64;
+        self.at_us += forgiven * 1_000_000 / u64::from(self.most);
         self.forgive(u32::try_from(forgiven).unwrap_or(u32::MAX));
         self.level = self.level.saturating_add(count);
     }
@@ -32,7 +34,7 @@ impl Offences {
     /// # Errors
     /// There were too many.
     pub fn bear(&self, why: &'static str) -> Result<(), Broken> {
-        calm(self.level <= AT_ONCE, why)
+        calm(self.level <= self.most, why)
     }
 }
 
@@ -49,7 +51,8 @@ mod tests {
 
     #[test]
     fn too_many_at_once_are_not_borne_and_as_many_over_time_are() {
-        let mut offences = Offences::default();
+        const AT_ONCE: u32 = 1_000;
+        let mut offences = Offences::of(AT_ONCE);
         let now_us = 3_600_000_000;
         for _ in 0..AT_ONCE {
             offences.add(1, now_us);

@@ -44,7 +44,8 @@ impl Client {
     /// Whether another stream may begin now; a request whose answer is through may still be under way.
     pub fn has_room(&self) -> bool {
         let core = self.core.borrow();
-        core.streams.len() < core.peer.streams.clamp(1, STREAMS) as usize
+        // Of a server that reads nothing, not even heads are kept without end.
+        core.streams.len() < core.peer.streams.clamp(1, STREAMS) as usize && !core.is_full()
     }
 
     /// Sends a request's head; its body follows, unless it `end`s.

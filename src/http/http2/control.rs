@@ -66,6 +66,7 @@ impl Reader {
             return Err(size("SETTINGS are six bytes each"));
         }
         self.is_settled = true;
+        let mut window = None;
         for one in payload.chunks_exact(6) {
             let (id, value) = (u16::from_be_bytes([one[0], one[1]]), frame::number(one, 2));
             match id {
@@ -77,21 +78,10 @@ impl Reader {
                     return Err(Broken::protocol("ENABLE_CONNECT_PROTOCOL is 0 or 1"));
                 }
                 setting::MAX_CONCURRENT_STREAMS => core.peer.streams = value,
-                setting::INITIAL_WINDOW_SIZE => {
-                    let window = i64::from(value);
-                    if window > MAX_WINDOW {
-                        return Err(flow("INITIAL_WINDOW_SIZE is too large"));
-                    }
-                    let more = window - std::mem::replace(&mut core.peer.window, window);
-                    for stream in core.streams.values() {
-                        let mut state = stream.state.borrow_mut();
-                        state.credit += more;
-                        if state.credit > MAX_WINDOW {
-                            return Err(flow("a window is too large"));
-                        }
-                        state.wake_writer();
-                    }
+                setting::INITIAL_WINDOW_SIZE if i64::from(value) > MAX_WINDOW => {
+                    return Err(flow("INITIAL_WINDOW_SIZE is too large"));
                 }
+                setting::INITIAL_WINDOW_SIZE => window = Some(i64::from(value)),
                 setting::MAX_FRAME_SIZE => {
                     let size = value as usize;
                     if !(MAX_FRAME..1 << 24).contains(&size) {
@@ -101,8 +91,20 @@ impl Reader {
                 _ => {}
             }
         }
+        if let Some(window) = window {
+            // Once, however often they say it: every stream is walked.
+            let more = window - std::mem::replace(&mut core.peer.window, window);
+            for stream in core.streams.values() {
+                let mut state = stream.state.borrow_mut();
+                state.credit += more;
+                if state.credit > MAX_WINDOW {
+                    return Err(flow("a window is too large"));
+                }
+                state.wake_writer();
+            }
+        }
         frame::settings_ack(core.out());
-        Ok(())
+        self.count_use(false)
     }
 
     pub(super) fn ping(

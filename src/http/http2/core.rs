@@ -18,8 +18,10 @@ use crate::runtime::clock;
 
 /// Streams that we have reset: what was under way on them is no offence. As many as may be under way.
 const REMEMBERED: usize = super::STREAMS as usize;
-/// As bad as so many requests that were taken back when they had begun: nobody waits for those.
-const UNBEGUN: u32 = 4;
+/// What one is worth, where an answered request is worth one.
+const SPOILS: u32 = 4;
+/// A thousand at once, and in a second.
+const SPOILT: u32 = 1_000 * SPOILS;
 /// Requests that came together and need no room of their own.
 const FEW: usize = 4;
 /// Until the peer says otherwise.
@@ -85,7 +87,8 @@ impl Hasher for IdHasher {
 }
 
 impl Core {
-    pub fn new(is_server: bool) -> Self {
+    /// `is_of_mesh`: who the peer is has been proven.
+    pub fn new(is_server: bool, is_of_mesh: bool) -> Self {
         Self {
             is_server,
             out: Out::default(),
@@ -104,7 +107,7 @@ impl Core {
             leaves: false,
             broken: None,
             farewell: None,
-            spoilt: Offences::default(),
+            spoilt: Offences::of(if is_of_mesh { 4 * SPOILT } else { SPOILT }),
             reset: VecDeque::new(),
         }
     }
@@ -123,6 +126,11 @@ impl Core {
 
     pub fn unwritten(&self) -> usize {
         self.out.unwritten().len()
+    }
+
+    /// The peer does not read what it is told.
+    pub fn is_full(&self) -> bool {
+        self.unwritten() >= 2 * UNWRITTEN
     }
 
     /// A stream of ours, or that a peer has begun.
@@ -274,7 +282,7 @@ impl Core {
             return;
         }
         if self.is_server && matches!(why, Broken::Malformed(_)) {
-            self.spoilt.add(1, clock::now_us());
+            self.spoilt.add(SPOILS, clock::now_us());
         }
         stream.state.borrow_mut().fail(why);
         self.throw_away(stream);
@@ -291,9 +299,9 @@ impl Core {
         let come = self.come.iter().position(|(come, _)| come.id == stream.id);
         if let Some((stream, _)) = come.and_then(|at| self.come.remove(at)) {
             self.throw_away(&stream);
-            self.spoilt.add(UNBEGUN, clock::now_us());
-        } else if is_early {
-            self.spoilt.add(1, clock::now_us());
+        }
+        if is_early {
+            self.spoilt.add(SPOILS, clock::now_us());
         }
     }
 

@@ -1,12 +1,15 @@
 //! Moves the bytes of a connection, at either end.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Sleep, sleep};
 
 use super::core::Core;
 use super::error::Broken;
@@ -14,7 +17,7 @@ use super::frame::{self, Code, PREFACE, setting};
 use super::parting::{Farewell, Parting};
 use super::pulse::{Beat, Pulse};
 use super::reader::Reader;
-use super::{CONNECTION_WINDOW, HEADER_LIST, STREAMS, UNWRITTEN, WINDOW};
+use super::{CONNECTION_WINDOW, HEADER_LIST, STREAMS, WINDOW};
 
 /// Read at once: a record of TLS, and a frame with its head.
 const READ: usize = 16 * 1024 + 512;
@@ -27,13 +30,17 @@ const LEAVING: [u8; 8] = *b"leaving?";
 const ALIVE: [u8; 8] = *b"alive???";
 /// What our last word is asked to be answered by: all that we sent before was read.
 pub(super) const DONE: [u8; 8] = *b"all read";
-/// Reads at most of what came before writing failed.
-const LEFT: u32 = 1024;
+/// Whoever knows that we leave says so within this time.
+const TOLD: Duration = Duration::from_secs(5);
+/// What came before writing failed is read for so long.
+const REST: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// What some connection of this worker has read empty, for the next that reads.
     static SPARE: Cell<Option<BytesMut>> = const { Cell::new(None) };
 }
+
+type Timer = Pin<Box<Sleep>>;
 
 /// A connection's bytes, in and out.
 pub struct Driver<IO> {
@@ -41,15 +48,17 @@ pub struct Driver<IO> {
     pub core: Rc<RefCell<Core>>,
     reader: Reader,
     pulse: Option<Pulse>,
-    /// Leave was taken; whether the peer has said that it knows.
-    leave: Option<bool>,
+    /// Leave was taken: until when the peer may say that it knows. `None` within: it has, or must.
+    leave: Option<Option<Timer>>,
+    /// Nothing more can be written, and until when is read.
+    cut: Option<(Broken, Timer)>,
     parting: Option<Parting>,
     farewell: Option<Farewell>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     pub fn new(io: IO, is_server: bool, pulse: Option<Pulse>) -> Self {
-        let mut core = Core::new(is_server);
+        let mut core = Core::new(is_server, pulse.is_some());
         let out = core.out();
         if is_server {
             frame::settings(
@@ -75,7 +84,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         frame::window_update(out, 0, CONNECTION_WINDOW - frame::WINDOW);
         let reader = Reader::new(is_server);
         let core = Rc::new(RefCell::new(core));
-        Self { io, core, reader, pulse, leave: None, parting: None, farewell: None }
+        Self { io, core, reader, pulse, leave: None, cut: None, parting: None, farewell: None }
     }
 
     /// Moves all there is to move; `answer` is called whenever frames were taken, or may be sent.
@@ -114,16 +123,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         answer: &mut impl FnMut(&mut Context<'_>),
     ) -> Poll<Result<(), Broken>> {
         for _ in 0..TURNS {
+            if let Some((broken, timer)) = &mut self.cut {
+                // Whole answers may be among what came before the peer was gone.
+                let broken = broken.clone();
+                let has_waited = timer.as_mut().poll(cx).is_ready();
+                match self.poll_read(cx) {
+                    Ok(Poll::Ready(())) => answer(cx),
+                    Ok(Poll::Pending) if !has_waited => return Poll::Pending,
+                    Ok(Poll::Pending) | Err(Broken::Closed) => return Poll::Ready(Err(broken)),
+                    // As a rule it says more.
+                    Err(why) => return Poll::Ready(Err(why)),
+                }
+                continue;
+            }
             let mut is_busy = !self.is_full() && self.poll_read(cx)?.is_ready();
             answer(cx);
             let was_full = self.is_full();
             let wrote = match self.poll_write(cx) {
                 Ok(wrote) => wrote,
                 Err(broken) => {
-                    self.hear_rest(cx, answer);
-                    return Poll::Ready(Err(broken));
+                    self.core.borrow_mut().leaves = true;
+                    self.cut = Some((broken, Box::pin(sleep(REST))));
+                    continue;
                 }
             };
+            is_busy |= self.take_leave(cx);
             if wrote.is_ready() {
                 let is_fed = self.core.borrow_mut().feed();
                 if is_fed {
@@ -151,17 +175,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 
     /// A peer that does not read what it is told is not heard either.
     fn is_full(&self) -> bool {
-        self.core.borrow().unwritten() >= 2 * UNWRITTEN
-    }
-
-    /// Takes what came before the peer was gone: whole answers may be among it.
-    fn hear_rest(&mut self, cx: &mut Context<'_>, answer: &mut impl FnMut(&mut Context<'_>)) {
-        for _ in 0..LEFT {
-            if !matches!(self.poll_read(cx), Ok(Poll::Ready(()))) {
-                return;
-            }
-            answer(cx);
-        }
+        self.core.borrow().is_full()
     }
 
     /// Reads once, and takes what came.
@@ -194,8 +208,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
         self.reader.take(&mut self.core.borrow_mut())?;
         while let Some(pong) = self.reader.pongs.pop_front() {
-            match (pong, self.leave, &mut self.parting) {
-                (LEAVING, Some(false), _) => self.leave = Some(true),
+            match (pong, &mut self.leave, &mut self.parting) {
+                (LEAVING, Some(told), _) => *told = None,
                 (DONE, _, Some(parting)) => parting.is_done = true,
                 _ => {}
             }
@@ -242,12 +256,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// Takes leave of the peer: what it has begun is answered, and nothing new after that.
     pub fn leave(&mut self) {
         if self.leave.is_none() {
-            self.leave = Some(false);
+            self.leave = Some(Some(Box::pin(sleep(TOLD))));
             let mut core = self.core.borrow_mut();
             frame::go_away(core.out(), u32::MAX >> 1, Code::NO_ERROR);
             frame::ping(core.out(), 0, LEAVING);
             core.wake();
         }
+    }
+
+    /// Takes nothing new any more once the peer knows that we leave, or had its time to; whether it is
+    /// to be told.
+    fn take_leave(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_known = match &mut self.leave {
+            Some(Some(timer)) => timer.as_mut().poll(cx).is_ready(),
+            Some(None) => true,
+            None => false,
+        };
+        let mut core = self.core.borrow_mut();
+        if !is_known || core.leaves {
+            return false;
+        }
+        self.leave = Some(None);
+        core.leaves = true;
+        let last = core.last;
+        frame::go_away(core.out(), last, Code::NO_ERROR);
+        true
     }
 
     /// Closes a connection that has nothing to do any more; ready once it is closed.
@@ -260,13 +293,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             return Ok(Poll::Ready(()));
         }
         let mut core = self.core.borrow_mut();
-        if self.leave == Some(true) && !core.leaves {
-            core.leaves = true;
-            let last = core.last;
-            frame::go_away(core.out(), last, Code::NO_ERROR);
-            cx.waker().wake_by_ref();
-            return Ok(Poll::Pending);
-        }
         if !core.leaves || !core.streams.is_empty() || !core.come.is_empty() {
             return Ok(Poll::Pending);
         }

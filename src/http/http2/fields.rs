@@ -92,15 +92,16 @@ impl Reader {
         if let Some(stream) = core.streams.get(&id).cloned() {
             return self.later_fields(core, &stream, end, heard);
         }
-        let is_new = core.is_server && id % 2 == 1 && id > core.last;
+        let is_new = core.is_server && id % 2 == 1 && id > self.newest;
         if !is_new {
             let head = Head { length: 0, kind: kind::HEADERS, flags: 0, stream: id };
             return self.unknown(core, head);
         }
-        core.last = id;
+        self.newest = id;
         if core.leaves {
             return Ok(());
         }
+        core.last = id;
         if core.streams.len() >= STREAMS as usize {
             core.tell_reset(id, Code::REFUSED_STREAM);
             return self.count_use(false);

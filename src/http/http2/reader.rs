@@ -17,6 +17,8 @@ use super::hpack::Decoder;
 use super::stream::Stream;
 use crate::runtime::clock;
 
+/// Frames without any use, at once and in a second, more than those that have one.
+const USELESS: u32 = 1_000;
 /// So many may come with every message: updates of windows that cross its end, and the like.
 const A_MESSAGE: u32 = 8;
 
@@ -33,6 +35,8 @@ pub struct Reader {
     useless: Offences,
     /// Headers of the message before: the next will have as many.
     pub(super) headers: usize,
+    /// Of the peer's requests, the newest that has come.
+    pub(super) newest: u32,
     /// Answers to our pings.
     pub pongs: VecDeque<[u8; 8]>,
 }
@@ -54,8 +58,9 @@ impl Reader {
             is_settled: false,
             data: None,
             block: None,
-            useless: Offences::default(),
+            useless: Offences::of(USELESS),
             headers: 8,
+            newest: 0,
             pongs: VecDeque::new(),
         }
     }
@@ -233,13 +238,14 @@ impl Reader {
             return Err(Broken::protocol("a frame names no stream"));
         }
         let is_peers = (head.stream % 2 == 1) == core.is_server;
-        let was_there = if is_peers { head.stream <= core.last } else { head.stream < core.next };
+        let was_there = if is_peers { head.stream <= self.newest } else { head.stream < core.next };
         if !was_there {
             return Err(Broken::protocol("a frame names a stream that nobody has begun"));
         }
         let is_data = head.kind == kind::DATA;
+        let is_late = !is_peers || core.leaves || core.was_reset(head.stream);
         // What crosses a stream's end is no offence, however late it comes; no data at all is.
-        if !is_data && head.kind != kind::HEADERS || !is_peers || core.was_reset(head.stream) {
+        if !is_data && head.kind != kind::HEADERS || is_late {
             return match is_data && head.length == 0 {
                 true => self.count_use(false),
                 false => Ok(()),

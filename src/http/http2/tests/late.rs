@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::Notify;
@@ -127,9 +127,22 @@ fn what_nobody_reads_of_a_stream_leaves_its_room_to_others() {
 
 #[test]
 fn who_takes_requests_back_or_spoils_them_faster_than_anybody_may_is_cut_off() {
-    let never = |_: Request<Body>| -> super::Answer { Box::pin(std::future::pending()) };
-    let spoils: [fn(u32) -> Vec<u8>; 3] = [
+    let never = |request: Request<Body>| -> super::Answer {
+        Box::pin(async move {
+            let body = request.into_body().collect().await.ok();
+            if body.is_none() {
+                std::future::pending::<()>().await;
+            }
+            Ok(Response::new(Body::empty()))
+        })
+    };
+    let spoils: [fn(u32) -> Vec<u8>; 4] = [
         reset,
+        // One of two is answered, which is no excuse.
+        |stream| match stream % 4 {
+            1 => reset(stream),
+            _ => data(stream, flag::END_STREAM, b"x"),
+        },
         |stream| wider(stream, 0),
         |stream| [wider(stream, i32::MAX as u32), wider(stream, 1)].concat(),
     ];
@@ -257,12 +270,18 @@ fn an_answer_that_came_before_its_server_was_gone_is_whole() {
         raw.say(&hello).await;
         let (mut writer, body) = pipe::duplex(Body::empty());
         let asked = try_send(&client, request(Method::POST, "/"), body);
+        // More than is read in one turn of the runtime's.
+        let others = (1..50).map(|_| client.send(&request(Method::GET, "/"), true));
+        let others: Vec<_> = others.collect();
         let says = async {
-            while raw.hear().await.expect("the request").0.kind != kind::HEADERS {}
-            let mut answer = fields(1, 0, &[0x8c]);
-            for nth in 0..4 {
-                let end = if nth == 3 { flag::END_STREAM } else { 0 };
-                answer.extend(data(1, end, &pattern(15_000)));
+            while raw.hear().await.expect("the request").0.stream != 99 {}
+            let mut answer = Vec::new();
+            for stream in (1..101).step_by(2).rev() {
+                answer.extend(fields(stream, 0, &[0x8c]));
+                for nth in 0..4 {
+                    let end = if nth == 3 { flag::END_STREAM } else { 0 };
+                    answer.extend(data(stream, end, &pattern(15_000)));
+                }
             }
             // There is something to write when the rest of this is still to be read.
             writer.write_all(b"more, that nobody will read").await.expect("room");
@@ -272,6 +291,55 @@ fn an_answer_that_came_before_its_server_was_gone_is_whole() {
         let (answer, ()) = tokio::join!(asked, says);
         let (body, _) = whole(answer.expect("an answer").into_body()).await;
         assert_eq!(body.len(), 60_000);
+        drop(others);
+    });
+}
+
+#[test]
+fn who_does_not_say_that_it_knows_is_not_served_for_ever() {
+    run(async {
+        let (io, far) = duplex(1 << 20);
+        spawn_local(async move {
+            let mut connection = Connection::new(far, echo, false);
+            connection.leave();
+            connection.await
+        });
+        let (mut raw, hello) = Raw::over(io);
+        raw.say(&hello).await;
+        let mut served = 0;
+        for stream in (1..).step_by(4) {
+            if raw.io.write_all(&fields(stream, flag::END_STREAM, GET)).await.is_err() {
+                break;
+            }
+            // Trailers of what is ignored are as well.
+            let _ = raw.io.write_all(&fields(stream + 2, 0, GET)).await;
+            let _ = raw.io.write_all(&fields(stream + 2, flag::END_STREAM, &[])).await;
+            sleep(Duration::from_secs(1)).await;
+            served += 1;
+            assert!(served < 100, "it goes on");
+        }
+        let mut codes = Vec::new();
+        while let Some((head, payload)) = raw.hear().await {
+            if head.kind == kind::GOAWAY {
+                codes.push(Code(frame::number(&payload, 4)));
+            }
+        }
+        assert_eq!(codes, [Code::NO_ERROR; 2]);
+    });
+}
+
+#[test]
+fn settings_that_change_ever_again_are_a_flood() {
+    run(async {
+        let (mut raw, mut hello) = Raw::client(echo);
+        for stream in 0..200 {
+            hello.extend(fields(2 * stream + 1, 0, GET));
+        }
+        raw.say(&hello).await;
+        let mut once = Vec::new();
+        frame::settings(&mut once, &[(frame::setting::INITIAL_WINDOW_SIZE, 70_000)]);
+        let _ = raw.io.write_all(&once.repeat(50_000)).await;
+        assert_eq!(raw.goes_away().await, Some(Code::ENHANCE_YOUR_CALM));
     });
 }
 
