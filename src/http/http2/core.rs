@@ -52,6 +52,8 @@ pub struct Core {
     pub come: VecDeque<(Rc<Stream>, Request<()>)>,
     /// Nothing new begins; the connection ends with its last stream.
     pub leaves: bool,
+    /// Of some stream: the peer may not have read it when all are over.
+    pub has_last_word: bool,
     pub broken: Option<Broken>,
     /// With what the peer has said that it goes, if with an error.
     pub farewell: Option<Code>,
@@ -105,6 +107,7 @@ impl Core {
             last: 0,
             come: VecDeque::new(),
             leaves: false,
+            has_last_word: false,
             broken: None,
             farewell: None,
             spoilt: Offences::of(if is_of_mesh { 4 * SPOILT } else { SPOILT }),
@@ -258,6 +261,7 @@ impl Core {
         self.spoilt.forgive(1);
         if state.ended {
             drop(state);
+            self.has_last_word = true;
             self.streams.remove(&stream.id);
         }
     }

@@ -296,11 +296,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         if !core.leaves || !core.streams.is_empty() || !core.come.is_empty() {
             return Ok(Poll::Pending);
         }
-        // Nothing is lost that a client has sent: all of it was answered.
-        let is_done = !core.is_server;
-        match is_done {
-            true => frame::go_away(core.out(), 0, Code::NO_ERROR),
-            false => frame::ping(core.out(), 0, DONE),
+        if !core.is_server {
+            frame::go_away(core.out(), 0, Code::NO_ERROR);
+        }
+        // Whoever spoke last on every stream has read what was said on it.
+        let is_done = !core.has_last_word;
+        if !is_done {
+            frame::ping(core.out(), 0, DONE);
         }
         drop(core);
         self.parting = Some(Parting::new(is_done));
