@@ -110,7 +110,7 @@ impl Core {
             has_last_word: false,
             broken: None,
             farewell: None,
-            spoilt: Offences::of(if is_of_mesh { 4 * SPOILT } else { SPOILT }),
+            spoilt: Offences::of(if is_of_mesh { 2 * SPOILT } else { SPOILT }),
             reset: VecDeque::new(),
         }
     }

@@ -45,8 +45,8 @@ pub const BODY_TIMEOUT: Advice = Advice {
 pub const FLOOD: Advice = Advice {
     happened: "A connection sent so many frames that carry nothing, or began so many requests only to \
                take them back or spoil them, that it was closed: 1,000 at once more than what it did \
-               of use makes up for, and 1,000 in each second after that; of a sidecar it takes four \
-               times as many requests.",
+               of use makes up for, and 1,000 in each second after that; of a sidecar it takes twice \
+               as many requests.",
     look: "The access log and the log name the address, and under mutual TLS the identity.",
     change: "Find out what that client does. If it is an attack, keep it out with a NetworkPolicy or \
              revoke its identity.",

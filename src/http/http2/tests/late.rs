@@ -59,10 +59,7 @@ fn updates_and_resets_of_streams_that_are_over_are_let_be() {
 #[test]
 fn answers_to_requests_that_were_taken_back_are_let_be_however_late() {
     run(async {
-        let (mut raw, client) = Raw::server();
-        let mut hello = Vec::new();
-        frame::settings(&mut hello, &[]);
-        raw.say(&hello).await;
+        let (mut raw, client) = Raw::server(&[]).await;
         const REQUESTS: u32 = 2_000;
         for _ in 0..REQUESTS {
             drop(client.send(&request(Method::GET, "/"), true).expect("it is open"));
@@ -108,10 +105,7 @@ fn what_nobody_reads_of_a_stream_leaves_its_room_to_others() {
             }
         }
         // The answer comes whole before anybody asks for its head.
-        let (mut raw, client) = Raw::server();
-        let mut hello = Vec::new();
-        frame::settings(&mut hello, &[]);
-        raw.say(&hello).await;
+        let (mut raw, client) = Raw::server(&[]).await;
         let free = client.free();
         for nth in 0..3 {
             let handle = client.send(&request(Method::GET, "/"), true).expect("it is open");
@@ -246,10 +240,7 @@ fn a_server_that_leaves_waits_until_its_answers_are_read() {
 #[test]
 fn requests_of_which_nothing_was_written_were_not_taken() {
     run(async {
-        let (mut raw, client) = Raw::server();
-        let mut hello = Vec::new();
-        frame::settings(&mut hello, &[]);
-        raw.say(&hello).await;
+        let (mut raw, client) = Raw::server(&[]).await;
         let sent = client.send(&request(Method::POST, "/"), true).expect("it is open");
         while raw.hear().await.expect("the request").0.kind != kind::HEADERS {}
         drop(raw);
@@ -264,10 +255,7 @@ fn requests_of_which_nothing_was_written_were_not_taken() {
 #[test]
 fn an_answer_that_came_before_its_server_was_gone_is_whole() {
     run(async {
-        let (mut raw, client) = Raw::server();
-        let mut hello = Vec::new();
-        frame::settings(&mut hello, &[]);
-        raw.say(&hello).await;
+        let (mut raw, client) = Raw::server(&[]).await;
         let (mut writer, body) = pipe::duplex(Body::empty());
         let asked = try_send(&client, request(Method::POST, "/"), body);
         // More than is read in one turn of the runtime's.
@@ -346,10 +334,7 @@ fn settings_that_change_ever_again_are_a_flood() {
 #[test]
 fn a_request_that_goes_on_after_its_answer_keeps_its_place() {
     run(async {
-        let (mut raw, client) = Raw::server();
-        let mut hello = Vec::new();
-        frame::settings(&mut hello, &[(frame::setting::MAX_CONCURRENT_STREAMS, 1)]);
-        raw.say(&hello).await;
+        let (mut raw, client) = Raw::server(&[(frame::setting::MAX_CONCURRENT_STREAMS, 1)]).await;
         let (mut writer, body) = pipe::duplex(Body::empty());
         let asked = send(&client, request(Method::POST, "/"), body);
         let says = async {

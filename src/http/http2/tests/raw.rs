@@ -36,9 +36,13 @@ impl Raw {
         (Self { io, buf: BytesMut::new(), preface: 0 }, hello)
     }
 
-    pub fn server() -> (Self, Client) {
+    pub async fn server(settings: &[(u16, u32)]) -> (Self, Client) {
         let (io, near) = duplex(1 << 20);
-        (Self { io, buf: BytesMut::new(), preface: PREFACE.len() }, ask(near))
+        let mut server = Self { io, buf: BytesMut::new(), preface: PREFACE.len() };
+        let mut hello = Vec::new();
+        frame::settings(&mut hello, settings);
+        server.say(&hello).await;
+        (server, ask(near))
     }
 
     pub async fn say(&mut self, bytes: &[u8]) {
@@ -246,10 +250,7 @@ fn one_who_waits_for_a_word_gets_it_when_the_body_is_wanted() {
 #[test]
 fn answers_that_are_none_break_their_request_only() {
     run(async {
-        let (mut raw, client) = Raw::server();
-        let mut hello = Vec::new();
-        frame::settings(&mut hello, &[(frame::setting::MAX_CONCURRENT_STREAMS, 7)]);
-        raw.say(&hello).await;
+        let (mut raw, client) = Raw::server(&[(frame::setting::MAX_CONCURRENT_STREAMS, 7)]).await;
         let cases: [(&str, &[u8], Option<StatusCode>); 7] = [
             ("200", &[0x88], Some(StatusCode::OK)),
             ("no status", &[0x0f, 0x0d, 0x01, b'0'], None),
@@ -293,10 +294,7 @@ fn answers_that_are_none_break_their_request_only() {
 #[test]
 fn a_server_that_leaves_says_which_requests_it_has_not_taken() {
     run(async {
-        let (mut raw, client) = Raw::server();
-        let mut hello = Vec::new();
-        frame::settings(&mut hello, &[]);
-        raw.say(&hello).await;
+        let (mut raw, client) = Raw::server(&[]).await;
         let taken = try_send(&client, request(Method::GET, "/"), Body::empty());
         let other = try_send(&client, request(Method::GET, "/"), Body::empty());
         let says = async {
@@ -315,10 +313,7 @@ fn a_server_that_leaves_says_which_requests_it_has_not_taken() {
 #[test]
 fn an_early_answer_is_read_although_the_rest_of_the_request_is_not_wanted() {
     run(async {
-        let (mut raw, client) = Raw::server();
-        let mut hello = Vec::new();
-        frame::settings(&mut hello, &[]);
-        raw.say(&hello).await;
+        let (mut raw, client) = Raw::server(&[]).await;
         let asked = send(&client, request(Method::POST, "/"), Body::full(pattern(1 << 20)));
         let says = async {
             tokio::time::sleep(Duration::from_millis(1)).await;
