@@ -11,9 +11,8 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::client::Resumption;
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
-use rustls::crypto::aws_lc_rs::kx_group::X25519;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
@@ -51,10 +50,10 @@ impl Certificates {
         self.folder.join(name).display().to_string()
     }
 
-    /// For a caller of ours that offers one protocol and never resumes.
-    pub fn caller(&self, alpn: &str) -> Arc<ClientConfig> {
+    /// For a caller of ours that offers one protocol and one group, and never resumes.
+    pub fn caller(&self, alpn: &str, group: &'static dyn SupportedKxGroup) -> Arc<ClientConfig> {
         let provider = Arc::new(CryptoProvider {
-            kx_groups: vec![X25519],
+            kx_groups: vec![group],
             cipher_suites: vec![TLS13_AES_128_GCM_SHA256],
             ..CryptoProvider::clone(outrigger::tls::provider())
         });

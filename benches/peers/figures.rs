@@ -8,6 +8,8 @@ pub enum Figure {
     Pair,
     Grpc,
     Handshake,
+    PostQuantum,
+    Churn,
     Body64K,
     Body1M,
     Tcp,
@@ -20,11 +22,13 @@ pub enum Figure {
 }
 
 impl Figure {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Hop,
         Self::Pair,
         Self::Grpc,
         Self::Handshake,
+        Self::PostQuantum,
+        Self::Churn,
         Self::Body64K,
         Self::Body1M,
         Self::Tcp,
@@ -47,6 +51,8 @@ impl Figure {
                 "a new connection with a whole handshake of mutual TLS and one request, at the \
                  called side"
             }
+            Self::PostQuantum => "the same with X25519MLKEM768, which sidecars agree on",
+            Self::Churn => "mTLS pair, a new connection of the caller's for each request",
             Self::Body64K => "mTLS pair, 64 KiB bodies, 32 connections",
             Self::Body1M => "mTLS pair, 1 MiB bodies, 16 connections",
             Self::Tcp => "mTLS pair, opaque TCP, 4 connections, for each MiB",

@@ -6,12 +6,14 @@
 //! what the machine does meanwhile meets all of them, and each turn starts them anew.
 //!
 //! Words after `--`: a number of repetitions in place of 3, another build of the sidecar to measure
-//! in place of this one, and `--write`, which writes table and chart into the README's places.
+//! in place of this one, `--ours`, which leaves the peers out, and `--write`, which writes table and
+//! chart into the README's places.
 
 mod app;
 mod bodies;
 mod certificates;
 mod chart;
+mod churn;
 mod envoy;
 mod figures;
 mod grpc;
@@ -42,18 +44,23 @@ const MARKS: [&str; 2] = ["<!-- peers: begin -->\n", "<!-- peers: end -->"];
 
 fn main() {
     let mut repetitions = 3;
-    let mut is_written = false;
+    let (mut is_written, mut are_ours) = (false, false);
     let mut build = PathBuf::from(env!("CARGO_BIN_EXE_outrigger-proxy"));
     for word in std::env::args().skip(1).filter(|word| word != "--bench") {
         match word.parse() {
             Ok(number) => repetitions = number,
             Err(_) if word == "--write" => is_written = true,
+            Err(_) if word == "--ours" => are_ours = true,
             Err(_) => build = word.into(),
         }
     }
-    let (products, missing) = Product::all(&build);
-    for name in missing {
-        say(&format!("{name} is not installed, and is left out."));
+    let (mut products, missing) = Product::all(&build);
+    if are_ours {
+        products.retain(Product::is_ours);
+    } else {
+        for name in missing {
+            say(&format!("{name} is not installed, and is left out."));
+        }
     }
     raise_descriptors();
     let table = measure(&products, repetitions);

@@ -83,15 +83,14 @@ fn tasks(pid: u32) -> Vec<PathBuf> {
 }
 
 impl Drop for Process {
-    /// Asks it to leave, because who is killed leaves children behind, and kills it when it stays.
+    /// Asks it to leave, because who is killed leaves children behind and writes no profile, and
+    /// kills it when it stays.
     fn drop(&mut self) {
         let begun = Instant::now();
         let pids = self.pids();
-        if pids.len() > 1 {
-            Self::signal(self.child.id(), libc::SIGTERM);
-            while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < LEAVING {
-                sleep(Duration::from_millis(5));
-            }
+        Self::signal(self.child.id(), libc::SIGTERM);
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < LEAVING {
+            sleep(Duration::from_millis(5));
         }
         if matches!(self.child.try_wait(), Ok(None)) {
             pids.into_iter().for_each(|pid| Self::signal(pid, libc::SIGKILL));

@@ -3,10 +3,13 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustls::crypto::SupportedKxGroup;
+use rustls::crypto::aws_lc_rs::kx_group::{X25519, X25519MLKEM768};
+
 use super::certificates::Certificates;
 use super::figures::Figure;
 use super::product::{Chain, Kind, Part, Place, Product, Speaks};
-use super::{bodies, grpc, handshakes, load, pace, tcp};
+use super::{bodies, churn, grpc, handshakes, load, pace, tcp};
 use crate::processes::free_address;
 
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -20,6 +23,8 @@ pub enum Turn {
     Pair,
     Grpc,
     Handshake,
+    PostQuantum,
+    Churn,
     Body64K,
     Body1M,
     Tcp,
@@ -30,11 +35,13 @@ pub enum Turn {
 }
 
 impl Turn {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Hop,
         Self::Pair,
         Self::Grpc,
         Self::Handshake,
+        Self::PostQuantum,
+        Self::Churn,
         Self::Body64K,
         Self::Body1M,
         Self::Tcp,
@@ -44,11 +51,16 @@ impl Turn {
         Self::IdleHttp2,
     ];
 
-    /// A mesh's work is that of requests; the rest would only be measured twice.
+    /// A mesh's work is that of requests; the rest would only be measured twice. Debian's OpenSSL
+    /// knows no post-quantum groups.
     pub fn is_for(self, kind: Kind) -> bool {
-        let requests =
-            matches!(self, Self::Hop | Self::Pair | Self::Grpc | Self::Handshake | Self::Latency);
-        kind != Kind::Mesh || requests
+        match self {
+            Self::Hop | Self::Pair | Self::Grpc | Self::Handshake | Self::Churn | Self::Latency => {
+                true
+            }
+            Self::PostQuantum => kind == Kind::Outrigger,
+            _ => kind != Kind::Mesh,
+        }
     }
 }
 
@@ -93,11 +105,13 @@ impl Ends {
                 let chain = chain(Speaks::Grpc, &PAIR, self.grpc);
                 vec![(Figure::Grpc, cpu_us(&chain, |long| grpc::run(chain.entrance, long)))]
             }
-            Turn::Handshake => {
-                let chain = http(&[Place::Called]);
-                let tls = self.certificates.caller(product.alpn(false));
-                let shake = |long| handshakes::run(chain.entrance, &tls, long);
-                vec![(Figure::Handshake, cpu_us(&chain, shake))]
+            Turn::Handshake => vec![(Figure::Handshake, self.handshake(product, X25519))],
+            Turn::PostQuantum => {
+                vec![(Figure::PostQuantum, self.handshake(product, X25519MLKEM768))]
+            }
+            Turn::Churn => {
+                let chain = http(&PAIR);
+                vec![(Figure::Churn, cpu_us(&chain, |long| churn::run(chain.entrance, long)))]
             }
             Turn::Body64K => vec![(Figure::Body64K, self.body(product, 64 * 1024, 32))],
             Turn::Body1M => vec![(Figure::Body1M, self.body(product, 1024 * 1024, 16))],
@@ -116,6 +130,13 @@ impl Ends {
             Turn::Start => vec![(Figure::Start, self.start_ms(product))],
             Turn::IdleHttp1 | Turn::IdleHttp2 => self.idle(product, turn == Turn::IdleHttp2),
         }
+    }
+
+    fn handshake(&self, product: &Product, group: &'static dyn SupportedKxGroup) -> f64 {
+        let chain =
+            Chain::start(product, Speaks::Http1, &[Place::Called], self.app, &self.certificates);
+        let tls = self.certificates.caller(product.alpn(false), group);
+        cpu_us(&chain, |long| handshakes::run(chain.entrance, &tls, long))
     }
 
     fn body(&self, product: &Product, bytes: usize, connections: usize) -> f64 {
@@ -143,7 +164,7 @@ impl Ends {
     fn idle(&self, product: &Product, is_http2: bool) -> Vec<(Figure, f64)> {
         let chain =
             Chain::start(product, Speaks::Http1, &[Place::Called], self.app, &self.certificates);
-        let tls = self.certificates.caller(product.alpn(is_http2));
+        let tls = self.certificates.caller(product.alpn(is_http2), X25519);
         let process = &chain.processes[0];
         let [resident, each] = handshakes::idle(chain.entrance, &tls, is_http2, process);
         if is_http2 {

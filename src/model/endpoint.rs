@@ -5,8 +5,8 @@
 //! circuit and no estimate.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError, atomic};
 
 use super::{Reason, SpiffeId};
 
@@ -40,7 +40,7 @@ impl Endpoint {
         zone: Option<Arc<str>>,
         weight: u32,
     ) -> Self {
-        static SLOTS: AtomicU32 = AtomicU32::new(0);
+        static SLOTS: atomic::AtomicU32 = atomic::AtomicU32::new(0);
         Self {
             address,
             identity,
@@ -49,7 +49,7 @@ impl Endpoint {
             zone,
             weight: weight.max(1),
             since_us: 0,
-            slot: SLOTS.fetch_add(1, Ordering::Relaxed),
+            slot: SLOTS.fetch_add(1, atomic::Ordering::Relaxed),
             health: Arc::default(),
         }
     }

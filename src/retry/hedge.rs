@@ -6,6 +6,7 @@
 //! last 30 to 60 s. All workers share it, without a lock; an observation that meets an emptying may
 //! be lost, which an estimate bears.
 
+use std::array;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
@@ -52,8 +53,8 @@ pub fn hedge_after(hedge: &Hedge, latency: &Latency, now_us: u64) -> Option<Dura
 
 impl Default for Latency {
     fn default() -> Self {
-        let half =
-            || Half { turn: AtomicU32::new(0), counts: [const { AtomicU32::new(0) }; BUCKETS] };
+        let none = |_| AtomicU32::new(0);
+        let half = || Half { turn: AtomicU32::new(0), counts: array::from_fn(none) };
         Self { halves: [half(), half()], known: AtomicU64::new(0) }
     }
 }
