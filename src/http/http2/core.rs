@@ -259,9 +259,10 @@ impl Core {
         let mut state = stream.state.borrow_mut();
         state.finished = true;
         self.spoilt.forgive(1);
+        // What came of a request may have been sent before its answer was read.
+        self.has_last_word |= self.is_server || state.ended;
         if state.ended {
             drop(state);
-            self.has_last_word = true;
             self.streams.remove(&stream.id);
         }
     }
@@ -314,6 +315,7 @@ impl Core {
             return;
         }
         frame::reset(self.out(), id, code);
+        self.has_last_word |= self.is_server;
         if self.reset.len() == REMEMBERED {
             self.reset.pop_front();
         }

@@ -238,6 +238,34 @@ fn a_server_that_leaves_waits_until_its_answers_are_read() {
 }
 
 #[test]
+fn a_server_that_leaves_waits_until_what_it_answered_early_is_read() {
+    run(async {
+        let (io, far) = duplex(1 << 20);
+        spawn_local(async move {
+            let early =
+                |_| -> super::Answer { Box::pin(async { Ok(Response::new(Body::empty())) }) };
+            let mut connection = Connection::new(far, early, false);
+            connection.leave();
+            connection.await
+        });
+        let (mut raw, hello) = Raw::over(io);
+        raw.say(&[hello, fields(1, 0, GET)].concat()).await;
+        let mut asked = Vec::new();
+        while asked.last() != Some(&DONE) {
+            let (head, payload) = raw.hear().await.expect("it waits for its answer to be read");
+            // What was under way meanwhile.
+            let mut said = data(1, 0, b"the rest");
+            if head.kind == kind::PING {
+                asked.push(payload.try_into().expect("eight bytes"));
+                frame::ping(&mut said, flag::ACK, asked[asked.len() - 1]);
+            }
+            raw.say(&said).await;
+        }
+        assert!(raw.hear().await.is_none());
+    });
+}
+
+#[test]
 fn requests_of_which_nothing_was_written_were_not_taken() {
     run(async {
         let (mut raw, client) = Raw::server(&[]).await;
