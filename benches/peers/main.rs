@@ -1,7 +1,7 @@
 //! Outrigger beside nginx, HAProxy and Envoy, as far as they are installed: the README's first table
 //! of figures, and its chart. Measured, never judged.
 //!
-//! `cargo bench --bench peers`; some two minutes a repetition. Real processes with one worker each,
+//! `cargo bench --bench peers`; some two and a half minutes a repetition. Real processes with one worker each,
 //! on loopback, with load and apps in this process. Products take turns within each figure, so that
 //! what the machine does meanwhile meets all of them, and each turn starts them anew.
 //!
