@@ -1,9 +1,9 @@
 //! Outrigger beside nginx, HAProxy and Envoy, as far as they are installed: the README's first table
 //! of figures, and its chart. Measured, never judged.
 //!
-//! `cargo bench --bench peers`; some two and a half minutes a repetition. Real processes with one worker each,
-//! on loopback, with load and apps in this process. Products take turns within each figure, so that
-//! what the machine does meanwhile meets all of them, and each turn starts them anew.
+//! `cargo bench --bench peers`; some two and a half minutes a repetition. Real processes with one
+//! worker each, on loopback, with load and apps in this process. Products take turns within each
+//! figure, so that what the machine does meanwhile meets all of them, and each turn starts them anew.
 //!
 //! Words after `--`: a number of repetitions in place of 3, another build of the sidecar to measure
 //! in place of this one, `--ours`, which leaves the peers out, and `--write`, which writes table and

@@ -31,7 +31,8 @@ pub fn files(
             "labels": {"app": if called { "app" } else { "client" }}},
         "identity": {"certificate": file("pem"), "key": file("key"),
             "trustBundle": certificates.file("ca.pem")},
-        "workers": 1, "drain": {"minimum": "1ms"}, "admin": {"listen": free_address()}, "log": {"level": "warn"},
+        "workers": 1, "drain": {"minimum": "1ms"}, "admin": {"listen": free_address()},
+        "log": {"level": "warn"},
         "telemetry": {"accessLog": {"format": "off"}}});
     if is_mesh {
         // Nobody is there: what is sampled is made, and dropped where it can't be sent.

@@ -13,9 +13,10 @@ fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("of cargo"));
     let src = here.join("../../src");
     println!("cargo::rerun-if-changed={}", src.display());
-    println!("cargo::rerun-if-changed=rooms.rs");
+    let rooms = here.join("../miri/rooms.rs");
+    println!("cargo::rerun-if-changed={}", rooms.display());
     copy(&src, &src, &out.join("src"));
-    let rooms = fs::read_to_string(here.join("rooms.rs")).expect("the rooms");
+    let rooms = fs::read_to_string(rooms).expect("the rooms");
     fs::write(out.join("rooms.rs"), rooms.replace("../../src", "src")).expect("room to write");
 }
 

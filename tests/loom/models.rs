@@ -139,8 +139,7 @@ fn a_bulkhead_has_as_many_places_as_it_says() {
     });
 }
 
-/// An endpoint that was ejected, as it is when its time is over; how it ended a probe; and both
-/// workers' moment.
+/// An endpoint that was ejected, and a moment when its time is over.
 fn half_open(policy: &Circuit) -> (Arc<Endpoint>, u64) {
     let endpoint = |last: u8| {
         Arc::new(Endpoint::new(([127, 0, 0, last], 80).into(), None, "a".into(), None, 1))

@@ -1,4 +1,5 @@
-// Where the rooms expect each other. Becomes the library: see `build.rs`.
+// The rooms with atomics of their own, where they expect each other: for Miri, and for the models of
+// `tests/loom`.
 
 #[path = "../../src/circuit/mod.rs"]
 pub mod circuit;
@@ -23,6 +24,12 @@ pub mod runtime {
 }
 
 #[path = "."]
+pub mod balance {
+    #[path = "../../src/balance/ewma.rs"]
+    pub mod ewma;
+}
+
+#[path = "."]
 pub mod limit {
     #[path = "../../src/limit/bulkhead.rs"]
     mod bulkhead;
@@ -37,6 +44,10 @@ pub mod limit {
     pub use gcra::Pace;
     pub use places::ConnectionTicket;
     pub use table::{give_back_to, take_from};
+
+    #[cfg(test)]
+    #[path = "tests.rs"]
+    mod tests;
 }
 
 #[path = "."]
@@ -45,7 +56,7 @@ pub mod telemetry {
     mod exemplar;
     mod handles {
         /// Of them only the number matters here.
-        pub const BUCKETS: usize = 2;
+        pub const BUCKETS: usize = 4;
     }
 
     pub use exemplar::Exemplar;
