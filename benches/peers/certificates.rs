@@ -50,8 +50,13 @@ impl Certificates {
         self.folder.join(name).display().to_string()
     }
 
-    /// For a caller of ours that offers one protocol and one group, and never resumes.
-    pub fn caller(&self, alpn: &str, group: &'static dyn SupportedKxGroup) -> Arc<ClientConfig> {
+    /// For a caller of ours that offers one protocol and one group.
+    pub fn caller(
+        &self,
+        alpn: &str,
+        group: &'static dyn SupportedKxGroup,
+        resumes: bool,
+    ) -> Arc<ClientConfig> {
         let provider = Arc::new(CryptoProvider {
             kx_groups: vec![group],
             cipher_suites: vec![TLS13_AES_128_GCM_SHA256],
@@ -65,7 +70,9 @@ impl Certificates {
             .with_root_certificates(roots)
             .with_client_auth_cert(vec![self.chain.clone()], self.key.clone_key())
             .expect("a pair");
-        config.resumption = Resumption::disabled();
+        if !resumes {
+            config.resumption = Resumption::disabled();
+        }
         config.alpn_protocols = vec![alpn.into()];
         Arc::new(config)
     }

@@ -9,6 +9,7 @@ pub enum Figure {
     Grpc,
     Handshake,
     PostQuantum,
+    Resumed,
     Churn,
     Body64K,
     Body1M,
@@ -22,12 +23,13 @@ pub enum Figure {
 }
 
 impl Figure {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Hop,
         Self::Pair,
         Self::Grpc,
         Self::Handshake,
         Self::PostQuantum,
+        Self::Resumed,
         Self::Churn,
         Self::Body64K,
         Self::Body1M,
@@ -52,6 +54,7 @@ impl Figure {
                  called side"
             }
             Self::PostQuantum => "the same with X25519MLKEM768, which sidecars agree on",
+            Self::Resumed => "the same with X25519, resumed by a ticket",
             Self::Churn => "mTLS pair, a new connection of the caller's for each request",
             Self::Body64K => "mTLS pair, 64 KiB bodies, 32 connections",
             Self::Body1M => "mTLS pair, 1 MiB bodies, 16 connections",

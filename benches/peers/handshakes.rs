@@ -6,11 +6,11 @@ use std::io::Result;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Request;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::bodies::exchange;
 use super::certificates::SERVER;
+use super::counted::counted;
 use super::load::alone;
 use super::process::Process;
 
@@ -26,28 +27,25 @@ const AT_ONCE: usize = 8;
 const STAYING: [usize; 2] = [500, 2_500];
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// Connects, asks once and leaves for so long; returns how often.
-pub fn run(address: SocketAddr, tls: &Arc<ClientConfig>, long: Duration) -> f64 {
-    let count = Rc::new(Cell::new(0.0));
-    let until = Instant::now() + long;
-    alone(async {
-        let connect = |_| {
-            let (tls, count) = (Arc::clone(tls), Rc::clone(&count));
-            spawn_local(async move {
-                let mut buf = Vec::new();
-                let request = "GET / HTTP/1.1\r\nHost: app.default\r\nConnection: close\r\n\r\n";
-                while Instant::now() < until {
-                    let mut stream = dial(address, &tls).await.expect("a connection");
-                    exchange(&mut stream, request, &mut buf).await.expect("an answer");
-                    count.set(count.get() + 1.0);
-                }
-            })
-        };
-        for connecting in (0..AT_ONCE).map(connect).collect::<Vec<_>>() {
-            connecting.await.expect("every connection is as it should be");
+/// Connections that were made.
+pub struct Counts {
+    pub all: f64,
+    /// With a ticket.
+    pub resumed: f64,
+}
+
+/// Connects, asks once and leaves for so long.
+pub fn run(address: SocketAddr, tls: &Arc<ClientConfig>, long: Duration) -> Counts {
+    let resumed = Cell::new(0.0);
+    let all = counted(AT_ONCE, long, async |buf| {
+        let request = "GET / HTTP/1.1\r\nHost: app.default\r\nConnection: close\r\n\r\n";
+        let mut stream = dial(address, tls).await.expect("a connection");
+        exchange(&mut stream, request, buf).await.expect("an answer");
+        if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+            resumed.set(resumed.get() + 1.0);
         }
     });
-    count.get()
+    Counts { all, resumed: resumed.get() }
 }
 
 async fn dial(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {

@@ -14,6 +14,7 @@ mod bodies;
 mod certificates;
 mod chart;
 mod churn;
+mod counted;
 mod envoy;
 mod figures;
 mod grpc;

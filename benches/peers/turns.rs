@@ -1,5 +1,6 @@
 //! What is done to each product in a repetition, and what figures come of it.
 
+use std::cell::Cell;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ pub enum Turn {
     Grpc,
     Handshake,
     PostQuantum,
+    Resumed,
     Churn,
     Body64K,
     Body1M,
@@ -35,12 +37,13 @@ pub enum Turn {
 }
 
 impl Turn {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Hop,
         Self::Pair,
         Self::Grpc,
         Self::Handshake,
         Self::PostQuantum,
+        Self::Resumed,
         Self::Churn,
         Self::Body64K,
         Self::Body1M,
@@ -55,9 +58,13 @@ impl Turn {
     /// knows no post-quantum groups.
     pub fn is_for(self, kind: Kind) -> bool {
         match self {
-            Self::Hop | Self::Pair | Self::Grpc | Self::Handshake | Self::Churn | Self::Latency => {
-                true
-            }
+            Self::Hop
+            | Self::Pair
+            | Self::Grpc
+            | Self::Handshake
+            | Self::Resumed
+            | Self::Churn
+            | Self::Latency => true,
             Self::PostQuantum => kind == Kind::Outrigger,
             _ => kind != Kind::Mesh,
         }
@@ -105,10 +112,11 @@ impl Ends {
                 let chain = chain(Speaks::Grpc, &PAIR, self.grpc);
                 vec![(Figure::Grpc, cpu_us(&chain, |long| grpc::run(chain.entrance, long)))]
             }
-            Turn::Handshake => vec![(Figure::Handshake, self.handshake(product, X25519))],
+            Turn::Handshake => self.handshake(product, Figure::Handshake, X25519, false),
             Turn::PostQuantum => {
-                vec![(Figure::PostQuantum, self.handshake(product, X25519MLKEM768))]
+                self.handshake(product, Figure::PostQuantum, X25519MLKEM768, false)
             }
+            Turn::Resumed => self.handshake(product, Figure::Resumed, X25519, true),
             Turn::Churn => {
                 let chain = http(&PAIR);
                 vec![(Figure::Churn, cpu_us(&chain, |long| churn::run(chain.entrance, long)))]
@@ -132,11 +140,24 @@ impl Ends {
         }
     }
 
-    fn handshake(&self, product: &Product, group: &'static dyn SupportedKxGroup) -> f64 {
+    /// Nothing of a product that takes no tickets, where they are wanted.
+    fn handshake(
+        &self,
+        product: &Product,
+        figure: Figure,
+        group: &'static dyn SupportedKxGroup,
+        resumes: bool,
+    ) -> Vec<(Figure, f64)> {
         let chain =
             Chain::start(product, Speaks::Http1, &[Place::Called], self.app, &self.certificates);
-        let tls = self.certificates.caller(product.alpn(false), group);
-        cpu_us(&chain, |long| handshakes::run(chain.entrance, &tls, long))
+        let tls = self.certificates.caller(product.alpn(false), group, resumes);
+        let resumed = Cell::new(0.0);
+        let us = cpu_us(&chain, |long| {
+            let counts = handshakes::run(chain.entrance, &tls, long);
+            resumed.set(counts.resumed / counts.all);
+            counts.all
+        });
+        if resumes && resumed.get() < 0.95 { Vec::new() } else { vec![(figure, us)] }
     }
 
     fn body(&self, product: &Product, bytes: usize, connections: usize) -> f64 {
@@ -164,7 +185,7 @@ impl Ends {
     fn idle(&self, product: &Product, is_http2: bool) -> Vec<(Figure, f64)> {
         let chain =
             Chain::start(product, Speaks::Http1, &[Place::Called], self.app, &self.certificates);
-        let tls = self.certificates.caller(product.alpn(is_http2), X25519);
+        let tls = self.certificates.caller(product.alpn(is_http2), X25519, false);
         let process = &chain.processes[0];
         let [resident, each] = handshakes::idle(chain.entrance, &tls, is_http2, process);
         if is_http2 {

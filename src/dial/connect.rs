@@ -82,8 +82,8 @@ pub(super) async fn connect(
             return Err(DialError::Ended);
         }
         let stream = socket::connect(far.address, far.exempt).await.map_err(DialError::Connect)?;
-        let (stream, _peer) =
-            tls::connect(stream, credentials, alpn, identity).await.map_err(DialError::Tls)?;
+        let stream = tls::connect(stream, credentials, alpn, far.address, identity).await;
+        let (stream, _peer) = stream.map_err(DialError::Tls)?;
         Ok(Stream::Tls(stream))
     };
     timeout(far.connect_timeout, all).await.unwrap_or(Err(DialError::Timeout(far.connect_timeout)))

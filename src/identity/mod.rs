@@ -16,7 +16,7 @@ mod svid;
 mod tests;
 
 pub use bundle::{Root, TrustBundle};
-pub use parse::{Leaf, serial_text};
+pub use parse::{Leaf, dates, serial_text};
 pub use pem::{certificates, private_key};
 pub use revoked::{Revoked, enrollment, enrollment_number, enrollment_text};
 pub use svid::Svid;

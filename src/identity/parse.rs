@@ -1,6 +1,6 @@
 //! What a leaf certificate says about its holder, read without copying.
 //!
-//! Runs twice in every handshake (in the verifier, and on the finished session), so only the
+//! Runs in every handshake (on the finished session, and in the verifier the first time), so only the
 //! extensions that matter are decoded. It reads, it doesn't trust: signatures, chain and the
 //! present time are checked by `tls::verify`. Strict where two readers could disagree: a second
 //! URI counts even when its text is broken.
@@ -91,6 +91,14 @@ pub(super) fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, Error> {
         }
     }
     Ok(false)
+}
+
+/// `notBefore` and `notAfter` of any certificate in DER.
+///
+/// # Errors
+/// When it is no X.509.
+pub fn dates(der: &[u8]) -> Result<(SystemTime, SystemTime), Error> {
+    certificate(der).map(|certificate| validity(&certificate))
 }
 
 /// `notBefore` and `notAfter`.

@@ -3,15 +3,11 @@
 //! Everything that connections can share (keys, chain, roots, provider) is shared here, so that a
 //! handshake allocates for its own state only.
 //!
-//! **Resumption is off, both ways.** A resumed session hands back the chain of the first handshake
-//! without verifying it again, and rustls keys its store by server name, which is the same for all
-//! our peers: a ticket of one endpoint would be offered to another. It may come back when the
-//! store is keyed by endpoint and expected identity, and a new bundle or revocation replaces the
-//! ticket key.
+//! Resumption is off in all of them; between sidecars, [`super::tickets`] adds it.
 
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, TicketRequest};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::server::NoServerSessionStorage;
@@ -58,6 +54,8 @@ pub(super) fn server(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(resolver(svid));
     config.alpn_protocols = protocols;
+    // Others begin with AES-256, whose handshakes hash with SHA-384, which few CPUs have in hardware.
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config
@@ -69,6 +67,9 @@ pub(super) fn clients(svid: &Svid, verifier: Arc<Verifier>) -> [Arc<ClientConfig
     Alpn::ALL.map(|alpn| {
         let mut config = base.clone();
         config.alpn_protocols = vec![wire(alpn)];
+        // Tickets are asked for where they are kept.
+        config.send_ticket_request =
+            Some(TicketRequest { new_session_count: 0, resumption_count: 0 });
         Arc::new(config)
     })
 }

@@ -3,7 +3,7 @@
 //! Thin glue over [`super::session`]: configurations come ready from [`Credentials`], the verdict from
 //! [`super::peer`]. Time limits are the caller's. Dropping either future closes the connection.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
 
 use rustls::CommonState;
@@ -34,7 +34,7 @@ where
     Ok((stream, peer, alpn))
 }
 
-/// Dials `expected` over an open connection. The server judges our certificate only after this
+/// Dials `expected` over a connection that is open to `address`. The server judges our certificate only after this
 /// returns; its refusal comes with the first read (see [`classify`]).
 ///
 /// # Errors
@@ -43,12 +43,14 @@ pub async fn connect<IO>(
     io: IO,
     credentials: &Credentials,
     alpn: Alpn,
+    address: SocketAddr,
     expected: &SpiffeId,
 ) -> Result<(ClientSession<IO>, Peer), PeerError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = ClientSession::connect(io, credentials.client(alpn), no_name()).await;
+    let config = credentials.client_at(address, expected, alpn);
+    let stream = ClientSession::connect(io, &config, no_name()).await;
     let stream = stream.map_err(|e| classify(&e))?;
     let session = stream.get_ref().1;
     if negotiated(session) != Some(alpn) {

@@ -16,6 +16,7 @@ mod handshake;
 mod named;
 mod originate;
 mod proof;
+mod proven;
 mod relay;
 mod scratch;
 mod session;
@@ -23,8 +24,10 @@ mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod verify;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -43,6 +46,7 @@ pub use stream::Stream;
 pub use verify::{Expectation, Peer, peer};
 
 use crate::identity::{Svid, TrustBundle};
+use crate::model::SpiffeId;
 
 /// What a connection between sidecars carries, as ALPN says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +86,7 @@ pub struct Credentials {
     verifier: Arc<verify::Verifier>,
     server: Arc<rustls::ServerConfig>,
     clients: [Arc<rustls::ClientConfig>; 3],
+    places: Arc<tickets::Places>,
 }
 
 impl Credentials {
@@ -90,10 +95,12 @@ impl Credentials {
     /// still replace the one that has it.
     pub fn new(svid: Svid, bundle: TrustBundle) -> Self {
         let verifier = Arc::new(verify::Verifier::new(svid.id().trust_domain(), &bundle));
-        let server =
-            Arc::new(configs::server(&svid, verifier.clone(), Alpn::ALL.map(configs::wire).into()));
+        let protocols = Alpn::ALL.map(configs::wire).into();
+        let mut server = configs::server(&svid, verifier.clone(), protocols);
+        tickets::issue(&mut server);
         let clients = configs::clients(&svid, verifier.clone());
-        Self { svid, bundle, verifier, server, clients }
+        let (server, places) = (Arc::new(server), Arc::default());
+        Self { svid, bundle, verifier, server, clients, places }
     }
 
     pub fn svid(&self) -> &Svid {
@@ -109,9 +116,20 @@ impl Credentials {
         &self.server
     }
 
-    /// For dialling with this protocol inside.
+    /// For dialling with this protocol inside, as if for the first time.
     pub fn client(&self, alpn: Alpn) -> &Arc<rustls::ClientConfig> {
         &self.clients[alpn as usize]
+    }
+
+    /// For dialling a place where `expected` is; what it gave us there last time spares a whole
+    /// handshake.
+    pub fn client_at(
+        &self,
+        address: SocketAddr,
+        expected: &SpiffeId,
+        alpn: Alpn,
+    ) -> Arc<rustls::ClientConfig> {
+        self.places.config(self.client(alpn), alpn, address, expected)
     }
 
     /// Whether a peer with this same bundle would take our certificate at `now`.

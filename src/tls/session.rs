@@ -33,6 +33,8 @@ const RECORD: usize = 5 + PLAIN + 256;
 const READ: usize = 2 * RECORD;
 /// What has come, at most, without a record or a message of the handshake that is whole.
 const HEARD: usize = 64 * 1024 + RECORD;
+/// Unsent bytes that go with what is sealed next.
+const LITTLE: usize = 4 * 1024;
 /// Sealed at once, at most.
 const SEALED: usize = 4 * PLAIN;
 
@@ -134,7 +136,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         loop {
-            ready!(self.poll_send(cx))?;
+            // A server's last word is tickets: nobody waits for them, so they go with the first answer.
+            if !E::SERVES || self.end.is_handshaking() {
+                ready!(self.poll_send(cx))?;
+            }
             if !self.end.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
@@ -245,9 +250,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
 
     /// Seals bytes, and sends what the stream has room for; the rest follows before anything else.
     fn poll_seal(&mut self, cx: &mut Context<'_>, plain: &[u8]) -> Poll<Result<usize>> {
-        ready!(self.poll_send(cx))?;
+        if self.is_cut.is_some() || self.unsent.len() > LITTLE {
+            ready!(self.poll_send(cx))?;
+        }
         let plain = &plain[..plain.len().min(SEALED)];
         let mut sealed = Scratch::take(&SEALING);
+        sealed.extend(&std::mem::take(&mut self.unsent));
         self.write(cx, |traffic| {
             let room = plain.len() + plain.len().div_ceil(PLAIN) * (RECORD - PLAIN);
             let size = encrypt(traffic, plain, sealed.room(room))?;

@@ -2,7 +2,9 @@
 
 mod outsiders;
 mod session;
+mod tickets;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +17,14 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
+use super::handshake::no_name;
 use super::*;
 use crate::identity::issue::{Authority, Issued, leaf_params};
 use crate::identity::{Revoked, certificates, private_key};
 use crate::model::{SpiffeId, TrustDomain};
 
+/// Where every server is.
+const THERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const HOUR: Duration = Duration::from_secs(3600);
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
 const API: &str = "spiffe://cluster.local/ns/shop/sa/api";
@@ -47,7 +52,7 @@ fn presenting(good: &Credentials, chain: Vec<CertificateDer<'static>>, key: &str
     let key = provider().key_provider.load_private_key(key);
     let key = CertifiedKey::new(chain, key.expect("a usable key"));
     let resolver = Arc::new(SingleCertAndKey::from(key));
-    let mut bad = good.clone();
+    let mut bad = Credentials { places: Arc::default(), ..good.clone() };
     Arc::make_mut(&mut bad.server).cert_resolver = resolver.clone();
     for client in &mut bad.clients {
         Arc::make_mut(client).client_auth_cert_resolver = resolver.clone();
@@ -68,7 +73,7 @@ async fn shake(server: &Credentials, client: &Credentials, expected: &str) -> (S
     };
     let expected = id(expected);
     let dial = async {
-        let (mut stream, peer) = connect(near, client, Alpn::H2, &expected).await?;
+        let (mut stream, peer) = connect(near, client, Alpn::H2, THERE, &expected).await?;
         stream.read_u8().await.map_err(|e| classify(&e))?;
         Ok(peer)
     };
@@ -111,33 +116,50 @@ async fn every_protocol_gets_through_by_its_name() {
         let (near, far) = duplex(64 * 1024);
         let expected = id(API);
         let (served, dialled) =
-            tokio::join!(accept(far, &api), connect(near, &web, alpn, &expected));
+            tokio::join!(accept(far, &api), connect(near, &web, alpn, THERE, &expected));
         assert_eq!(served.expect("served").2, alpn);
         assert!(dialled.is_ok());
     }
 }
 
 #[tokio::test]
-async fn the_session_is_post_quantum_cheap_and_never_resumed() {
+async fn the_session_is_post_quantum_and_cheap() {
     let root = authority();
     let (api, web) = (credentials(&root, API), credentials(&root, WEB));
-    for _ in 0..2 {
-        let (near, far) = duplex(64 * 1024);
-        let expected = id(API);
-        let (served, dialled) =
-            tokio::join!(accept(far, &api), connect(near, &web, Alpn::Tcp, &expected));
-        let (mut served, mut dialled) = (served.expect("served").0, dialled.expect("dialled").0);
-        served.write_all(b"!").await.expect("written");
-        dialled.read_u8().await.expect("read");
-        let session = dialled.get_ref().1;
-        let group = session.negotiated_key_exchange_group().map(|g| g.name());
-        assert_eq!(group, Some(NamedGroup::X25519MLKEM768));
-        let suite = session.negotiated_cipher_suite().map(|s| s.suite());
-        assert_eq!(suite, Some(CipherSuite::TLS13_AES_128_GCM_SHA256));
-        assert_eq!(session.protocol_version(), Some(ProtocolVersion::TLSv1_3));
-        assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
-        assert_eq!(session.tls13_tickets_received(), 0);
-    }
+    let (near, far) = duplex(64 * 1024);
+    let expected = id(API);
+    let (served, dialled) =
+        tokio::join!(accept(far, &api), connect(near, &web, Alpn::Tcp, THERE, &expected));
+    let (_served, dialled) = (served.expect("served").0, dialled.expect("dialled").0);
+    let session = dialled.get_ref().1;
+    let group = session.negotiated_key_exchange_group().map(|g| g.name());
+    assert_eq!(group, Some(NamedGroup::X25519MLKEM768));
+    let suite = session.negotiated_cipher_suite().map(|s| s.suite());
+    assert_eq!(suite, Some(CipherSuite::TLS13_AES_128_GCM_SHA256));
+    assert_eq!(session.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+}
+
+#[tokio::test]
+async fn the_server_chooses_the_cipher() {
+    let root = authority();
+    let (api, web) = (credentials(&root, API), credentials(&root, WEB));
+    let mut theirs = rustls::crypto::CryptoProvider::clone(provider());
+    theirs.cipher_suites.reverse();
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(theirs))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("suites of TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(web.verifier.clone())
+        .with_client_cert_resolver(Arc::clone(&web.client(Alpn::H2).client_auth_cert_resolver));
+    config.alpn_protocols = vec![Alpn::H2.name().into()];
+    let (near, far) = duplex(64 * 1024);
+    let config = Arc::new(config);
+    let dial = ClientSession::connect(near, &config, no_name());
+    let (served, dialled) = tokio::join!(accept(far, &api), dial);
+    served.expect("served");
+    let dialled = dialled.expect("dialled");
+    let suite = dialled.get_ref().1.negotiated_cipher_suite().map(|s| s.suite());
+    assert_eq!(suite, Some(CipherSuite::TLS13_AES_128_GCM_SHA256));
 }
 
 #[tokio::test]
@@ -265,7 +287,7 @@ async fn the_finished_session_is_judged_by_the_given_time_and_expectation() {
     let (near, far) = duplex(64 * 1024);
     let expected = id(API);
     let (served, _dialled) =
-        tokio::join!(accept(far, &api), connect(near, &web, Alpn::H1, &expected));
+        tokio::join!(accept(far, &api), connect(near, &web, Alpn::H1, THERE, &expected));
     let served = served.expect("served").0;
     let session = served.get_ref().1;
     let (now, web_id, api_id) = (SystemTime::now(), id(WEB), id(API));

@@ -17,10 +17,11 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error as TlsError,
-    OtherError, RootCertStore, SignatureScheme,
+    HandshakeKind, OtherError, RootCertStore, SignatureScheme,
 };
 
 use super::error::{PeerError, classify_tls};
+use super::proven::Proven;
 use super::{Credentials, configs};
 use crate::identity::{Leaf, Revoked, TrustBundle};
 use crate::model::SpiffeId;
@@ -52,13 +53,22 @@ pub enum Expectation<'a> {
 ///
 /// # Errors
 /// When it has no certificate, or the certificate is not one of our trust domain, not valid at
-/// `now`, or not the expected one.
+/// `now`, or not the expected one; of a resumed session, also when its chain is no longer good.
 pub fn peer(
     session: &CommonState,
     ours: &Credentials,
     expected: Expectation<'_>,
     now: SystemTime,
 ) -> Result<Peer, PeerError> {
+    if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+        let chain = session.peer_certificates().unwrap_or_default();
+        let (leaf, intermediates) = chain.split_first().ok_or(PeerError::NoCertificate)?;
+        let judged = match expected {
+            Expectation::Member => ours.verifier.client_chain(leaf, intermediates, unix(now)),
+            Expectation::Exactly(_) => ours.verifier.server_chain(leaf, intermediates, unix(now)),
+        };
+        judged.map_err(|error| classify_tls(&error))?;
+    }
     let generation = ours.bundle().generation();
     judge(session, ours.svid().id().trust_domain(), generation, expected, now)
 }
@@ -111,6 +121,10 @@ fn named(leaf: &Leaf<'_>, ours: &str, expected: Expectation<'_>) -> Result<Spiff
     }
 }
 
+fn unix(now: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO))
+}
+
 /// Judges certificates during a handshake, for both directions.
 #[derive(Debug)]
 pub(super) struct Verifier {
@@ -121,6 +135,8 @@ pub(super) struct Verifier {
     revoked: Arc<Revoked>,
     clients: Arc<dyn ClientCertVerifier>,
     algorithms: WebPkiSupportedAlgorithms,
+    /// As servers, and as clients.
+    proven: [Proven; 2],
 }
 
 impl Verifier {
@@ -138,6 +154,7 @@ impl Verifier {
             revoked: bundle.revoked().clone(),
             clients,
             algorithms: provider.signature_verification_algorithms,
+            proven: Default::default(),
         }
     }
 
@@ -153,10 +170,8 @@ impl Verifier {
         now: SystemTime,
     ) -> Result<(), PeerError> {
         let (leaf, intermediates) = chain.split_first().ok_or(PeerError::NoCertificate)?;
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let now = UnixTime::since_unix_epoch(since);
-        self.server_chain(leaf, intermediates, now)
-            .and_then(|()| self.client_chain(leaf, intermediates, now))
+        self.server_chain(leaf, intermediates, unix(now))
+            .and_then(|()| self.client_chain(leaf, intermediates, unix(now)))
             .map_err(|error| classify_tls(&error))
     }
 
@@ -166,17 +181,19 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), TlsError> {
-        let chain = ParsedCertificate::try_from(leaf).and_then(|leaf| {
-            let (anchors, algorithms) = (&self.anchors, self.algorithms.all);
-            verify_server_cert_signed_by_trust_anchor(
-                &leaf,
-                anchors,
-                intermediates,
-                now,
-                algorithms,
-            )
-        });
-        self.member(leaf, chain)
+        self.proven[0].or(leaf, intermediates, now, || {
+            let chain = ParsedCertificate::try_from(leaf).and_then(|leaf| {
+                let (anchors, algorithms) = (&self.anchors, self.algorithms.all);
+                verify_server_cert_signed_by_trust_anchor(
+                    &leaf,
+                    anchors,
+                    intermediates,
+                    now,
+                    algorithms,
+                )
+            });
+            self.member(leaf, chain)
+        })
     }
 
     fn client_chain(
@@ -185,8 +202,10 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), TlsError> {
-        let chain = self.clients.verify_client_cert(leaf, intermediates, now);
-        self.member(leaf, chain.map(drop))
+        self.proven[1].or(leaf, intermediates, now, || {
+            let chain = self.clients.verify_client_cert(leaf, intermediates, now);
+            self.member(leaf, chain.map(drop))
+        })
     }
 
     /// Adds the id's shape and trust domain, and what was revoked, to webpki's verdict on the chain. A refusal that webpki

@@ -49,6 +49,7 @@ mod storms;
 mod strictness;
 mod tapping;
 mod tcp;
+mod tickets;
 mod tracing;
 mod tunnels;
 mod two_hosts;

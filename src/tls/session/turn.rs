@@ -13,12 +13,14 @@ use rustls::unbuffered::{
 /// Either end of a session.
 pub trait End: DerefMut<Target = UnbufferedConnectionCommon<Self::Data>> {
     type Data;
+    const SERVES: bool;
 
     fn step<'c, 'i>(&'c mut self, heard: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 }
 
 impl End for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+    const SERVES: bool = false;
 
     fn step<'c, 'i>(&'c mut self, heard: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(heard)
@@ -27,6 +29,7 @@ impl End for UnbufferedClientConnection {
 
 impl End for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+    const SERVES: bool = true;
 
     fn step<'c, 'i>(&'c mut self, heard: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(heard)

@@ -108,7 +108,7 @@ async fn other_languages_than_tls13_are_told_apart() {
     ] {
         let (near, far) = duplex(64 * 1024);
         let expected_id = id(API);
-        let dial = connect(near, &web, Alpn::H2, &expected_id);
+        let dial = connect(near, &web, Alpn::H2, THERE, &expected_id);
         let (dialled, _) = tokio::join!(dial, say(far, bytes));
         assert_eq!(verdict(&dialled.map(drop)), expected, "{case}");
     }

@@ -13,8 +13,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
-    ServerConnection, SignatureScheme, StreamOwned,
+    ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind,
+    ServerConfig, ServerConnection, SignatureScheme, StreamOwned,
 };
 
 use super::Wire;
@@ -76,6 +76,7 @@ pub fn shake_hands(stream: TcpStream, config: ClientConfig) -> io::Result<Wire<C
 pub struct TlsServer {
     pub address: SocketAddr,
     shaken: Arc<AtomicUsize>,
+    resumed: Arc<AtomicUsize>,
     group: Arc<Mutex<Option<String>>>,
 }
 
@@ -100,27 +101,35 @@ impl TlsServer {
         let listener = TcpListener::bind(at).expect("a port is free");
         let address = listener.local_addr().expect("it listens");
         let (shaken, script) = (Arc::new(AtomicUsize::new(0)), Arc::new(script));
-        let group = Arc::new(Mutex::new(None));
-        let (count, kept) = (Arc::clone(&shaken), Arc::clone(&group));
+        let (resumed, group) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None)));
+        let counts = [Arc::clone(&shaken), Arc::clone(&resumed)];
+        let kept = Arc::clone(&group);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (config, script) = (Arc::clone(&config), Arc::clone(&script));
-                let (count, kept) = (Arc::clone(&count), Arc::clone(&kept));
+                let ([shaken, resumed], kept) = (counts.clone(), Arc::clone(&kept));
                 thread::spawn(move || {
                     if let Ok(end) = accept(stream, config) {
                         *kept.lock().unwrap_or_else(PoisonError::into_inner) = group_of(&end.conn);
-                        count.fetch_add(1, Ordering::SeqCst);
+                        let is_resumed = end.conn.handshake_kind() == Some(HandshakeKind::Resumed);
+                        resumed.fetch_add(is_resumed.into(), Ordering::SeqCst);
+                        shaken.fetch_add(1, Ordering::SeqCst);
                         script(Wire::over(end));
                     }
                 });
             }
         });
-        Self { address, shaken, group }
+        Self { address, shaken, resumed, group }
     }
 
     /// Handshakes that succeeded.
     pub fn handshakes(&self) -> usize {
         self.shaken.load(Ordering::SeqCst)
+    }
+
+    /// Those of them that began with a ticket.
+    pub fn resumed(&self) -> usize {
+        self.resumed.load(Ordering::SeqCst)
     }
 
     /// The key exchange of the last handshake.
