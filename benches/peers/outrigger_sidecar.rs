@@ -1,5 +1,5 @@
 //! Outrigger from files: an explicit listener for one service, or for the app; plain, or with a
-//! mesh's work on top.
+//! mesh's work on top, and an access log on top of that.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::certificates::Certificates;
 use super::processes::free_address;
-use super::product::{Part, Place, Speaks};
+use super::product::{Kind, Part, Place, Speaks};
 
 const OWN: &str = "outrigger.dev/v1alpha1";
 /// Rules beside the one that holds.
@@ -20,10 +20,11 @@ pub fn files(
     folder: &Path,
     part: &Part,
     certificates: &Certificates,
-    is_mesh: bool,
+    kind: Kind,
 ) {
     let called = part.place == Place::Called;
-    let is_mesh = is_mesh && part.speaks != Speaks::Tcp;
+    let is_mesh = kind != Kind::Outrigger && part.speaks != Speaks::Tcp;
+    let log = if kind == Kind::Logged { "json" } else { "off" };
     let who = if called { "server" } else { "client" };
     let file = |end: &str| certificates.file(&format!("{who}.{end}"));
     let mut config = json!({
@@ -33,7 +34,7 @@ pub fn files(
             "trustBundle": certificates.file("ca.pem")},
         "workers": 1, "drain": {"minimum": "1ms"}, "admin": {"listen": free_address()},
         "log": {"level": "warn"},
-        "telemetry": {"accessLog": {"format": "off"}}});
+        "telemetry": {"accessLog": {"format": log}}});
     if is_mesh {
         // Nobody is there: what is sampled is made, and dropped where it can't be sent.
         config["telemetry"]["traces"] = json!({"otlpEndpoint": "http://127.0.0.1:4",

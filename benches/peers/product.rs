@@ -15,6 +15,8 @@ pub enum Kind {
     Outrigger,
     /// The same with a mesh's work on top.
     Mesh,
+    /// And a line for each request.
+    Logged,
     Haproxy,
     Nginx,
     Envoy,
@@ -56,8 +58,11 @@ impl Product {
     /// Ours, peers as far as they are installed, and the names of those that aren't.
     pub fn all(build: &Path) -> (Vec<Self>, Vec<&'static str>) {
         let ours = |kind, name: &str| Self { kind, name: name.into(), program: build.into() };
-        let mut all =
-            vec![ours(Kind::Outrigger, "Outrigger"), ours(Kind::Mesh, "with a mesh's work")];
+        let mut all = vec![
+            ours(Kind::Outrigger, "Outrigger"),
+            ours(Kind::Mesh, "with a mesh's work"),
+            ours(Kind::Logged, "and an access log"),
+        ];
         let mut missing = Vec::new();
         for (kind, name, program, flag) in [
             (Kind::Haproxy, "HAProxy", "haproxy", "-v"),
@@ -75,7 +80,7 @@ impl Product {
     }
 
     pub fn is_ours(&self) -> bool {
-        matches!(self.kind, Kind::Outrigger | Kind::Mesh)
+        matches!(self.kind, Kind::Outrigger | Kind::Mesh | Kind::Logged)
     }
 
     /// What a caller offers for HTTP/1, or HTTP/2.
@@ -98,11 +103,8 @@ impl Product {
         Process::start(|folder| {
             let mut command = Command::new(&self.program);
             match self.kind {
-                Kind::Outrigger => {
-                    outrigger_sidecar::files(&mut command, folder, part, certificates, false);
-                }
-                Kind::Mesh => {
-                    outrigger_sidecar::files(&mut command, folder, part, certificates, true);
+                kind @ (Kind::Outrigger | Kind::Mesh | Kind::Logged) => {
+                    outrigger_sidecar::files(&mut command, folder, part, certificates, kind);
                 }
                 Kind::Haproxy => haproxy::files(&mut command, folder, part, certificates),
                 Kind::Nginx => nginx::files(&mut command, folder, part, certificates),

@@ -57,16 +57,14 @@ impl Turn {
     /// A mesh's work is that of requests; the rest would only be measured twice. Debian's OpenSSL
     /// knows no post-quantum groups.
     pub fn is_for(self, kind: Kind) -> bool {
-        match self {
-            Self::Hop
-            | Self::Pair
-            | Self::Grpc
-            | Self::Handshake
-            | Self::Resumed
-            | Self::Churn
-            | Self::Latency => true,
-            Self::PostQuantum => kind == Kind::Outrigger,
-            _ => kind != Kind::Mesh,
+        use Turn::{Churn, Grpc, Handshake, Hop, Latency, Pair, PostQuantum, Resumed};
+        match kind {
+            Kind::Outrigger => true,
+            Kind::Mesh => {
+                matches!(self, Hop | Pair | Grpc | Handshake | Resumed | Churn | Latency)
+            }
+            Kind::Logged => matches!(self, Hop | Pair | Grpc),
+            Kind::Haproxy | Kind::Nginx | Kind::Envoy => self != PostQuantum,
         }
     }
 }

@@ -33,8 +33,6 @@ const RECORD: usize = 5 + PLAIN + 256;
 const READ: usize = 2 * RECORD;
 /// What has come, at most, without a record or a message of the handshake that is whole.
 const HEARD: usize = 64 * 1024 + RECORD;
-/// Unsent bytes that go with what is sealed next.
-const LITTLE: usize = 4 * 1024;
 /// Sealed at once, at most.
 const SEALED: usize = 4 * PLAIN;
 
@@ -54,6 +52,8 @@ pub struct Session<IO, E> {
     plain: BytesMut,
     /// Sealed, and not sent yet.
     unsent: BytesMut,
+    /// Nobody waits for that: it goes with the first bytes that are sealed.
+    is_held: bool,
     /// The peer has said that nothing more comes.
     is_over: bool,
     /// We have.
@@ -124,6 +124,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
             heard: BytesMut::new(),
             plain: BytesMut::new(),
             unsent: BytesMut::new(),
+            is_held: false,
             is_over: false,
             is_shut: false,
             has_heard: false,
@@ -136,8 +137,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         loop {
-            // A server's last word is tickets: nobody waits for them, so they go with the first answer.
-            if !E::SERVES || self.end.is_handshaking() {
+            // A server's last word is tickets.
+            self.is_held = E::SERVES && !self.end.is_handshaking();
+            if !self.is_held {
                 ready!(self.poll_send(cx))?;
             }
             if !self.end.is_handshaking() {
@@ -250,7 +252,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> Session<IO, E> {
 
     /// Seals bytes, and sends what the stream has room for; the rest follows before anything else.
     fn poll_seal(&mut self, cx: &mut Context<'_>, plain: &[u8]) -> Poll<Result<usize>> {
-        if self.is_cut.is_some() || self.unsent.len() > LITTLE {
+        if !std::mem::take(&mut self.is_held) {
             ready!(self.poll_send(cx))?;
         }
         let plain = &plain[..plain.len().min(SEALED)];

@@ -33,7 +33,7 @@ const ASKED: usize = 4;
 /// whole handshakes.
 const KEPT: usize = 4;
 /// Places remembered.
-const PLACES: usize = 512;
+const PLACES: usize = 256;
 
 /// Has a server give its clients tickets, under keys that nobody else has.
 pub(super) fn issue(config: &mut ServerConfig) {

@@ -65,7 +65,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> AsyncWrite for Session<IO, E> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let session = self.get_mut();
-        ready!(session.poll_send(cx))?;
+        if !session.is_held {
+            ready!(session.poll_send(cx))?;
+        }
         Pin::new(&mut session.io).poll_flush(cx)
     }
 

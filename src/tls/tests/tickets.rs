@@ -160,6 +160,7 @@ async fn tickets_come_with_the_first_answer_and_not_before() {
         let (near, far) = duplex(64 * 1024);
         let (served, dialled) = tokio::join!(accept(far, &api), connector.connect(no_name(), near));
         let (mut served, mut dialled) = (served.expect("served").0, dialled.expect("dialled"));
+        served.flush().await.expect("flushed");
         assert!(served.kept() > 0, "held");
         let early = tokio::time::timeout(Duration::from_millis(20), dialled.read_u8()).await;
         assert!(early.is_err());

@@ -127,6 +127,15 @@ impl ControlPlane {
     /// Stops it in the middle of whatever it does; connections stay.
     pub fn freeze(&self) {
         self.signal(libc::SIGSTOP);
+        // Its threads stop one by one, and one that still runs may answer.
+        let child = self.child.as_ref().expect("it runs");
+        let threads = format!("/proc/{}/task", child.id());
+        super::eventually("all of its threads stand still", || {
+            let threads = std::fs::read_dir(&threads).expect("it is there").flatten();
+            let stat =
+                |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat"));
+            threads.map(stat).all(|stat| stat.is_ok_and(|stat| stat.contains(") T ")))
+        });
     }
 
     /// Lets it go on.

@@ -88,17 +88,24 @@ fn hash(seed: u64, text: &[u8]) -> u64 {
         let wide = u128::from(hash ^ word ^ K) * u128::from(K);
         (wide >> 64) as u64 ^ wide as u64
     };
-    let mut chunks = text.chunks_exact(8);
     let mut hash = seed ^ text.len() as u64;
-    for chunk in &mut chunks {
-        hash = fold(hash, u64::from_le_bytes(chunk.try_into().unwrap_or_default()));
+    let (chunks, rest) = text.as_chunks();
+    for chunk in chunks {
+        hash = fold(hash, u64::from_le_bytes(*chunk));
     }
-    let rest = chunks.remainder();
-    if !rest.is_empty() {
-        let word = rest.iter().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
-        hash = fold(hash, word);
+    if rest.is_empty() {
+        return hash;
     }
-    hash
+    // What is left over is read at once, some of it a second time.
+    let word = if let Some(last) = text.last_chunk() {
+        u64::from_le_bytes(*last)
+    } else if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+        u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+    } else {
+        let at = |index: usize| u64::from(rest[index]);
+        at(0) << 16 | at(rest.len() / 2) << 8 | at(rest.len() - 1)
+    };
+    fold(hash, word)
 }
 
 impl Default for Encoder {
