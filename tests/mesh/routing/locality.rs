@@ -90,13 +90,14 @@ fn a_zone_whose_endpoint_was_ejected_spills_over_and_the_rest_of_it_does_not() {
     let caller = zoned(&with_another, LOCAL, "policy: roundRobin");
     let mut wire = caller.connect();
     let before = far.requests().len();
-    for _ in 0..12 {
+    for _ in 0..40 {
         wire.ask(post("/", b"1"));
     }
+    // Three of ten are drawn to leave a zone of which half is gone: 9 of 31, give or take 3.
     let came = near.requests().len();
-    assert!(came >= 5, "{came}");
     let spilled = far.requests().len() - before;
-    assert!(spilled <= 4, "{spilled} left a zone that still has an endpoint");
+    assert!(spilled <= 20, "{spilled} left a zone that still has an endpoint");
+    assert!(came >= 15, "{came}");
 }
 
 #[test]
