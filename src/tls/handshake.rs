@@ -57,8 +57,8 @@ where
         return Err(PeerError::Alpn);
     }
     let expected = Expectation::Exactly(expected);
-    let peer = peer(session, credentials, expected, SystemTime::now())?;
-    Ok((stream, peer))
+    let peer = peer(session, credentials, expected, SystemTime::now());
+    Ok((stream, peer.inspect_err(|_| credentials.forget(address, alpn))?))
 }
 
 /// rustls insists on a server name. Ours is never sent and never compared: the verifier goes by

@@ -132,6 +132,11 @@ impl Credentials {
         self.places.config(self.client(alpn), alpn, address, expected)
     }
 
+    /// Whoever is there was refused: the next handshake is a whole one.
+    fn forget(&self, address: SocketAddr, alpn: Alpn) {
+        self.places.forget(alpn, address);
+    }
+
     /// Whether a peer with this same bundle would take our certificate at `now`.
     ///
     /// # Errors

@@ -17,17 +17,20 @@ use crate::identity::dates;
 
 /// Chains remembered, of 48 bytes each.
 const MOST: usize = 4096;
+/// Certificates of one that is. Whoever has seen a chain can show it, and more in it, before it is
+/// asked for its key: there are few such.
+const LONGEST: usize = 3;
 
 /// Whole chains by their digests; the Unix seconds from which and up to which all of a chain is good.
 #[derive(Debug, Default)]
 pub(super) struct Proven(Mutex<HashMap<[u8; 32], (u64, u64)>>);
 
 impl Proven {
-    /// Whether the chain is good at `now`, as `judge` says or once said.
+    /// Whether the chain is good at `now`, as `judge` says, or once said.
     ///
     /// # Errors
     /// What `judge` said.
-    pub(super) fn or(
+    pub(super) fn unless_known(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -40,7 +43,9 @@ impl Proven {
             return Ok(());
         }
         judge()?;
-        if let Some(span) = span(leaf, intermediates) {
+        if intermediates.len() < LONGEST
+            && let Some(span) = span(leaf, intermediates)
+        {
             let mut chains = self.chains();
             if chains.len() >= MOST {
                 chains.clear();

@@ -1,7 +1,7 @@
 //! A TLS session over a stream, on the data path: rustls, with buffers that are there only while
 //! something is in them.
 //!
-//! A connection at rest has none. Records are read into memory of the worker's, and opened and sealed
+//! A connection at rest has none, but for a server's tickets until its first word. Records are read into memory of the worker's, and opened and sealed
 //! there; what is not whole yet, not taken yet or not sent yet is kept, until it is.
 
 mod io;
@@ -52,7 +52,7 @@ pub struct Session<IO, E> {
     plain: BytesMut,
     /// Sealed, and not sent yet.
     unsent: BytesMut,
-    /// Nobody waits for that: it goes with the first bytes that are sealed.
+    /// What is unsent are a server's tickets, which nobody waits for: they go with its first bytes.
     is_held: bool,
     /// The peer has said that nothing more comes.
     is_over: bool,

@@ -4,31 +4,29 @@
 //! A resumed session spares both ends their certificates and signatures, not the key exchange, and
 //! hands back the chain of the first handshake, which is judged again ([`super::peer`]). All of it is
 //! a part of [`super::Credentials`]: a new certificate, bundle or revocation begins with other keys
-//! and without tickets. HTTP/2 connections stay and are shared, so nothing is asked for there.
+//! and without tickets, which is what bounds a row of tickets of which each was given for the one
+//! before; each by itself lives for an hour. HTTP/2 connections stay and are shared, so nothing is asked for there.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustls::client::{
     ClientSessionStore, Resumption, TicketRequest, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
-use rustls::crypto::GetRandomFailed;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::ProducesTickets;
-use rustls::{ClientConfig, NamedGroup, ServerConfig, TicketRotator};
+use rustls::{ClientConfig, NamedGroup, ServerConfig};
 
 use super::Alpn;
 use crate::model::SpiffeId;
 
-/// Seconds for which a key seals tickets; it opens them for as long again, so that no ticket lives
-/// longer than an hour.
-const SEALS: u32 = 30 * 60;
-/// For a client that doesn't say how many it wants, as members of the mesh do.
-const UNASKED: usize = 1;
-/// For one that asks for more.
-const ASKED: usize = 4;
+/// Seconds that a ticket lives.
+const LIFE: u32 = 60 * 60;
+/// For each connection; members of the mesh say how many they want, and it is never more.
+const GIVEN: usize = 1;
 /// Tickets kept for one place, of some 3 KB each; connections beyond them that begin together get
 /// whole handshakes.
 const KEPT: usize = 4;
@@ -37,37 +35,46 @@ const PLACES: usize = 256;
 
 /// Has a server give its clients tickets, under keys that nobody else has.
 pub(super) fn issue(config: &mut ServerConfig) {
-    config.max_tls13_tickets = ASKED;
-    let keys = || match Ticketer::new() {
-        Ok(keys) => Ok(Box::new(Keys(keys)) as Box<dyn ProducesTickets>),
-        Err(_) => Err(GetRandomFailed),
-    };
+    config.max_tls13_tickets = GIVEN;
     // Without keys there are no tickets, and handshakes are whole.
-    if let Ok(keys) = TicketRotator::new(SEALS, keys) {
-        config.ticketer = Arc::new(keys);
-        config.send_tls13_tickets = UNASKED;
+    if let Ok(keys) = Ticketer::new() {
+        config.ticketer = Arc::new(Dated { keys, now: || UnixTime::now().as_secs() });
+        config.send_tls13_tickets = GIVEN;
     }
 }
 
-/// One set of keys, as the rotator takes it.
-#[derive(Debug)]
-struct Keys(Arc<dyn ProducesTickets>);
+/// Tickets with the time when they were made in them: keys leave when they are used the next time,
+/// which may be any time later.
+struct Dated {
+    keys: Arc<dyn ProducesTickets>,
+    /// In Unix seconds.
+    now: fn() -> u64,
+}
 
-impl ProducesTickets for Keys {
+impl ProducesTickets for Dated {
     fn enabled(&self) -> bool {
-        self.0.enabled()
+        self.keys.enabled()
     }
 
     fn lifetime(&self) -> u32 {
-        SEALS
+        LIFE
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.0.encrypt(plain)
+        self.keys.encrypt(&[&(self.now)().to_be_bytes(), plain].concat())
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        self.0.decrypt(ticket)
+        let plain = self.keys.decrypt(ticket)?;
+        let (made, plain) = plain.split_first_chunk()?;
+        let age = (self.now)().checked_sub(u64::from_be_bytes(*made))?;
+        (age < u64::from(LIFE)).then(|| plain.to_vec())
+    }
+}
+
+impl std::fmt::Debug for Dated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dated").finish_non_exhaustive()
     }
 }
 
@@ -99,9 +106,10 @@ impl Places {
             Some(place) if place.who == *who => return Arc::clone(&place.config),
             _ => {}
         }
-        if places.len() >= PLACES {
-            // Whoever calls that many anew each hour gains little by remembering them.
-            places.clear();
+        if places.len() >= PLACES
+            && let Some(any) = places.keys().next().copied()
+        {
+            places.remove(&any);
         }
         let mut config = ClientConfig::clone(base);
         config.resumption = Resumption::store(Arc::new(Kept::default()));
@@ -112,15 +120,21 @@ impl Places {
         places.insert((address, alpn), place);
         config
     }
+
+    /// What was got there is no good.
+    pub(super) fn forget(&self, alpn: Alpn, address: SocketAddr) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(address, alpn));
+    }
 }
 
-/// The tickets of one place, the newest last. Each is shown once, or an onlooker would know that two
-/// connections are the same client's.
+/// The tickets of one place, the newest last, and when each came: servers of another make may say
+/// that theirs live for days. Each is shown once, or an onlooker would know that two connections are
+/// the same client's.
 #[derive(Debug, Default)]
-struct Kept(Mutex<VecDeque<Tls13ClientSessionValue>>);
+struct Kept(Mutex<VecDeque<(Instant, Tls13ClientSessionValue)>>);
 
 impl Kept {
-    fn tickets(&self) -> MutexGuard<'_, VecDeque<Tls13ClientSessionValue>> {
+    fn tickets(&self) -> MutexGuard<'_, VecDeque<(Instant, Tls13ClientSessionValue)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,11 +145,12 @@ impl ClientSessionStore for Kept {
         if tickets.len() == KEPT {
             tickets.pop_front();
         }
-        tickets.push_back(ticket);
+        tickets.push_back((Instant::now(), ticket));
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.tickets().pop_back()
+        let (came, ticket) = self.tickets().pop_back()?;
+        (came.elapsed() < Duration::from_secs(LIFE.into())).then_some(ticket)
     }
 
     // All members of the mesh take the first group.
@@ -153,4 +168,31 @@ impl ClientSessionStore for Kept {
     }
 
     fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    static NOW: AtomicU64 = AtomicU64::new(1_000_000);
+
+    #[test]
+    fn a_ticket_is_taken_for_an_hour_however_rarely_any_is() {
+        let keys = Ticketer::new().expect("keys");
+        let dated = Dated { keys, now: || NOW.load(Ordering::Relaxed) };
+        let ticket = dated.encrypt(b"secret").expect("a ticket");
+        let after = |seconds: u64| {
+            NOW.store(1_000_000 + seconds, Ordering::Relaxed);
+            dated.decrypt(&ticket)
+        };
+        assert_eq!(after(0).as_deref(), Some(&b"secret"[..]));
+        assert_eq!(after(3599).as_deref(), Some(&b"secret"[..]));
+        assert_eq!(after(3600), None);
+        NOW.store(999_999, Ordering::Relaxed);
+        assert_eq!(dated.decrypt(&ticket), None, "made in the future");
+        assert_eq!(dated.decrypt(b"nonsense"), None);
+        assert_eq!(dated.decrypt(&dated.keys.encrypt(b"short").expect("a ticket")), None);
+    }
 }

@@ -60,7 +60,9 @@ pub fn peer(
     expected: Expectation<'_>,
     now: SystemTime,
 ) -> Result<Peer, PeerError> {
-    if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+    // The verifier has judged what was shown in a whole handshake, and only that.
+    let whole = [HandshakeKind::Full, HandshakeKind::FullWithHelloRetryRequest];
+    if !session.handshake_kind().is_some_and(|kind| whole.contains(&kind)) {
         let chain = session.peer_certificates().unwrap_or_default();
         let (leaf, intermediates) = chain.split_first().ok_or(PeerError::NoCertificate)?;
         let judged = match expected {
@@ -175,13 +177,13 @@ impl Verifier {
             .map_err(|error| classify_tls(&error))
     }
 
-    fn server_chain(
+    pub(super) fn server_chain(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), TlsError> {
-        self.proven[0].or(leaf, intermediates, now, || {
+        self.proven[0].unless_known(leaf, intermediates, now, || {
             let chain = ParsedCertificate::try_from(leaf).and_then(|leaf| {
                 let (anchors, algorithms) = (&self.anchors, self.algorithms.all);
                 verify_server_cert_signed_by_trust_anchor(
@@ -196,13 +198,13 @@ impl Verifier {
         })
     }
 
-    fn client_chain(
+    pub(super) fn client_chain(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), TlsError> {
-        self.proven[1].or(leaf, intermediates, now, || {
+        self.proven[1].unless_known(leaf, intermediates, now, || {
             let chain = self.clients.verify_client_cert(leaf, intermediates, now);
             self.member(leaf, chain.map(drop))
         })

@@ -73,6 +73,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, E: End> AsyncWrite for Session<IO, E> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let session = self.get_mut();
+        session.is_held = false;
         if !std::mem::replace(&mut session.is_shut, true) {
             let mut word = [0; 64];
             let mut size = 0;

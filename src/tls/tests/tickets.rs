@@ -133,7 +133,9 @@ async fn the_chain_of_a_resumed_session_is_judged_again() {
         let revoked = Arc::new(Revoked { identities, ..Revoked::default() });
         api.bundle().clone().without(revoked)
     };
-    let (now, api_id) = (SystemTime::now(), id(API));
+    let (now, api_id, other) = (SystemTime::now(), id(API), id(WEB));
+    let judged = peer(dialled.get_ref().1, &web, Expectation::Exactly(&other), now);
+    assert_eq!(verdict(&judged), "WrongIdentity");
     for (api, web, at, expected) in [
         (api.clone(), web.clone(), now, "ok"),
         (api.clone(), web.clone(), now + 2 * HOUR, "Expired"),
@@ -173,6 +175,33 @@ async fn tickets_come_with_the_first_answer_and_not_before() {
     }
 }
 
+/// Refused when it was dialled, it is dialled as if for the first time.
+#[tokio::test]
+async fn a_place_whose_server_is_refused_is_forgotten() {
+    let root = authority();
+    let (api, web) = (credentials(&root, API), credentials(&root, WEB));
+    let (near, far) = duplex(64 * 1024);
+    let expected = id("spiffe://cluster.local/ns/shop/sa/other");
+    let before = web.client_at(THERE, &expected, Alpn::Tcp);
+    let dial = connect(near, &web, Alpn::Tcp, THERE, &expected);
+    let (_, dialled) = tokio::join!(accept(far, &api), dial);
+    assert_eq!(verdict(&dialled.map(drop)), "WrongIdentity");
+    assert!(!Arc::ptr_eq(&before, &web.client_at(THERE, &expected, Alpn::Tcp)));
+}
+
+#[test]
+fn a_chain_that_was_good_at_one_end_is_not_good_at_the_other_for_that() {
+    let root = authority();
+    let good = credentials(&root, API);
+    let only_client: fn(&mut CertificateParams) = |p| drop(p.extended_key_usages.remove(0));
+    let (chain, _) = bent(&root, only_client);
+    let now = UnixTime::now();
+    for _ in 0..2 {
+        assert!(good.verifier.client_chain(&chain[0], &chain[1..], now).is_ok());
+        assert!(good.verifier.server_chain(&chain[0], &chain[1..], now).is_err());
+    }
+}
+
 #[test]
 fn a_chain_is_worked_through_once_for_as_long_as_it_is_good() {
     let root = authority();
@@ -188,7 +217,7 @@ fn a_chain_is_worked_through_once_for_as_long_as_it_is_good() {
             count.set(count.get() + 1);
             says.clone()
         };
-        let said = proven.or(&chain[0], &chain[1..], at(when), judge);
+        let said = proven.unless_known(&chain[0], &chain[1..], at(when), judge);
         assert_eq!(said.is_ok(), says.is_ok() || count.get() == 0);
         count.replace(0)
     };
@@ -200,6 +229,10 @@ fn a_chain_is_worked_through_once_for_as_long_as_it_is_good() {
     assert_eq!(ask(api, now, Ok(())), 1, "another chain");
     let longer = [web, api].concat();
     assert_eq!(ask(&longer, now, refused()), 1, "a chain with more in it");
+    let padded = [web, api, api, api].concat();
+    for _ in 0..2 {
+        assert_eq!(ask(&padded, now, Ok(())), 1, "too long to be remembered");
+    }
     for when in [now - 2 * HOUR, now + 2 * HOUR] {
         assert_eq!(ask(web, when, refused()), 1, "before it begins, or when it has ended");
     }
