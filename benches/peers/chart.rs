@@ -69,8 +69,8 @@ fn group(table: &Table, figure: Figure, at: &mut f64) -> String {
     *at += TITLE;
     for (nth, value) in bars {
         let class = match nth {
-            0 | 1 => "ours".to_owned(),
-            other => format!("peer{}", other - 2),
+            0..=2 => "ours".to_owned(),
+            other => format!("peer{}", other - 3),
         };
         let (name, long) = (name(table, nth), LONGEST * value / most);
         let (base, end) = (*at + BAR - 3.0, BARS + long + 6.0);
