@@ -96,7 +96,7 @@ impl Browser {
 
     fn try_call(&mut self, method: &str, parameters: Value) -> Option<Value> {
         self.sent += 1;
-        let mut message = json!({"id": self.sent, "method": method, "params": parameters});
+        let mut message = json!({"id": self.sent, "method": method, "params": &parameters});
         if !self.session.is_empty() {
             message["sessionId"] = json!(self.session);
         }
@@ -104,6 +104,10 @@ impl Browser {
         loop {
             let mut message = self.messages.recv_timeout(PATIENCE).ok()?;
             if message["id"] == self.sent {
+                // A page that renews itself just now has nothing to ask: the new one is asked.
+                if message["error"]["message"] == "Inspected target navigated or closed" {
+                    return self.try_call(method, parameters);
+                }
                 assert!(message["error"].is_null(), "{method}: {message}");
                 return Some(message["result"].take());
             }
