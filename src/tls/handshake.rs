@@ -34,8 +34,8 @@ where
     Ok((stream, peer, alpn))
 }
 
-/// Dials `expected` over a connection that is open to `address`. The server judges our certificate only after this
-/// returns; its refusal comes with the first read (see [`classify`]).
+/// Dials `expected` over a connection that is open to `address`. The server judges our certificate
+/// only after this returns; its refusal comes with the first read (see [`classify`]).
 ///
 /// # Errors
 /// [`PeerError`]: nothing but the handshake was sent.

@@ -6,7 +6,7 @@
 //! signature, its own, in place of all.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -55,7 +55,7 @@ impl Proven {
         Ok(())
     }
 
-    fn chains(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (u64, u64)>> {
+    fn chains(&self) -> MutexGuard<'_, HashMap<[u8; 32], (u64, u64)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

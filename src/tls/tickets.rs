@@ -5,7 +5,8 @@
 //! hands back the chain of the first handshake, which is judged again ([`super::peer`]). All of it is
 //! a part of [`super::Credentials`]: a new certificate, bundle or revocation begins with other keys
 //! and without tickets, which is what bounds a row of tickets of which each was given for the one
-//! before; each by itself lives for an hour. HTTP/2 connections stay and are shared, so nothing is asked for there.
+//! before; each by itself lives for an hour. HTTP/2 connections stay and are shared, so nothing is
+//! asked for there.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
