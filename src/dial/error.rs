@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::http::http2::{Broken, Code};
 use crate::http::respond::chain;
-use crate::http::{Body, BodyError};
+use crate::http::{Body, http1};
 use crate::model::Reason;
 use crate::retry::Failed;
 use crate::tls::{self, PeerError, Refusal};
@@ -23,8 +23,6 @@ pub enum DialError {
     NoCredentials,
     #[error("this sidecar's own certificate has ended, and it has no other: its log says why")]
     Ended,
-    #[error("the peer did not begin HTTP/1: {0}")]
-    Http1(#[source] hyper::Error),
     #[error("{0}")]
     Limit(Reason),
 }
@@ -33,9 +31,7 @@ impl DialError {
     /// The reason that the caller is told.
     pub fn reason(&self) -> Reason {
         match self {
-            DialError::Connect(_) | DialError::Timeout(_) | DialError::Http1(_) => {
-                Reason::ConnectFailure
-            }
+            DialError::Connect(_) | DialError::Timeout(_) => Reason::ConnectFailure,
             DialError::Tls(error) if error.is_wrong_identity() => Reason::PeerIdentityRefused,
             DialError::Tls(_) | DialError::Ended => Reason::UpstreamTlsFailure,
             DialError::NoCredentials => Reason::NotReady,
@@ -56,13 +52,16 @@ pub struct SendError {
 
 impl SendError {
     /// `is_fresh`: nothing was ever answered on the connection.
-    pub(super) fn from_hyper(
-        error: &hyper::Error,
+    pub(super) fn from_http1(
+        broken: &http1::Broken,
         unsent: Option<http::Request<Body>>,
         is_fresh: bool,
     ) -> SendError {
-        let refused = cause::<io::Error>(error).and_then(refused_by_peer).filter(|_| is_fresh);
-        Self::new(error, refused, unsent, || judge(error))
+        let refused = match broken {
+            http1::Broken::Io(error) if is_fresh => refused_by_peer(error),
+            _ => None,
+        };
+        Self::new(broken, refused, unsent, || judge(broken))
     }
 
     pub(super) fn from_http2(broken: &Broken, unsent: Option<http::Request<Body>>) -> SendError {
@@ -115,28 +114,13 @@ fn judge_stream(broken: &Broken) -> (Failed, Reason) {
     }
 }
 
-fn judge(error: &hyper::Error) -> (Failed, Reason) {
-    if cause::<BodyError>(error).is_some() {
-        (Failed::Other, Reason::ClientClosed)
-    } else if error.is_parse() {
-        (Failed::Other, Reason::UpstreamProtocolError)
-    } else {
-        (Failed::Reset, Reason::UpstreamReset)
+fn judge(broken: &http1::Broken) -> (Failed, Reason) {
+    match broken {
+        // Our own doing: the caller's body broke.
+        http1::Broken::Body(_) | http1::Broken::Short => (Failed::Other, Reason::ClientClosed),
+        http1::Broken::Malformed(_) => (Failed::Other, Reason::UpstreamProtocolError),
+        _ => (Failed::Reset, Reason::UpstreamReset),
     }
-}
-
-/// The first error of that type, itself or among its causes.
-fn cause<'a, E: std::error::Error + 'static>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 #[cfg(test)]

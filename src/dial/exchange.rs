@@ -2,8 +2,7 @@
 
 use std::rc::Rc;
 
-use http::header::{self, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode};
 
 use super::{DialError, Dialer, Far, Pool, SendError, Stream, Via};
 use crate::http::Body;
@@ -11,7 +10,6 @@ use crate::http::switch::{self, Switch};
 use crate::limit::Bulkhead;
 use crate::retry::Failed;
 use crate::runtime::Prefixed;
-use crate::runtime::hyper_io::HyperIo;
 
 /// No answer.
 #[derive(Debug)]
@@ -36,18 +34,6 @@ impl Switched {
     }
 }
 
-/// hyper takes a GET without a length for one without a body.
-fn framed(mut request: Request<Body>) -> Request<Body> {
-    if !request.body().is_empty()
-        && request.version() == Version::HTTP_11
-        && !request.headers().contains_key(header::CONTENT_LENGTH)
-    {
-        let chunked = HeaderValue::from_static("chunked");
-        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
-    }
-    request
-}
-
 impl Dialer {
     /// Over HTTP/1; `again` makes the request anew, where sending it twice can do no harm.
     ///
@@ -66,12 +52,11 @@ impl Dialer {
         now_us: u64,
         bulkhead: Option<&Bulkhead>,
     ) -> Result<(Response<Body>, Via), Missed> {
-        let request = framed(request);
         let Some(idle) = self.idle_h1(pool, far, safe, now_us, bulkhead) else {
             return Box::pin(self.fresh_http1(pool, far, request, safe, bulkhead)).await;
         };
         let error = match idle.send(request, pool).await {
-            Ok((response, lease)) => return Ok((response.map(Body::incoming), Via::H1(lease))),
+            Ok((response, lease)) => return Ok((response, Via::H1(lease))),
             Err(error) => error,
         };
         let repeated = match error.unsent {
@@ -97,7 +82,7 @@ impl Dialer {
             let h1 = self.next_h1(pool, far, safe, bulkhead).await.map_err(Missed::Dial)?;
             let was_used = h1.served > 0;
             match h1.send(request, pool).await {
-                Ok((response, lease)) => return Ok((response.map(Body::incoming), Via::H1(lease))),
+                Ok((response, lease)) => return Ok((response, Via::H1(lease))),
                 // One that came back while this request waited was closed meanwhile.
                 Err(SendError { unsent: Some(unsent), .. }) if was_used => request = *unsent,
                 Err(error) => return Err(Missed::Send(SendError { unsent: None, ..error })),
@@ -144,15 +129,9 @@ impl Dialer {
         bulkhead: Option<&Bulkhead>,
     ) -> Result<Switched, Missed> {
         let h1 = self.fresh_h1(far, bulkhead).await.map_err(Missed::Dial)?;
-        let mut response = h1.send_switching(request).await.map_err(Missed::Send)?;
-        if !switch::is_granted(switch, &response) {
-            return Ok(Switched::Refused(response.map(Body::incoming)));
-        }
-        let tunnel = hyper::upgrade::on(&mut response).await;
-        let tunnel = tunnel.map_err(|e| Missed::Send(SendError::from_hyper(&e, None, true)))?;
-        let tunnel = tunnel.downcast::<HyperIo<Stream>>();
-        let tunnel = tunnel.expect("it is the connection that was dialled just now");
-        let tunnel = Prefixed::new(tunnel.read_buf, tunnel.io.0);
+        let granted = |response: &Response<Body>| switch::is_granted(switch, response);
+        let sent = h1.send_switching(request, granted).await.map_err(Missed::Send)?;
+        let (response, Some(tunnel)) = sent else { return Ok(Switched::Refused(sent.0)) };
         Ok(Switched::Granted(response.map(drop), tunnel))
     }
 }

@@ -144,7 +144,7 @@ impl Dialer {
             let generation = self.generation.get();
             let stream = connect(far, self.credentials.load_full().as_deref(), Alpn::H1).await?;
             if generation == self.generation.get() {
-                return H1::start(stream, ticket, far, generation).await;
+                return Ok(H1::start(stream, ticket, far, generation));
             } // else dialled with credentials that were replaced meanwhile
         }
     }

@@ -7,18 +7,16 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::HeaderMap;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-
 use super::guard::Violation;
-use super::http2::{Broken, Receiver};
 use super::pipe::Piped;
 use super::replay::Replayed;
 use super::tee::{Copied, Teed};
+use super::{http1, http2};
 use crate::model::Reason;
 use crate::runtime::turns::Turns;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
 
 /// What moves and watches the frames of one body.
 pub trait Tail {
@@ -45,9 +43,9 @@ pub trait Tail {
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     #[error("the connection that the body came from broke")]
-    Connection(#[source] hyper::Error),
+    Connection(#[source] http1::Broken),
     #[error("the stream that the body came on broke")]
-    Stream(#[source] Broken),
+    Stream(#[source] http2::Broken),
     #[error("it was cut before its end")]
     Cut,
     #[error("{}", .0.sentence())]
@@ -85,8 +83,8 @@ enum Source {
     #[default]
     Empty,
     Full(Bytes),
-    Incoming(Incoming),
-    Stream(Receiver),
+    Message(http1::Receiver),
+    Stream(http2::Receiver),
     Piped(Piped),
     Replay(Replayed),
     Teed(Box<Teed>),
@@ -102,17 +100,13 @@ impl Body {
         Self { source: Source::Full(bytes.into()), tail: None, turns: Turns::default() }
     }
 
-    /// A body as hyper reads it from HTTP/1; an empty one loses its machinery.
-    pub fn incoming(incoming: Incoming) -> Self {
-        let source = match incoming.is_end_stream() {
-            true => Source::Empty,
-            false => Source::Incoming(incoming),
-        };
-        Self { source, tail: None, turns: Turns::default() }
+    /// A body that is read from HTTP/1 as it is wanted.
+    pub fn message(message: http1::Receiver) -> Self {
+        Self { source: Source::Message(message), tail: None, turns: Turns::default() }
     }
 
     /// A body that comes on a stream of HTTP/2.
-    pub fn stream(stream: Receiver) -> Self {
+    pub fn stream(stream: http2::Receiver) -> Self {
         let source = match stream.is_end_stream() {
             true => Source::Empty,
             false => Source::Stream(stream),
@@ -163,9 +157,10 @@ impl Body {
                 self.source = Source::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Source::Incoming(incoming) => {
-                Pin::new(incoming).poll_frame(cx).map_err(BodyError::Connection)
-            }
+            Source::Message(message) => message.poll_frame(cx).map_err(|broken| match broken {
+                http1::Broken::Refused(violation) => BodyError::Refused(violation),
+                broken => BodyError::Connection(broken),
+            }),
             Source::Stream(stream) => stream.poll_frame(cx).map_err(BodyError::Stream),
             Source::Piped(piped) => piped.poll_frame(cx),
             Source::Replay(replayed) => replayed.poll_frame(cx),
@@ -183,8 +178,8 @@ impl Body {
                 tail.trailers(trailers);
             }
         }
-        // hyper asks no further when a body of known length is through, so the end is told with
-        // the last byte.
+        // Nobody asks further when a body of known length is through, so the end is told with the
+        // last byte.
         if frame.is_trailers() || self.is_end_stream() {
             self.over(None);
         }
@@ -232,7 +227,7 @@ impl HttpBody for Body {
         match &self.source {
             Source::Empty => true,
             Source::Full(bytes) => bytes.is_empty(),
-            Source::Incoming(incoming) => incoming.is_end_stream(),
+            Source::Message(message) => message.is_end_stream(),
             Source::Stream(stream) => stream.is_end_stream(),
             Source::Piped(piped) => piped.is_end_stream(),
             Source::Replay(replayed) => replayed.is_end_stream(),
@@ -245,7 +240,7 @@ impl HttpBody for Body {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Incoming(incoming) => incoming.size_hint(),
+            Source::Message(message) => message.size_hint(),
             Source::Stream(stream) => stream.size_hint(),
             Source::Piped(_) => SizeHint::default(),
             Source::Replay(replayed) => replayed.size_hint(),

@@ -1,81 +1,63 @@
-//! What the guard of a connection and its service say to each other; both are on one thread.
+//! What a connection and the service that answers its requests say to each other beside those.
 
-use std::cell::{Cell, RefCell};
-use std::task::Waker;
+use std::cell::Cell;
 
 use super::guard::Violation;
-use super::guarded::Refusal;
+use super::respond::Failure;
+use crate::model::Reason;
+
+/// Why a request was not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Violation(Violation),
+    /// The head did not come to its end in ten seconds.
+    HeadTimeout,
+}
+
+impl Refusal {
+    /// What the caller is told; its connection closes.
+    pub fn failure(self) -> Failure {
+        match self {
+            Refusal::Violation(violation) if violation.too_large() => {
+                Failure::new(Reason::HeadersTooLarge, violation.sentence()).closing()
+            }
+            Refusal::Violation(violation) => {
+                Failure::new(Reason::BadRequest, violation.sentence()).closing()
+            }
+            Refusal::HeadTimeout => Failure::plain(Reason::HeaderTimeout).closing(),
+        }
+    }
+}
+
+/// Nothing is answered: the connection, or the stream, is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request was aborted on purpose")]
+pub struct Aborted;
 
 /// Shared by the two.
 #[derive(Debug, Default)]
 pub struct Gate {
-    /// The ordinal of the refused request, counted from 1, and why.
-    pub(super) refused: Cell<Option<(u64, Refusal)>>,
+    /// Why the next request is to be refused, which is none of the caller's.
+    refused: Cell<Option<Refusal>>,
     /// A violation inside the body of the newest request.
-    pub(super) body: Cell<Option<Violation>>,
-    served: Cell<u64>,
-    pub(super) switch: Cell<Option<Switch>>,
+    body: Cell<Option<Violation>>,
     aborted: Cell<bool>,
-    answered: Cell<u64>,
-    /// So many requests have come, and not a byte of another.
-    pub(super) awaited: Cell<Option<u64>>,
-    /// The parser has written what is not flushed yet.
-    pub(super) unsent: Cell<bool>,
-    pub(super) waker: RefCell<Option<Waker>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Switch {
-    Tunnel,
-    Resume,
 }
 
 impl Gate {
     /// Called by the service at each request: is this the one to refuse?
     pub fn next_request(&self) -> Option<Refusal> {
-        let ordinal = self.served.get() + 1;
-        self.served.set(ordinal);
-        self.refused.get().filter(|&(refused, _)| refused == ordinal).map(|(_, why)| why)
+        self.refused.get()
     }
 
-    /// Whether the next request is one to refuse: what the parser then shows is none of the caller's.
+    /// Whether the next request is one to refuse: what it shows is none of the caller's.
     pub fn refuses_next(&self) -> bool {
-        self.refused.get().is_some_and(|(refused, _)| refused == self.served.get() + 1)
-    }
-
-    /// Called by the service when the newest request has its answer.
-    pub fn answer(&self) {
-        self.answered.set(self.answered.get() + 1);
-    }
-
-    /// The requests that the service was asked for.
-    pub fn served(&self) -> u64 {
-        self.served.get()
-    }
-
-    /// Whether every request that came is answered, nothing is left to be sent, and not a byte of
-    /// another request has come. What is left of an answer's body only its stream knows.
-    pub fn is_at_rest(&self) -> bool {
-        let served = self.served.get();
-        self.awaited.get() == Some(served)
-            && self.answered.get() == served
-            && !self.unsent.get()
-            && self.switch.get().is_none()
+        self.refused.get().is_some()
     }
 
     /// The violation that broke the body of the newest request, if one did.
     pub fn body_violation(&self) -> Option<Violation> {
         self.body.get()
-    }
-
-    /// The open Upgrade or CONNECT was granted: everything passes from now on.
-    pub fn tunnel(&self) {
-        self.decide(Switch::Tunnel);
-    }
-
-    /// It was not: what follows is HTTP again.
-    pub fn resume(&self) {
-        self.decide(Switch::Resume);
     }
 
     /// The connection ends without an answer, and its client shall see a reset.
@@ -88,10 +70,12 @@ impl Gate {
         self.aborted.get()
     }
 
-    fn decide(&self, switch: Switch) {
-        self.switch.set(Some(switch));
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
+    /// The service is asked to refuse, which is the last that it is asked.
+    pub(super) fn refuse_next(&self, refusal: Refusal) {
+        self.refused.set(Some(refusal));
+    }
+
+    pub(super) fn refuse_body(&self, violation: Violation) {
+        self.body.set(Some(violation));
     }
 }

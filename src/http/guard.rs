@@ -1,11 +1,10 @@
-//! The HTTP/1 request guard: reads and frames every request itself and says which bytes the
-//! HTTP/1 server parser may see. That parser repairs or accepts messages that two parsers could
-//! read in two ways; here they are refused (RFC 9112, RFC 9110).
+//! The HTTP/1 request guard: reads and frames every request, and refuses what two parsers could read in
+//! two ways (RFC 9112, RFC 9110), whether or not others repair or accept it.
 //!
-//! Invariants: a head is passed whole or not at all; what is passed is framed here exactly as the
-//! parser will frame it; after a refusal nothing passes any more; the verdicts don't depend on
-//! how the bytes were cut into reads. No I/O, no clock, no allocation.
-//! Called by the connection's reading half, between the socket and the parser.
+//! Invariants: a head is passed whole or not at all; what is passed any other parser frames exactly as
+//! it is framed here; after a refusal nothing passes any more; the verdicts don't depend on how the
+//! bytes were cut into reads. No I/O, no clock.
+//! Called by the reading half of a server's connection.
 
 mod authority;
 mod chunked;
@@ -17,8 +16,9 @@ mod violation;
 #[cfg(test)]
 mod tests;
 
-use chunked::Chunked;
+pub(super) use chunked::{Chunked, Progress, trailers};
 use head::{Body, Framing, Head};
+pub(super) use head::{FieldAt, Line};
 pub(super) use section::MAX_FIELDS;
 pub use violation::{Rule, Violation};
 
@@ -33,12 +33,14 @@ pub struct Guard {
     state: State,
     after: After,
     requests: u64,
+    /// Where the fields of the newest head stand in it.
+    fields: Vec<FieldAt>,
 }
 
 /// What [`Guard::check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// So many bytes at the front of the buffer may be handed to the parser.
+    /// So many bytes at the front of the buffer are sound.
     pub pass: usize,
     /// What is to be done about the rest.
     pub then: Then,
@@ -55,6 +57,22 @@ pub enum Then {
     Hold,
     /// It begins with something that must be refused. Every later call says the same.
     Refuse(Violation),
+}
+
+/// What the front of a buffer is.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// A whole head of so many bytes; [`Guard::fields`] says where its fields stand.
+    Head(usize, Line),
+    /// So many bytes of a body.
+    Data(usize),
+    /// So many bytes that frame a body.
+    Frame(usize),
+    /// A trailer section of so many bytes, which ends a body.
+    Trailers(usize),
+    /// Bytes of a tunnel.
+    Tunnel(usize),
+    Stop(Then),
 }
 
 #[derive(Debug)]
@@ -77,11 +95,6 @@ enum After {
     Tunnel,
 }
 
-enum Step {
-    Pass(usize),
-    Stop(Then),
-}
-
 impl Default for State {
     fn default() -> Self {
         Self::Head(Head::default())
@@ -95,27 +108,48 @@ impl Guard {
         Self::default()
     }
 
-    /// Says how many bytes of `buf` may be handed to the parser. `buf` holds all bytes read from
-    /// the client and not yet passed, so it begins where the last call's `pass` ended.
+    /// Says how many bytes of `buf` hold what may be read. `buf` holds all bytes read from the client
+    /// and not yet passed, so it begins where the last call's `pass` ended.
     pub fn check(&mut self, buf: &[u8]) -> Verdict {
         let mut pass = 0;
         loop {
-            match self.step(&buf[pass..]) {
-                Ok(Step::Pass(bytes)) => pass += bytes,
-                Ok(Step::Stop(then)) => return Verdict { pass, then },
-                Err(rule) => {
-                    let violation = Violation::new(rule, self.in_body());
-                    self.state = State::Refused(violation);
-                    return Verdict { pass, then: Then::Refuse(violation) };
-                }
+            match self.next(&buf[pass..]) {
+                Part::Head(bytes, _)
+                | Part::Data(bytes)
+                | Part::Frame(bytes)
+                | Part::Trailers(bytes)
+                | Part::Tunnel(bytes) => pass += bytes,
+                Part::Stop(then) => return Verdict { pass, then },
             }
         }
+    }
+
+    /// Says what the front of `buf` is, which begins where the last part ended.
+    pub(super) fn next(&mut self, buf: &[u8]) -> Part {
+        self.step(buf).unwrap_or_else(|rule| {
+            let violation = Violation::new(rule, self.in_body());
+            self.state = State::Refused(violation);
+            Part::Stop(Then::Refuse(violation))
+        })
+    }
+
+    /// Where the fields of the newest head stand in it, which has passed just now.
+    pub(super) fn fields(&self) -> &[FieldAt] {
+        &self.fields
     }
 
     /// Requests whose head was passed so far: the ordinal of the newest, counted from 1.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// What is left of a body whose length is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        match &self.state {
+            State::Length(left) => Some(*left),
+            _ => None,
+        }
     }
 
     /// Whether a head has begun to arrive and is held back. The empty line that may stand before
@@ -161,18 +195,19 @@ impl Guard {
         self.after = After::NextHead;
     }
 
-    fn step(&mut self, buf: &[u8]) -> Result<Step, Rule> {
+    fn step(&mut self, buf: &[u8]) -> Result<Part, Rule> {
         if buf.is_empty() && !matches!(self.state, State::Hold | State::Refused(_)) {
-            return Ok(Step::Stop(Then::More));
+            return Ok(Part::Stop(Then::More));
         }
         match &mut self.state {
             State::Head(head) => {
-                let Some(bytes) = head.read(buf)? else {
-                    return Ok(Step::Stop(Then::More));
+                let Some(bytes) = head.read(buf, &mut self.fields)? else {
+                    return Ok(Part::Stop(Then::More));
                 };
                 let framing = head.framing(buf)?;
+                let line = head.line();
                 self.enter_body(framing);
-                Ok(Step::Pass(bytes))
+                Ok(Part::Head(bytes, line))
             }
             State::Length(left) => {
                 let bytes = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
@@ -180,18 +215,19 @@ impl Guard {
                 if *left == 0 {
                     self.leave_body();
                 }
-                Ok(Step::Pass(bytes))
+                Ok(Part::Data(bytes))
             }
-            State::Chunked(body) => match body.read(buf)? {
-                chunked::Progress::Wait => Ok(Step::Stop(Then::More)),
-                chunked::Progress::Pass(bytes) => Ok(Step::Pass(bytes)),
-                chunked::Progress::End(bytes) => {
+            State::Chunked(body) => Ok(match body.read(buf)? {
+                Progress::Wait => Part::Stop(Then::More),
+                Progress::Data(bytes) => Part::Data(bytes),
+                Progress::Frame(bytes) => Part::Frame(bytes),
+                Progress::End(bytes) => {
                     self.leave_body();
-                    Ok(Step::Pass(bytes))
+                    Part::Trailers(bytes)
                 }
-            },
-            State::Hold => Ok(Step::Stop(Then::Hold)),
-            State::Tunnel => Ok(Step::Pass(buf.len())),
+            }),
+            State::Hold => Ok(Part::Stop(Then::Hold)),
+            State::Tunnel => Ok(Part::Tunnel(buf.len())),
             State::Refused(violation) => Err(violation.rule()),
         }
     }

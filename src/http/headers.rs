@@ -6,6 +6,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::guard;
+use super::http1::Spelling;
 use super::http2::TooLarge;
 
 /// Names of our own.
@@ -206,13 +207,16 @@ pub fn strip_aliases(headers: &mut HeaderMap) {
     }
 }
 
-/// A head that can be sent once more, without what hyper attached to it.
+/// A head that can be sent once more, with its letter case and nothing else that was attached to it.
 pub fn copy(parts: &http::request::Parts) -> http::request::Parts {
     let mut copy = http::Request::new(()).into_parts().0;
     copy.method = parts.method.clone();
     copy.uri = parts.uri.clone();
     copy.version = parts.version;
     copy.headers = parts.headers.clone();
+    if let Some(spelling) = parts.extensions.get::<Spelling>() {
+        copy.extensions.insert(spelling.clone());
+    }
     copy
 }
 
@@ -258,7 +262,7 @@ pub fn join_cookies(headers: &mut HeaderMap) -> bool {
 }
 
 /// Why an HTTP/2 request can't be forwarded: RFC 9113 8.3.1 and what HTTP/1 parsers would read in
-/// two ways. hyper and h2 have already refused the rest.
+/// two ways. What reads the stream has already refused the rest.
 pub fn check_http2(parts: &http::request::Parts, seen: Seen) -> Result<(), &'static str> {
     if seen.has(Seen::HOST) {
         let mut hosts = parts.headers.get_all(header::HOST).iter();

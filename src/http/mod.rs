@@ -1,5 +1,5 @@
-//! HTTP as the proxy needs it, whatever the direction: bodies, headers, the guard in front of the
-//! parser, and the proxy's own answers.
+//! HTTP as the proxy needs it, whatever the direction: both of its wire formats, bodies, headers, and
+//! the proxy's own answers.
 //!
 //! Nothing here dials, listens or decides; `serve` and `dial` bring the connections, the two wings
 //! bring the decisions.
@@ -11,8 +11,8 @@ pub mod classify;
 pub mod deadline;
 pub mod gate;
 pub mod guard;
-pub mod guarded;
 pub mod headers;
+pub mod http1;
 pub mod http2;
 pub mod local_only;
 pub mod page;
@@ -23,10 +23,10 @@ pub mod pipe;
 pub mod reasons;
 pub mod replay;
 pub mod respond;
+mod spare;
 pub mod switch;
 pub mod tail;
 pub mod tee;
 
 pub use body::{Body, BodyError, Tail};
-pub use gate::Gate;
-pub use guarded::{Aborted, Guarded};
+pub use gate::{Aborted, Gate, Refusal};

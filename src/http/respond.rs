@@ -227,8 +227,7 @@ fn whole(number: u128) -> HeaderValue {
     HeaderValue::from(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
-/// An answer to HEAD says how long its body would be, and has none. hyper sees to that over HTTP/1
-/// only.
+/// An answer to HEAD says how long its body would be, and has none.
 pub fn without_body(response: &mut Response<Body>) {
     let body = std::mem::take(response.body_mut());
     if let Some(bytes) = body.size_hint().exact().filter(|&bytes| bytes > 0) {

@@ -12,7 +12,6 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use super::connection::Conn;
@@ -24,7 +23,7 @@ use super::worker::Inbound;
 use crate::access::tokens::Intake;
 use crate::access::{Credentials, Permit};
 use crate::dial::{DialError, Missed, Via};
-use crate::http::guarded::Refusal;
+use crate::http::gate::Refusal;
 use crate::http::headers::{self, PEER, REASON, Seen};
 use crate::http::patience::Patience;
 use crate::http::respond::{Failure, Shape, respond, without_body};
@@ -80,12 +79,11 @@ pub fn serve(
         let began = clock::wall_at(exchange.started_us);
         exchange.note(&request, seen.has(Seen::TRACE), began, secrets);
     }
-    let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
     let is_head = request.method() == Method::HEAD;
     let mut quota = None;
     let entered = enter(worker, conn, &exchange, request, seen, &mut quota);
     let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
-    // Boxed here, so that hyper and tokio move a pointer where they would move kilobytes.
+    // Boxed here, so that the connection moves a pointer where it would move kilobytes.
     Box::pin(async move {
         let admitted = match entered {
             Entered::Judged(admitted) => admitted,
@@ -104,7 +102,7 @@ pub fn serve(
         if is_head {
             without_body(&mut response);
         }
-        Ok(leave(&worker, &conn, may_switch, response))
+        Ok(leave(&worker, &conn, response))
     })
 }
 
@@ -125,9 +123,6 @@ pub(super) fn admit(
     if switch.is_some() && !is_stream && !body.is_end_stream() {
         let sentence = "a request that asks to leave HTTP may not have a body";
         return Err(Failure::new(Reason::BadRequest, sentence).closing());
-    }
-    if switch.is_none() && seen.has(Seen::UPGRADE) {
-        parts.extensions.remove::<OnUpgrade>();
     }
     let body = if switch.is_some() { body } else { request_body(conn, exchange, body) };
     let under_way = UnderWay::begin(&conn.tunnels.entry, exchange);
@@ -162,17 +157,8 @@ async fn forward(
 }
 
 /// What every answer needs that leaves on an HTTP/1 connection.
-fn leave(
-    worker: &Inbound,
-    conn: &Conn,
-    may_switch: bool,
-    mut response: Response<Body>,
-) -> Response<Body> {
+fn leave(worker: &Inbound, conn: &Conn, mut response: Response<Body>) -> Response<Body> {
     if conn.spoken == Spoken::Http1 {
-        conn.gate.answer();
-        if may_switch {
-            if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
-        }
         if is_leaving(worker, conn) && !response.status().is_informational() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Response, Version};
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use super::call::{Call, Limit, Plan, earlier};
@@ -82,9 +81,6 @@ pub fn admit(
     if switch.is_some() && !is_stream && !body.is_end_stream() {
         let sentence = "a request that asks to leave HTTP may not have a body";
         return Err(Failure::new(Reason::BadRequest, sentence).closing());
-    }
-    if switch.is_none() && seen.has(Seen::UPGRADE) {
-        parts.extensions.remove::<OnUpgrade>();
     }
     let policy = &rule.policy.retry;
     let path = parts.uri.path();

@@ -30,7 +30,7 @@ const TRIED: usize = 16;
 pub struct Call {
     pub resolved: Rc<Resolved>,
     pub plan: Plan,
-    /// For the first attempt, with what hyper attached to it.
+    /// For the first attempt, with what its connection attached to it.
     pub head: Cell<Option<Parts>>,
     /// For further attempts, where there may be any.
     pub spare: Option<Parts>,

@@ -26,7 +26,7 @@ use super::switching;
 use super::tail::Held;
 use super::worker::Outbound;
 use crate::agent::session::Want;
-use crate::http::guarded::Refusal;
+use crate::http::gate::Refusal;
 use crate::http::headers::{self, REASON, Seen};
 use crate::http::patience::Patience;
 use crate::http::respond::{Failure, Shape, respond, without_body};
@@ -58,11 +58,10 @@ pub fn serve(
         let began = clock::wall_at(exchange.started_us);
         exchange.note(&request, seen.has(Seen::TRACE), began, &[]);
     }
-    let may_switch = seen.has(Seen::UPGRADE) || request.method() == Method::CONNECT;
     let is_head = request.method() == Method::HEAD;
     let begun = begin(worker, conn, &exchange, request, seen);
     let (worker, conn) = (Rc::clone(worker), Rc::clone(conn));
-    // Boxed here, so that hyper and tokio move a pointer where they would move kilobytes.
+    // Boxed here, so that the connection moves a pointer where it would move kilobytes.
     Box::pin(async move {
         let admitted = match begun {
             Begun::Decided(admitted) => admitted,
@@ -90,7 +89,7 @@ pub fn serve(
         if is_head {
             without_body(&mut response);
         }
-        Ok(leave(&worker, &conn, may_switch, response))
+        Ok(leave(&worker, &conn, response))
     })
 }
 
@@ -266,17 +265,8 @@ pub fn change_answer(call: &Call, headers: &mut http::HeaderMap) {
 }
 
 /// What every answer needs that leaves on an HTTP/1 connection.
-fn leave(
-    worker: &Outbound,
-    conn: &Conn,
-    may_switch: bool,
-    mut response: Response<Body>,
-) -> Response<Body> {
+fn leave(worker: &Outbound, conn: &Conn, mut response: Response<Body>) -> Response<Body> {
     if conn.spoken == Spoken::Http1 {
-        conn.gate.answer();
-        if may_switch {
-            if conn.tunnels.is_open() { conn.gate.tunnel() } else { conn.gate.resume() }
-        }
         if worker.doorway.phase() > Phase::Serving && !response.status().is_informational() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

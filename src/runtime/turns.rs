@@ -3,7 +3,7 @@
 //! Who is only woken again may be polled again 61 times before the thread looks at its sockets, and
 //! what has come for others waits all the while. So whoever's turn is over is woken after that look;
 //! and what is polled sooner, as an exchange is whose two connections wake each other, or polled on
-//! although it was told to wait, as bodies are by hyper, moves nothing until then.
+//! although it was told to wait, moves nothing until then.
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,34 +1,25 @@
 //! HTTP/1 and HTTP/2 on one accepted connection, until it ends or the process drains.
 
 use std::cell::Cell;
-use std::error::Error;
 use std::future::{Future, pending, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
 use super::Near;
-use super::rest::Rest;
 use super::tunnel::Tunnels;
 use crate::http::http2::{Broken, Connection};
-use crate::http::{Body, Gate, Guarded};
+use crate::http::{Body, Gate, http1};
 use crate::model::Reason;
-use crate::runtime::{Open, Phase, Prefixed, allocator, socket};
-use crate::tls::{OverSocket, Proof};
+use crate::runtime::{Open, Phase, Prefixed, socket};
+use crate::tls::{OverSocket, Proof, Stream};
 
-/// Above the guard's own bound of 64 KiB, which comes first.
-const MAX_HEADERS: usize = 72 * 1024;
-/// Of an HTTP/1 connection whose client does not read, at most.
-const BUFFER: usize = 128 * 1024;
 /// What every client of HTTP/2 sends at once: the preface, and the head of the SETTINGS frame that
 /// belongs to it. It has a head's time.
 const PREFACE: usize = 24 + 9;
@@ -41,7 +32,7 @@ pub const FLOODED: &str = "it sent more resets, continuations or empty frames th
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub enum Fault {
-    Http1(#[from] hyper::Error),
+    Http1(#[from] http1::Broken),
     Http2(#[from] Broken),
 }
 
@@ -52,20 +43,9 @@ impl Fault {
     }
 }
 
-/// What came of a connection for now.
-enum Came {
-    Over(Result<(), hyper::Error>),
-    /// The process closes, or who is at its other end may not stay.
-    Cut,
-    /// It has been at rest for a while.
-    Rests,
-}
-
 /// Serves HTTP/1, and the tunnel that the connection may become; `keeps_case` keeps the letter case
 /// of header names. `may_stay` is asked when what peers were proven by has changed: who may not is
 /// cut off, as revoked.
-///
-/// A connection at rest gives the parser and its buffers back, and gets them anew with the next byte.
 ///
 /// # Errors
 /// What broke the connection.
@@ -80,20 +60,12 @@ pub async fn http1<S, F, E>(
 ) -> Result<(), Fault>
 where
     S: Fn(Request<Body>) -> F,
-    F: Future<Output = Result<Response<Body>, E>>,
-    E: Into<Box<dyn Error + Send + Sync>>,
+    F: Future<Output = Result<Response<Body>, E>> + Unpin,
 {
-    let service = service_fn(|request: Request<Incoming>| service(request.map(Body::incoming)));
     let (heard, io) = io.into_parts();
-    let mut io = Guarded::new(heard, io, Rc::clone(&gate));
-    let mut builder = http1::Builder::new();
-    // The guard has its own time limit for heads, and a proxy dates no one else's answers.
-    builder
-        .header_read_timeout(None)
-        .preserve_header_case(keeps_case)
-        .auto_date_header(false)
-        .max_header_size(MAX_HEADERS)
-        .max_buf_size(BUFFER);
+    let is_plain = matches!(io, Stream::Plain(_));
+    let connection = http1::Connection::new(heard, io, Rc::clone(&gate), service, keeps_case);
+    let mut connection = connection.in_plaintext(is_plain);
     let news = Cell::new(0);
     let is_cut = |cx: &mut Context<'_>| {
         let reason = if open.poll_reached(cx, Phase::Closing).is_ready() {
@@ -106,64 +78,27 @@ where
         tunnels.entry.cut(reason);
         true
     };
-    let parts = loop {
-        // On the heap: a connection at rest has none.
-        let (came, is_busy, parts) = Box::pin(async {
-            let mut connection = builder.serve_connection(io, &service);
-            let mut rest = Rest::default();
-            let came = poll_fn(|cx| {
-                if is_cut(cx) {
-                    return Poll::Ready(Came::Cut);
-                }
-                if let Poll::Ready(served) = Pin::new(&mut connection).poll(cx) {
-                    return Poll::Ready(Came::Over(served));
-                }
-                let is_at_rest = || gate.is_at_rest() && !tunnels.is_busy();
-                let rests = rest.has_lasted(cx, gate.served(), is_at_rest);
-                if rests { Poll::Ready(Came::Rests) } else { Poll::Pending }
-            });
-            (came.await, tunnels.is_busy(), connection.into_parts())
-        })
-        .await;
-        match came {
-            // What nobody read of the last request's body is no other request.
-            Came::Rests if !parts.read_buf.is_empty() => return Ok(()),
-            Came::Rests => {
-                // Empty, it holds its memory still.
-                drop(parts.read_buf);
-                io = parts.io;
-            }
-            Came::Over(Ok(())) => break parts,
-            Came::Over(Err(error)) => {
-                if gate.is_aborted() {
-                    socket::reset_on_close(parts.io.io().socket());
-                }
-                return Err(error.into());
-            }
-            Came::Cut => {
-                // An idle connection ends as any idle one does.
-                if is_busy {
-                    socket::reset_on_close(parts.io.io().socket());
-                }
-                return Ok(());
+    let over = poll_fn(|cx| match is_cut(cx) {
+        true => Poll::Ready(None),
+        false => connection.poll(cx).map(Some),
+    });
+    match over.await {
+        // An idle connection ends as any idle one does.
+        None if tunnels.is_busy() => socket::reset_on_close(connection.io().socket()),
+        None | Some(Ok(http1::Over::Closed)) => {}
+        Some(Ok(http1::Over::Switched)) => {
+            let (sent, io) = connection.into_parts();
+            if let Some(tunnel) = tunnels.take() {
+                Box::pin(tunnel.relay(Prefixed::new(sent, io), tunnels, open)).await;
             }
         }
-        allocator::freed_connection();
-        let is_over = poll_fn(|cx| match is_cut(cx) {
-            true => Poll::Ready(true),
-            false => io.io().socket().poll_read_ready(cx).map(|_| false),
-        });
-        if is_over.await {
-            return Ok(());
+        Some(Err(broken)) => {
+            if gate.is_aborted() {
+                socket::reset_on_close(connection.io().socket());
+            }
+            return Err(broken.into());
         }
-    };
-    let Some(tunnel) = tunnels.take() else {
-        return Ok(());
-    };
-    let (held, io) = parts.io.into_parts();
-    let sent = [parts.read_buf, held].into_iter().filter(|bytes| !bytes.is_empty());
-    let sent = sent.reduce(|a, b| [a, b].concat().into()).unwrap_or_default();
-    Box::pin(tunnel.relay(Prefixed::new(sent, io), tunnels, open)).await;
+    }
     Ok(())
 }
 

@@ -9,7 +9,6 @@ pub mod hear;
 pub mod http;
 pub mod ledger;
 pub mod near;
-mod rest;
 pub mod stage;
 pub mod trust;
 pub mod tunnel;

@@ -11,7 +11,6 @@ const MAY: &[(&str, &str)] = &[
     ("cli/control/seeing/top.rs", CALL),
     ("demo/process.rs", CALL),
     ("demo/table.rs", CALL),
-    ("http/guarded.rs", "reads straight into hyper's buffer, whose type has no safe way in"),
     ("intercept/check.rs", CALL),
     ("intercept/netlink.rs", CALL),
     ("intercept/network.rs", CALL),

@@ -94,7 +94,7 @@ fn read(profile: &[u8]) {
     eprintln!("{count} samples of {} kinds, up to {deepest} calls deep", samples.len());
     assert!(count >= 20, "{count} samples of two busy seconds");
     assert!(deepest >= 10, "calls are unwound: {deepest}");
-    for part in ["outrigger::inbound", "tokio::", "hyper::", "outrigger-proxy"] {
+    for part in ["outrigger::inbound", "tokio::", "outrigger::http", "outrigger-proxy"] {
         assert!(names(part) > 0, "nothing is called {part}: {strings:#?}");
     }
 }

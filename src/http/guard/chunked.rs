@@ -5,22 +5,27 @@
 //! end with the trailer section's empty line; trailers that could change how the request is
 //! framed, routed or authorised after the fact are refused (RFC 9110 section 6.5.1).
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memchr;
+
 use super::head::MAX_LENGTH;
-use super::section::{Section, TOKEN, control_rule, is};
+use super::section::{Field, Section, TOKEN, control_rule, is};
 use super::violation::Rule;
 
 /// The bound on a chunk line with its CRLF. Arbitrary; extensions in use stay below 100.
 const MAX_CHUNK_LINE_BYTES: usize = 256;
-/// The bound on a body's chunk extensions together: one below that of hyper 1.12.
+/// The bound on a body's chunk extensions together. Arbitrary; extensions in use are far below.
 const MAX_EXTENSION_BYTES: usize = 16 * 1024 - 1;
 /// Digits of the largest u64.
 const MAX_SIZE_DIGITS: usize = 16;
 
 /// How far the body was read.
 #[derive(Debug, Default)]
-pub(super) struct Chunked {
+pub(in crate::http) struct Chunked {
     at: At,
     extension_bytes: usize,
+    /// Of an answer: servers pad sizes, and send what they like as trailers.
+    is_lenient: bool,
 }
 
 #[derive(Debug, Default)]
@@ -35,16 +40,24 @@ enum At {
 
 /// What can be done with the front of the buffer.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(in crate::http) enum Progress {
     Wait,
-    Pass(usize),
-    /// Passes and ends the body.
+    /// So many bytes of data.
+    Data(usize),
+    /// So many that are none.
+    Frame(usize),
+    /// So many of a trailer section, which ends the body.
     End(usize),
 }
 
 impl Chunked {
+    /// The body of an answer.
+    pub(in crate::http) fn lenient() -> Self {
+        Self { is_lenient: true, ..Self::default() }
+    }
+
     /// Reads one part of the body at the front of `buf`, which is not empty.
-    pub(super) fn read(&mut self, buf: &[u8]) -> Result<Progress, Rule> {
+    pub(in crate::http) fn read(&mut self, buf: &[u8]) -> Result<Progress, Rule> {
         match &mut self.at {
             At::ChunkLine => self.chunk_line(buf),
             At::Data(left) => {
@@ -53,22 +66,23 @@ impl Chunked {
                 if *left == 0 {
                     self.at = At::DataEnd;
                 }
-                Ok(Progress::Pass(bytes))
+                Ok(Progress::Data(bytes))
             }
             At::DataEnd => match buf {
                 [b'\r', b'\n', ..] => {
                     self.at = At::ChunkLine;
-                    Ok(Progress::Pass(2))
+                    Ok(Progress::Frame(2))
                 }
                 [] | [b'\r'] => Ok(Progress::Wait),
                 _ => Err(Rule::ChunkEnd),
             },
-            At::Trailers(section) => trailers(section, buf),
+            At::Trailers(section) => read_trailers(section, buf, self.is_lenient),
         }
     }
 
     fn chunk_line(&mut self, buf: &[u8]) -> Result<Progress, Rule> {
-        let Some(line) = ChunkLine::parse(buf)? else {
+        let parse = if self.is_lenient { ChunkLine::parse_padded } else { ChunkLine::parse };
+        let Some(line) = parse(buf)? else {
             return Ok(Progress::Wait);
         };
         self.extension_bytes += line.extension_bytes;
@@ -79,17 +93,31 @@ impl Chunked {
             0 => At::Trailers(Section::default()),
             size => At::Data(size),
         };
-        Ok(Progress::Pass(line.bytes))
+        Ok(Progress::Frame(line.bytes))
     }
 }
 
-fn trailers(section: &mut Section, buf: &[u8]) -> Result<Progress, Rule> {
+/// The fields of a trailer section that was read.
+pub(in crate::http) fn trailers(buf: &[u8]) -> HeaderMap {
+    let (mut section, mut fields) = (Section::default(), HeaderMap::new());
+    while let Ok(Some(at)) = section.line(buf)
+        && let Ok(Field { name, value, .. }) = section.field(&buf[at])
+        && let Ok(name) = HeaderName::from_bytes(name)
+        && let Ok(value) = HeaderValue::from_bytes(value)
+    {
+        fields.append(name, value);
+    }
+    fields
+}
+
+fn read_trailers(section: &mut Section, buf: &[u8], is_lenient: bool) -> Result<Progress, Rule> {
     while let Some(at) = section.line(buf)? {
         if at.is_empty() {
             return Ok(Progress::End(section.read_bytes()));
         }
         let field = section.field(&buf[at])?;
-        if REFUSED_TRAILERS.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+        if !is_lenient && REFUSED_TRAILERS.iter().any(|name| field.name.eq_ignore_ascii_case(name))
+        {
             return Err(Rule::TrailerField);
         }
     }
@@ -146,6 +174,31 @@ impl ChunkLine {
         }
         let rest = line_rest(&buf[digits..], MAX_CHUNK_LINE_BYTES - digits)?;
         Ok(rest.map(|rest| Self { bytes: digits + rest, size, extension_bytes: rest - 2 }))
+    }
+
+    /// The same where whitespace may follow the size, and anything a semicolon.
+    fn parse_padded(buf: &[u8]) -> Result<Option<Self>, Rule> {
+        let window = &buf[..buf.len().min(MAX_EXTENSION_BYTES)];
+        let Some(lf) = memchr(b'\n', window) else {
+            let is_hopeless = buf.len() >= MAX_EXTENSION_BYTES;
+            return if is_hopeless { Err(Rule::ChunkLineTooLong) } else { Ok(None) };
+        };
+        let line = window[..lf].strip_suffix(b"\r").ok_or(Rule::BareLf)?;
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let rest = &line[digits..];
+        let padding = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        if digits == 0
+            || digits > MAX_SIZE_DIGITS
+            || !matches!(rest.get(padding), None | Some(b';'))
+        {
+            return Err(Rule::ChunkSize);
+        }
+        let size = line[..digits].iter().fold(0, |size, &digit| size << 4 | hex_value(digit));
+        if size > MAX_LENGTH {
+            return Err(Rule::ChunkSize);
+        }
+        let extension_bytes = rest.len() - padding;
+        Ok(Some(Self { bytes: lf + 1, size, extension_bytes }))
     }
 }
 

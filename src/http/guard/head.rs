@@ -44,6 +44,40 @@ pub(super) struct Head {
     upgrade: bool,
 }
 
+/// Where a field stands in its head, whose offsets fit in 16 bits as its length is bounded.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct FieldAt {
+    name: (u16, u16),
+    value: (u16, u16),
+}
+
+impl FieldAt {
+    /// `line_at` is where its line begins.
+    fn of(line_at: usize, field: &Field<'_>) -> Self {
+        let range = |at: usize, bytes: &[u8]| (at as u16, (at + bytes.len()) as u16);
+        Self {
+            name: range(line_at, field.name),
+            value: range(line_at + field.value_at, field.value),
+        }
+    }
+
+    pub(in crate::http) fn name(self) -> Range<usize> {
+        usize::from(self.name.0)..usize::from(self.name.1)
+    }
+
+    pub(in crate::http) fn value(self) -> Range<usize> {
+        usize::from(self.value.0)..usize::from(self.value.1)
+    }
+}
+
+/// What a request line says, and where it says it.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Line {
+    pub http_10: bool,
+    pub method: Range<usize>,
+    pub target: Range<usize>,
+}
+
 impl Head {
     /// Whether more than an empty line has arrived.
     pub(super) fn has_begun(&self) -> bool {
@@ -51,23 +85,45 @@ impl Head {
     }
 
     /// Reads on in `buf`, which begins where the head does; the head's length once it is whole.
-    pub(super) fn read(&mut self, buf: &[u8]) -> Result<Option<usize>, Rule> {
+    /// Puts down in `fields` where they stand.
+    pub(super) fn read(
+        &mut self,
+        buf: &[u8],
+        fields: &mut Vec<FieldAt>,
+    ) -> Result<Option<usize>, Rule> {
         while let Some(at) = self.section.line(buf)? {
             let line = &buf[at.clone()];
             match (&self.request, line) {
                 (None, []) if at.start == 0 => self.line_at = self.section.read_bytes(),
                 (None, []) => return Err(Rule::EmptyLines),
-                (None, _) => self.request = Some(RequestLine::parse(line)?),
+                (None, _) => {
+                    fields.clear();
+                    self.request = Some(RequestLine::parse(line)?);
+                }
                 (Some(_), []) => return Ok(Some(self.section.read_bytes())),
                 (Some(request), _) => {
                     let http_10 = request.http_10;
                     let field = self.section.field(line)?;
+                    fields.push(FieldAt::of(at.start, &field));
                     self.field(at.start, field, http_10)?;
                 }
             }
         }
         self.begun = !matches!(buf, b"" | b"\r" | b"\r\n");
         Ok(None)
+    }
+
+    /// The request line of a head that was read whole.
+    pub(super) fn line(&self) -> Line {
+        let (at, line) = (self.line_at, self.request.as_ref());
+        let within = |of: fn(&RequestLine) -> Range<usize>| {
+            line.map(of).map_or(0..0, |range| range.start + at..range.end + at)
+        };
+        Line {
+            http_10: line.is_some_and(|line| line.http_10),
+            method: within(|line| line.method.clone()),
+            target: within(|line| line.whole_target.clone()),
+        }
     }
 
     /// The framing of a head that was read whole from `buf`.

@@ -14,6 +14,9 @@ use std::ops::Range;
 pub(super) struct RequestLine {
     pub http_10: bool,
     pub connect: bool,
+    /// Where the two stand in the line.
+    pub method: Range<usize>,
+    pub whole_target: Range<usize>,
     pub target: Option<TargetHost>,
 }
 
@@ -47,11 +50,13 @@ impl RequestLine {
             return Err(Rule::RequestLine);
         }
         let (method, target) = (&line[..space], &line[space + 1..target_end]);
+        let connect = method == b"CONNECT";
         let host = target_host(method, target)?.map(|host| TargetHost {
             at: host.at.start + space + 1..host.at.end + space + 1,
             ..host
         });
-        Ok(Self { http_10, connect: method == b"CONNECT", target: host })
+        let (method, whole_target) = (0..space, space + 1..target_end);
+        Ok(Self { http_10, connect, method, whole_target, target: host })
     }
 }
 

@@ -1,13 +1,12 @@
 //! Moves the bytes of a connection, at either end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Sleep, sleep};
 
@@ -18,11 +17,8 @@ use super::parting::{Farewell, Parting};
 use super::pulse::{Beat, Pulse};
 use super::reader::Reader;
 use super::{CONNECTION_WINDOW, HEADER_LIST, STREAMS, WINDOW};
+use crate::http::spare;
 
-/// Read at once: a record of TLS, and a frame with its head.
-const READ: usize = 16 * 1024 + 512;
-/// With less than this left of it, a buffer is not read into any more.
-const LEAST: usize = 4 * 1024;
 /// Turns of one poll, before others of the worker have theirs.
 const TURNS: u32 = 32;
 /// What our first GOAWAY is asked to be answered by: whatever the peer began before it knew is here.
@@ -34,11 +30,6 @@ pub(super) const DONE: [u8; 8] = *b"all read";
 const TOLD: Duration = Duration::from_secs(5);
 /// What came before writing failed is read for so long.
 const REST: Duration = Duration::from_secs(1);
-
-thread_local! {
-    /// What some connection of this worker has read empty, for the next that reads.
-    static SPARE: Cell<Option<BytesMut>> = const { Cell::new(None) };
-}
 
 type Timer = Pin<Box<Sleep>>;
 
@@ -181,19 +172,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// Reads once, and takes what came.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
         let buf = &mut self.reader.buf;
-        if buf.capacity() - buf.len() < LEAST {
-            match SPARE.take() {
-                Some(spare) if buf.is_empty() => *buf = spare,
-                spare => {
-                    SPARE.set(spare);
-                    buf.reserve(READ);
-                }
-            }
-        }
+        spare::make_room(buf);
         let read = pin!(self.io.read_buf(buf)).poll(cx);
         match read {
             Poll::Pending => {
-                self.put_back();
+                spare::put_back(&mut self.reader.buf);
                 return Ok(Poll::Pending);
             }
             Poll::Ready(Err(error)) => return Err(error.into()),
@@ -214,19 +197,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 _ => {}
             }
         }
-        self.put_back();
+        spare::put_back(&mut self.reader.buf);
         Ok(Poll::Ready(()))
-    }
-
-    /// An empty buffer is of more use to others.
-    fn put_back(&mut self) {
-        if self.reader.buf.is_empty() {
-            let mut buf = std::mem::take(&mut self.reader.buf);
-            // What was taken of it may be in use still.
-            if buf.try_reclaim(READ) {
-                SPARE.set(Some(buf));
-            }
-        }
     }
 
     /// Writes all there is.

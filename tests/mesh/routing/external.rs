@@ -199,6 +199,21 @@ fn header_case_is_kept_between_sidecars_where_a_policy_says_so() {
 }
 
 #[test]
+fn header_case_is_kept_where_a_request_is_sent_again() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let app = App::http(move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        _ => App::answer("ok"),
+    });
+    let again = policy("app", "headerCase: preserve\nretry: {statusCodes: [503]}");
+    let mesh = Pair::of(&app).resources(&again).start();
+    assert_eq!(mesh.ask(get_with("/", "X-MiXed: 1\r\n")).text(), "ok");
+    let seen = app.requests();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen.iter().all(|request| names(request).contains(&"X-MiXed")), "{seen:?}");
+}
+
+#[test]
 fn header_case_is_kept_with_bodies_of_both_kinds() {
     let app = App::http(|request| App::answer(request.body.len().to_string()));
     let mesh = Pair::of(&app).resources(&policy("app", "headerCase: preserve")).start();
