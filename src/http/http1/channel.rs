@@ -53,11 +53,8 @@ impl Channel {
             return Wish::Never;
         }
         let mut state = self.0.borrow_mut();
-        if state.is_wanted {
-            return Wish::Wanted;
-        }
         watch(&mut state.driver, cx);
-        Wish::NotNow
+        if state.is_wanted { Wish::Wanted } else { Wish::NotNow }
     }
 
     pub fn fill(&self, data: Bytes, cx: &mut Context<'_>) {

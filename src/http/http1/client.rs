@@ -175,7 +175,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
             coding::say_once(&mut parts.headers, length);
             Body::empty()
         } else {
-            let coding = Coding::of(told.version, &mut parts.headers).map_err(Broken::Malformed)?;
+            let coding = Coding::of(told.version, &mut parts.headers);
+            let (coding, keeps) = coding.map_err(Broken::Malformed)?;
+            self.keeps &= keeps;
             self.body(coding)
         };
         self.look_behind();
@@ -197,7 +199,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
                 Body::full(spare::split(&mut self.buf, length as usize))
             }
             coding => {
-                self.keeps &= !matches!(coding, Coding::UntilClose);
                 let channel = Channel::default();
                 let body = Body::message(channel.receiver(coding.length()));
                 self.reads = Reads::Body(coding, channel);

@@ -16,11 +16,12 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// Of an answer that may have a body; what its head says of that says it once from now on.
+    /// Of an answer that may have a body, and whether another answer may follow it; what its head says
+    /// of that says it once from now on.
     ///
     /// # Errors
     /// What is wrong with its framing.
-    pub fn of(version: Version, headers: &mut HeaderMap) -> Result<Self, &'static str> {
+    pub fn of(version: Version, headers: &mut HeaderMap) -> Result<(Self, bool), &'static str> {
         let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
         if let Some(last) = codings.last() {
             if version == Version::HTTP_10 {
@@ -28,16 +29,16 @@ impl Coding {
             }
             let last = last.as_bytes().rsplit(|&byte| byte == b',').next().unwrap_or_default();
             let is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
-            headers.remove(header::CONTENT_LENGTH);
-            return Ok(if is_chunked {
-                Self::Chunked(Chunked::lenient())
-            } else {
-                Self::UntilClose
+            // Two that disagree on where it ends may disagree on what follows it.
+            let is_clear = headers.remove(header::CONTENT_LENGTH).is_none();
+            return Ok(match is_chunked {
+                true => (Self::Chunked(Chunked::lenient()), is_clear),
+                false => (Self::UntilClose, false),
             });
         }
         let length = length(headers)?;
         say_once(headers, length);
-        Ok(length.map_or(Self::UntilClose, Self::Length))
+        Ok(length.map_or((Self::UntilClose, false), |length| (Self::Length(length), true)))
     }
 
     /// Reads one part of the body at the front of `buf`, which is not empty.

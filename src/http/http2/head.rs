@@ -195,9 +195,10 @@ pub fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let Some(first) = lengths.next() else { return Ok(None) };
     let digits = first.as_bytes();
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let length = first.to_str().ok().filter(|_| is_number).and_then(|digits| digits.parse().ok());
-    match length {
-        Some(length) if lengths.next().is_none() => Ok(Some(length)),
+    let length = first.to_str().ok().filter(|_| is_number);
+    // Many would read a larger one as negative.
+    match length.and_then(|digits| digits.parse::<i64>().ok()) {
+        Some(length) if lengths.next().is_none() => Ok(Some(length.cast_unsigned())),
         _ => Err("its content-length is none, or more than one"),
     }
 }

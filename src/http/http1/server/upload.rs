@@ -12,6 +12,7 @@ use crate::http::guard::{Part, Then, trailers};
 use crate::http::http1::Broken;
 use crate::http::http1::channel::{Channel, Wish};
 use crate::http::{Body, spare};
+use crate::runtime::turns;
 
 /// Of a body that nobody wants, so much is read in one go.
 const DROPPED: usize = 64 * 1024;
@@ -139,7 +140,11 @@ where
         let mut dropped = 0;
         loop {
             let is_past_body = self.is_past_body();
-            if self.is_deaf || dropped >= DROPPED || is_past_body && !self.buf.is_empty() {
+            if self.is_deaf || is_past_body && !self.buf.is_empty() {
+                return Ok(false);
+            }
+            if dropped >= DROPPED {
+                turns::end(cx);
                 return Ok(false);
             }
             match self.poll_read(cx)? {

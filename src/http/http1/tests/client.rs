@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
@@ -93,7 +94,7 @@ const ANSWERS: &[(&str, bool, &str, bool)] = &[
         "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\ncontent-length: 1\r\n\r\n1\r\na\r\n0\r\n\r\n",
         false,
         "a",
-        true,
+        false,
     ),
     (
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na",
@@ -268,6 +269,28 @@ async fn requests_are_written_as_they_are_framed() {
     let mut spelt = get(Method::GET);
     spelt.extensions_mut().insert(Spelling::of(names.into_iter()).expect("capitals"));
     assert_eq!(written(spelt).await, "GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+#[tokio::test]
+async fn who_drops_an_answer_wakes_its_connection() {
+    let said = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nab";
+    let mut client = server(said, said.len(), false);
+    let mut body = ask(&mut client, get(Method::GET)).await.expect("an answer").into_body();
+    let moved = tokio::task::LocalSet::new();
+    let connection = moved.spawn_local(poll_fn(move |cx| {
+        client.poll(cx);
+        if client.is_through() { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    let reads = async {
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.expect("a frame");
+        assert_eq!(frame.expect("data").into_data().expect("data"), "ab");
+        // It waits for more when it is given up.
+        let more = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
+        assert!(tokio::time::timeout(Duration::from_millis(20), more).await.is_err());
+        drop(body);
+        tokio::time::timeout(Duration::from_secs(5), connection).await
+    };
+    moved.run_until(reads).await.expect("it hears of it").expect("it ends");
 }
 
 #[tokio::test]

@@ -310,10 +310,10 @@ async fn who_goes_is_missed_though_nobody_wants_its_body() {
         Box::pin(async move { Ok(Response::new(body)) })
     };
     let client = async {
-        let head = format!("POST / HTTP/1.1\r\n{HOST}content-length: 100\r\n\r\n");
+        let head = format!("POST / HTTP/1.1\r\n{HOST}content-length: 1000000\r\n\r\n");
         far.write_all(head.as_bytes()).await.expect("room");
         assert!(come(&mut far).await.starts_with("HTTP/1.1 200 OK\r\n"));
-        far.write_all(b"some of it").await.expect("room");
+        far.write_all(&[b'x'; 200_000]).await.expect("it is dropped");
         drop(far);
     };
     let ((over, _), ()) = tokio::join!(serve(near, silent), client);

@@ -163,6 +163,7 @@ fn what_is_wrong_with_one_request_is_its_own_affair() {
         ("a line break", with("x", "a\r\nb: c")),
         ("a length of an empty body", with("content-length", "3")),
         ("no length", with("content-length", "-1")),
+        ("a length that overflows", with("content-length", "9223372036854775808")),
         (
             "the same length twice",
             [with("content-length", "0"), field("content-length", "0")].concat(),
