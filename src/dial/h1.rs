@@ -78,8 +78,9 @@ impl H1 {
         let mut request = Some(request);
         let answered = poll_fn(|cx| {
             if let Some(request) = request.take()
-                && let Err((broken, request)) = self.client.begin(request, cx)
+                && let Err(unsent) = self.client.begin(request, cx)
             {
+                let (broken, request) = *unsent;
                 return Poll::Ready(Err((broken, Some(request))));
             }
             self.client.poll_head(cx).map_err(|broken| (broken, None))

@@ -158,10 +158,9 @@ async fn forward(
 
 /// What every answer needs that leaves on an HTTP/1 connection.
 fn leave(worker: &Inbound, conn: &Conn, mut response: Response<Body>) -> Response<Body> {
-    if conn.spoken == Spoken::Http1 {
-        if is_leaving(worker, conn) && !response.status().is_informational() {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
+    let may_close = conn.spoken == Spoken::Http1 && !response.status().is_informational();
+    if may_close && is_leaving(worker, conn) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

@@ -266,10 +266,9 @@ pub fn change_answer(call: &Call, headers: &mut http::HeaderMap) {
 
 /// What every answer needs that leaves on an HTTP/1 connection.
 fn leave(worker: &Outbound, conn: &Conn, mut response: Response<Body>) -> Response<Body> {
-    if conn.spoken == Spoken::Http1 {
-        if worker.doorway.phase() > Phase::Serving && !response.status().is_informational() {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
+    let may_close = conn.spoken == Spoken::Http1 && !response.status().is_informational();
+    if may_close && worker.doorway.phase() > Phase::Serving {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

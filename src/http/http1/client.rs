@@ -67,7 +67,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
         self.keeps
             && matches!(self.reads, Reads::Nothing)
             && self.pump.is_none()
-            && self.out.is_empty()
+            && self.out.is_flushed()
     }
 
     /// Whether its exchange is over.
@@ -88,7 +88,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
         &mut self,
         request: Request<Body>,
         cx: &mut Context<'_>,
-    ) -> Result<(), (Broken, Request<Body>)> {
+    ) -> Result<(), Box<(Broken, Request<Body>)>> {
         let come = match self.poll_read(cx) {
             Ok(Poll::Pending) => None,
             Ok(Poll::Ready(0)) => Some(Broken::Closed),
@@ -97,7 +97,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
         };
         if let Some(broken) = come {
             self.keeps = false;
-            return Err((broken, request));
+            return Err(Box::new((broken, request)));
         }
         let (parts, body) = request.into_parts();
         self.is_head = parts.method == Method::HEAD;

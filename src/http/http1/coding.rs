@@ -22,8 +22,8 @@ impl Coding {
     /// # Errors
     /// What is wrong with its framing.
     pub fn of(version: Version, headers: &mut HeaderMap) -> Result<(Self, bool), &'static str> {
-        let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        if let Some(last) = codings.last() {
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        if let Some(last) = codings.next_back() {
             if version == Version::HTTP_10 {
                 return Err("HTTP/1.0 has no transfer-encoding");
             }

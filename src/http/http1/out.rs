@@ -70,7 +70,8 @@ impl Out {
         self.queued + self.bytes.len() - self.written
     }
 
-    pub fn is_empty(&self) -> bool {
+    /// Whether nothing is left to be done.
+    pub fn is_flushed(&self) -> bool {
         self.len() == 0 && !self.is_unflushed
     }
 
@@ -80,7 +81,7 @@ impl Out {
         io: &mut IO,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
-        if self.is_empty() {
+        if self.is_flushed() {
             return Poll::Ready(Ok(()));
         }
         while self.len() > 0 {

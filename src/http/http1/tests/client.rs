@@ -30,7 +30,7 @@ async fn ask(
     let mut request = Some(request);
     poll_fn(|cx| {
         if let Some(request) = request.take() {
-            client.begin(request, cx).map_err(|(broken, _)| broken)?;
+            client.begin(request, cx).map_err(|unsent| unsent.0)?;
         }
         client.poll_head(cx)
     })
@@ -206,7 +206,7 @@ async fn a_request_that_was_not_sent_comes_back() {
     drop(far);
     let mut client = Client::new(near, false);
     let given = poll_fn(|cx| Poll::Ready(client.begin(get(Method::PUT), cx)));
-    let (broken, request) = given.await.expect_err("it is closed");
+    let (broken, request) = *given.await.expect_err("it is closed");
     assert!(matches!(broken, Broken::Closed));
     assert_eq!(request.method(), Method::PUT);
     assert!(!client.is_ready());
